@@ -1,0 +1,135 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { unlinkSync } from 'node:fs'
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { fileError, systemCode } from './file-errors.js'
+
+/** A file that appears under its name only when it is complete. */
+export interface AtomicFile {
+  /** The name that it will have. */
+  readonly path: string
+  write(bytes: Uint8Array, position: number): Promise<void>
+  /** Gives the file its name, replacing an older one. */
+  commit(): Promise<void>
+  /** Removes what was written; nothing after `commit`. */
+  abort(): Promise<void>
+}
+
+/** Files under way in this process: a process that leaves by `process.exit` takes them along. */
+const unfinished = new Set<string>()
+let removesAtExit = false
+
+const HOST = createHash('sha256').update(hostname()).digest('hex').slice(0, 8)
+const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/
+
+/**
+ * Opens a temporary file beside `path`. Its name carries host and process, so that what a killed process left behind
+ * can be told from what a running one is writing; leftovers of the same target are removed here.
+ */
+export async function createAtomicFile(path: string): Promise<AtomicFile> {
+  await removeLeftovers(dirname(path), basename(path))
+  const temporary = `${path}.${HOST}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+  let handle: FileHandle
+  try {
+    handle = await open(temporary, 'wx')
+  } catch (error) {
+    throw fileError(path, error)
+  }
+  track(temporary)
+  let pending = true
+
+  async function abort(): Promise<void> {
+    if (!pending) return
+    pending = false
+    await handle.close().catch(() => undefined)
+    await rm(temporary, { force: true })
+    unfinished.delete(temporary)
+  }
+
+  return {
+    path,
+    abort,
+    async write(bytes, position) {
+      try {
+        let done = 0
+        while (done < bytes.length) {
+          done += (await handle.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+        }
+      } catch (error) {
+        await abort()
+        throw fileError(path, error)
+      }
+    },
+    async commit() {
+      try {
+        // A full disk may show only now; a name must never stand for missing data.
+        await handle.sync()
+        await handle.close()
+        await renameOver(temporary, path)
+        pending = false
+        unfinished.delete(temporary)
+      } catch (error) {
+        await abort()
+        throw fileError(path, error)
+      }
+    },
+  }
+}
+
+/** Windows refuses to replace a file while somebody has it open for a moment (a virus scanner, the other converter). */
+async function renameOver(from: string, to: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await rename(from, to)
+      return
+    } catch (error) {
+      const code = systemCode(error)
+      const busy = process.platform === 'win32' && (code === 'EPERM' || code === 'EACCES' || code === 'EBUSY')
+      if (!busy || attempt === 10) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+}
+
+/** Removes temporary files in `folder` (of the target `name`, or of all) whose process is gone. */
+export async function removeLeftovers(folder: string, name?: string): Promise<void> {
+  let entries: string[]
+  try {
+    entries = await readdir(folder)
+  } catch {
+    return
+  }
+  for (const entry of entries) {
+    const match = TEMPORARY.exec(entry)
+    if (match === null || match[1] !== HOST) continue
+    if (name !== undefined && entry.slice(0, match.index) !== name) continue
+    const pid = Number(match[2])
+    if (pid === process.pid ? unfinished.has(join(folder, entry)) : isAlive(pid)) continue
+    await rm(join(folder, entry), { force: true }).catch(() => undefined)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+function track(temporary: string): void {
+  unfinished.add(temporary)
+  if (removesAtExit) return
+  removesAtExit = true
+  process.on('exit', () => {
+    for (const file of unfinished) {
+      try {
+        unlinkSync(file)
+      } catch {
+        // Gone already, or out of reach: nothing more can be done while leaving.
+      }
+    }
+  })
+}

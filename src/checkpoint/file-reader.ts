@@ -1,0 +1,53 @@
+import { type FileHandle, open } from 'node:fs/promises'
+import { FileError } from '../errors.js'
+import { fileError } from './file-errors.js'
+
+/** A file read at given positions; its size is fixed when it is opened. */
+export interface FileReader {
+  readonly path: string
+  readonly size: number
+  /** Fills `into` from `position` on; a file that ends earlier throws a FileError. */
+  read(into: Uint8Array, position: number): Promise<void>
+  close(): Promise<void>
+}
+
+// Linux reads 2 GiB less a page in one call at most; smaller reads also keep other work going.
+const MAX_READ = 64 * 1024 * 1024
+
+export async function openReader(path: string): Promise<FileReader> {
+  let handle: FileHandle
+  try {
+    handle = await open(path, 'r')
+  } catch (error) {
+    throw fileError(path, error)
+  }
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile())
+      throw new FileError(path, stat.isDirectory() ? 'is a folder, not a file' : 'is not a regular file')
+    return {
+      path,
+      size: stat.size,
+      read: (into, position) => readFully(handle, path, into, position),
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw fileError(path, error)
+  }
+}
+
+async function readFully(handle: FileHandle, path: string, into: Uint8Array, position: number): Promise<void> {
+  let done = 0
+  while (done < into.length) {
+    const wanted = Math.min(MAX_READ, into.length - done)
+    let bytesRead: number
+    try {
+      bytesRead = (await handle.read(into, done, wanted, position + done)).bytesRead
+    } catch (error) {
+      throw fileError(path, error)
+    }
+    if (bytesRead === 0) throw new FileError(path, `ends at byte ${position + done}, in the middle of its data`)
+    done += bytesRead
+  }
+}

@@ -1,0 +1,180 @@
+import { closeSync, fstatSync, openSync } from 'node:fs'
+import { FileError, UnsupportedError } from '../errors.js'
+import { fileError } from './file-errors.js'
+import { GgufCursor } from './gguf-cursor.js'
+import {
+  alignUp,
+  GGUF_DEFAULT_ALIGNMENT,
+  GGUF_MAGIC,
+  GGUF_MAX_DIMENSIONS,
+  GGUF_MAX_KEY,
+  GGUF_MAX_LIST,
+  GGUF_MAX_NAME,
+  GGUF_MAX_PAIRS,
+  GGUF_MAX_TENSORS,
+  GGUF_VALUE_BYTES,
+  GGUF_VALUE_TYPES,
+  isAlignment,
+} from './gguf-format.js'
+import { GgufMetadata, type GgufScalarType, type GgufValue } from './gguf-metadata.js'
+import { rowBytes, TENSOR_TYPES, type TensorType, tensorTypeById } from './tensor-type.js'
+
+export interface GgufTensor {
+  readonly name: string
+  /** ggml's order: ne[0], the columns, first. */
+  readonly shape: readonly number[]
+  readonly type: TensorType
+  /** Position of the first byte in the file. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** What a GGUF file says of itself; the tensors' data stays in the file. */
+export interface GgufFile {
+  readonly path: string
+  /** Size of the file. */
+  readonly bytes: number
+  readonly metadata: GgufMetadata
+  /** In file order. */
+  readonly tensors: ReadonlyMap<string, GgufTensor>
+  /** Position where tensor data starts. */
+  readonly dataOffset: number
+}
+
+/**
+ * Reads and checks the header of a GGUF file (version 2 or 3, little endian). Every count and length is checked
+ * against the size of the file before anything is allocated; tensors must lie in the file and not overlap.
+ * Errors: FileError, or UnsupportedError for what the format allows and Shoal does not know.
+ */
+export async function readGguf(path: string): Promise<GgufFile> {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (error) {
+    throw fileError(path, error)
+  }
+  try {
+    const stat = fstatSync(fd)
+    if (!stat.isFile())
+      throw new FileError(path, stat.isDirectory() ? 'is a folder, not a file' : 'is not a regular file')
+    return parse(new GgufCursor(path, fd, stat.size))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function parse(cursor: GgufCursor): GgufFile {
+  const { path, size } = cursor
+  readVersion(cursor)
+  // The smallest tensor entry: name length, one byte of name, dimensions, one of them, type, offset.
+  const tensorCount = cursor.count('the number of tensors', 33, GGUF_MAX_TENSORS)
+  // The smallest pair: key length, one byte of key, type, one byte of value.
+  const pairCount = cursor.count('the number of metadata keys', 14, GGUF_MAX_PAIRS)
+  const metadata = readMetadata(cursor, pairCount)
+  const alignment = metadata.has('general.alignment') ? metadata.count('general.alignment') : GGUF_DEFAULT_ALIGNMENT
+  if (!isAlignment(alignment)) throw new FileError(path, `general.alignment = ${alignment} is not a power of two >= 8`)
+
+  const declared: GgufTensor[] = []
+  for (let i = 0; i < tensorCount; i++) declared.push(readTensor(cursor, i, alignment))
+  const dataOffset = alignUp(cursor.position, alignment)
+  const tensors = new Map<string, GgufTensor>()
+  for (const tensor of declared) {
+    if (tensors.has(tensor.name)) throw new FileError(path, `has tensor ${tensor.name} twice`)
+    tensors.set(tensor.name, { ...tensor, offset: dataOffset + tensor.offset })
+  }
+  checkLayout(path, [...tensors.values()], size)
+  return { path, bytes: size, metadata, tensors, dataOffset }
+}
+
+function readVersion(cursor: GgufCursor): void {
+  const { path, size } = cursor
+  if (size < 24 || cursor.uint32('the magic number') !== GGUF_MAGIC) throw new FileError(path, 'is not a GGUF file')
+  const version = cursor.uint32('the version')
+  if (version === 2 || version === 3) return
+  const swapped = version === 0x02000000 || version === 0x03000000
+  throw new UnsupportedError(
+    swapped
+      ? `${path}: is a big-endian GGUF file; Shoal reads little-endian ones`
+      : `${path}: is GGUF version ${version}; Shoal reads 2 and 3`,
+  )
+}
+
+function readMetadata(cursor: GgufCursor, count: number): GgufMetadata {
+  const metadata = new GgufMetadata(cursor.path)
+  for (let i = 0; i < count; i++) {
+    const key = cursor.string(`metadata key ${i}`, GGUF_MAX_KEY)
+    if (key === '') throw new FileError(cursor.path, `metadata key ${i} is empty`)
+    if (metadata.has(key)) throw new FileError(cursor.path, `has metadata key ${key} twice`)
+    metadata.values.set(key, readValue(cursor, `metadata key ${key}`))
+  }
+  return metadata
+}
+
+function readValue(cursor: GgufCursor, what: string): GgufValue {
+  const type = readValueType(cursor, what)
+  if (type !== 'array') return { type, value: cursor[type](what) } as GgufValue
+  const of = readValueType(cursor, what)
+  if (of === 'array') throw new UnsupportedError(`${cursor.path}: ${what} is a list of lists`)
+  const count = cursor.count(`the length of ${what}`, GGUF_VALUE_BYTES[of], GGUF_MAX_LIST)
+  return { type: 'array', of, value: readList(cursor, of, count, what) } as GgufValue
+}
+
+function readList(cursor: GgufCursor, of: GgufScalarType, count: number, what: string): string[] | number[] {
+  if (of === 'string') return Array.from({ length: count }, () => cursor.string(what))
+  return Array.from({ length: count }, () => Number(cursor[of](what)))
+}
+
+function readValueType(cursor: GgufCursor, what: string): GgufScalarType | 'array' {
+  const id = cursor.uint32(what)
+  const type = GGUF_VALUE_TYPES[id]
+  if (type === undefined) throw new FileError(cursor.path, `${what} has the unknown type ${id}`)
+  return type
+}
+
+/** One tensor entry; its offset is still relative to the data. */
+function readTensor(cursor: GgufCursor, index: number, alignment: number): GgufTensor {
+  const { path } = cursor
+  const name = cursor.string(`the name of tensor ${index}`, GGUF_MAX_NAME)
+  const what = `tensor ${name}`
+  if (name === '') throw new FileError(path, `tensor ${index} has no name`)
+  const dimensions = cursor.uint32(what)
+  if (dimensions < 1 || dimensions > GGUF_MAX_DIMENSIONS)
+    throw new FileError(path, `${what} has ${dimensions} dimensions`)
+  const shape = Array.from({ length: dimensions }, () => cursor.uint64(what))
+  const id = cursor.uint32(what)
+  const type = tensorTypeById(id)
+  if (type === null) throw new UnsupportedError(`${path}: ${what} has type ${id}, which Shoal does not know`)
+  const offset = cursor.uint64(what)
+  if (offset % alignment !== 0) throw new FileError(path, `${what} starts at ${offset}, not a multiple of ${alignment}`)
+  return { name, shape, type, offset, bytes: tensorBytes(path, what, shape, type) }
+}
+
+function tensorBytes(path: string, what: string, shape: readonly number[], type: TensorType): number {
+  const columns = shape[0]!
+  const elements = shape.reduce((product, n) => product * n, 1)
+  if (shape.includes(0) || !Number.isSafeInteger(elements * 8)) {
+    throw new FileError(path, `${what} has the impossible shape [${shape.join(', ')}]`)
+  }
+  const { blockSize } = TENSOR_TYPES[type]
+  if (columns % blockSize !== 0) {
+    throw new FileError(path, `${what} has rows of ${columns}, not a multiple of ${type}'s block of ${blockSize}`)
+  }
+  return rowBytes(type, columns) * (elements / columns)
+}
+
+function checkLayout(path: string, tensors: GgufTensor[], size: number): void {
+  tensors.sort((a, b) => a.offset - b.offset)
+  let end = 0
+  let before = ''
+  for (const { name, offset, bytes } of tensors) {
+    if (offset < end) throw new FileError(path, `tensor ${name} overlaps ${before}`)
+    end = offset + bytes
+    before = name
+    if (end > size) {
+      throw new FileError(
+        path,
+        `tensor ${name} ends at byte ${end} of ${size}; the file is truncated or its header lies`,
+      )
+    }
+  }
+}

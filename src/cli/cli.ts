@@ -1,0 +1,41 @@
+import type { Command } from 'commander'
+import type { LoadOptions, Model } from '../engine/api.js'
+
+/** What a command reads from, writes to and is stopped by; tests put their own in place. */
+export interface Cli {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean }
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal
+  /** What the process ends with unless an error is thrown. */
+  exitCode: number
+  loadModel(model: string | undefined, options: LoadOptions): Promise<Model>
+}
+
+export interface Output {
+  write(text: string): unknown
+  readonly isTTY?: boolean
+  readonly columns?: number
+}
+
+/** One command of `shoal`: its file builds this when the command is asked for, and not before. */
+export type CommandBuilder = (cli: Cli) => Command
+
+/** Wrong use of the command line; the process ends with 2. */
+export class UsageError extends Error {}
+
+/** A line for people, beside what the command is asked to print. */
+export function note(cli: Cli, line: string): void {
+  cli.stderr.write(`shoal: ${line}\n`)
+}
+
+export function printJson(cli: Cli, document: unknown): void {
+  cli.stdout.write(`${JSON.stringify(document)}\n`)
+}
+
+/** Rethrows where Ctrl-C was pressed, between two steps that do not look at the signal themselves. */
+export function throwIfStopped(cli: Cli): void {
+  cli.signal.throwIfAborted()
+}

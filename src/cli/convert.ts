@@ -1,0 +1,68 @@
+import { Command, Option } from 'commander'
+import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
+import { convertModel, openPackage } from '../convert/package.js'
+import { type Cli, note, printJson } from './cli.js'
+import { progressText } from './model-options.js'
+import { bytesText, createProgressLine } from './progress-line.js'
+
+interface ConvertCommandOptions {
+  readonly output?: string
+  readonly quantization?: Quantization
+  readonly json?: boolean
+}
+
+interface Converted {
+  readonly path: string
+  readonly name: string
+  readonly quantization: string
+  readonly bytes: number
+  readonly warnings: readonly string[]
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal convert ./checkpoint -o model.gguf
+  $ shoal convert ./checkpoint -o model-q4_0.gguf --quantization q4_0
+  $ shoal convert ./checkpoint                           into the cache, where run looks for it
+
+The file holds the tokenizer and the chat template; llama.cpp runs it too.`
+
+export function buildConvert(cli: Cli): Command {
+  return new Command('convert')
+    .description('Write the GGUF file of a Hugging Face folder, the one that run would keep in the cache.')
+    .argument('<checkpoint>', 'folder with config.json and safetensors, or name of a bundled model')
+    .usage('CHECKPOINT [-o FILE.gguf] [options]')
+    .option('-o, --output <file>', 'the file to write; default: into the cache')
+    .addOption(
+      new Option(
+        '--quantization <type>',
+        'type of the matrices; default f32 up to 100 million parameters, q4_0 above',
+      ).choices(QUANTIZATIONS),
+    )
+    .option('--json', 'print one JSON document and nothing else on stdout')
+    .option('--verbose', 'show where an error comes from')
+    .addHelpText('after', EXAMPLES)
+    .action(async (checkpoint: string, options: ConvertCommandOptions) => {
+      const converted = await convert(cli, checkpoint, options)
+      for (const warning of converted.warnings) note(cli, `warning: ${warning}`)
+      const { path, name, quantization, bytes, warnings } = converted
+      if (options.json) printJson(cli, { path, model: name, quantization, bytes, warnings })
+      else cli.stdout.write(`${path} · ${quantization} · ${bytesText(bytes)}\n`)
+    })
+}
+
+async function convert(cli: Cli, checkpoint: string, options: ConvertCommandOptions): Promise<Converted> {
+  const line = createProgressLine(cli)
+  const settings = {
+    ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
+    signal: cli.signal,
+    progress: (info: Parameters<typeof progressText>[0]) => line.show(progressText(info)),
+  }
+  try {
+    if (options.output !== undefined) return await convertModel(checkpoint, options.output, settings)
+    const { path, name, quantization, gguf, warnings } = await openPackage(checkpoint, settings)
+    return { path, name, quantization, bytes: gguf.bytes, warnings }
+  } finally {
+    line.clear()
+  }
+}

@@ -1,0 +1,61 @@
+import type { Command } from 'commander'
+import { parseDepth } from '../depth/spec.js'
+import type { GenerateOptions, Model } from '../engine/api.js'
+import { type Cli, note } from './cli.js'
+import { addDepthOption } from './model-options.js'
+import { collect, decimal, wholeNumber } from './values.js'
+
+/** Options that say how tokens are chosen. */
+export interface GenerationOptions {
+  readonly depth?: string
+  readonly maxTokens?: number
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly minP?: number
+  readonly repetitionPenalty?: number
+  readonly seed?: number
+  readonly stop?: string[]
+  readonly ignoreEos?: boolean
+}
+
+export function addGenerationOptions(command: Command): Command {
+  return addDepthOption(command)
+    .option('--max-tokens <n>', 'new tokens at most; default 128', wholeNumber(1))
+    .option('--temperature <t>', '0 takes the most probable token, the default', decimal(0))
+    .option('--top-k <k>', 'draw from the k most probable tokens only', wholeNumber(1))
+    .option('--top-p <p>', 'draw from the fewest tokens that have this probability together', decimal(0, 1))
+    .option('--min-p <p>', 'leave out tokens below this share of the best probability', decimal(0, 1))
+    .option('--repetition-penalty <x>', 'make tokens that occurred less probable; 1 is none', decimal(0))
+    .option('--seed <n>', 'of the random draws; default a new one', wholeNumber(0))
+    .option(
+      '--stop <text>',
+      'end before this text (may be given several times; \\n is a line break)',
+      (text: string, before: string[] | undefined) => collect(text.replaceAll('\\n', '\n'), before),
+    )
+    .option('--ignore-eos', 'go on past the end-of-text token')
+}
+
+export function generateOptions(cli: Cli, options: GenerationOptions): GenerateOptions {
+  const { depth, maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos } = options
+  return {
+    ...(depth === undefined ? {} : { depth }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topK === undefined ? {} : { topK }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(minP === undefined ? {} : { minP }),
+    ...(repetitionPenalty === undefined ? {} : { repetitionPenalty }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(stop === undefined ? {} : { stop }),
+    ...(ignoreEos === undefined ? {} : { ignoreEos }),
+    signal: cli.signal,
+  }
+}
+
+/** The canonical SPEC that a command runs under; what its policy has to say about this model goes to stderr. */
+export function announceDepth(cli: Cli, model: Model, depth: string | undefined): string {
+  const policy = parseDepth(depth ?? model.settings.depth ?? 'full', { layers: model.hyperparameters.layers })
+  for (const line of policy.notes ?? []) note(cli, `note: ${line}`)
+  return policy.spec
+}

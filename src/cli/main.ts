@@ -1,0 +1,187 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { ShoalError } from '../errors.js'
+import { type Cli, type CommandBuilder, UsageError } from './cli.js'
+
+interface CommandEntry {
+  readonly name: string
+  readonly usage: string
+  readonly summary: string
+  /** Loads the command's own file; only the command that is asked for is loaded. */
+  build(): Promise<CommandBuilder>
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    usage: 'run [MODEL] PROMPT',
+    summary: 'continue a prompt',
+    build: async () => (await import('./run.js')).buildRun,
+  },
+  {
+    name: 'chat',
+    usage: 'chat [MODEL]',
+    summary: 'talk with a model',
+    build: async () => (await import('./chat.js')).buildChat,
+  },
+  {
+    name: 'trace',
+    usage: 'trace [MODEL] [PROMPT]',
+    summary: 'run every layer and show or save what each would have said',
+    build: async () => (await import('./trace.js')).buildTrace,
+  },
+  {
+    name: 'score',
+    usage: 'score [MODEL]',
+    summary: 'feed a text token by token under a depth policy: logits, depths, perplexity',
+    build: async () => (await import('./score.js')).buildScore,
+  },
+  {
+    name: 'plan',
+    usage: 'plan [MODEL]',
+    summary: 'what a depth means in layers, parameters, FLOPs and KV bytes; needs no weights',
+    build: async () => (await import('./plan.js')).buildPlan,
+  },
+  {
+    name: 'convert',
+    usage: 'convert CHECKPOINT',
+    summary: 'write the GGUF file of a Hugging Face folder',
+    build: async () => (await import('./convert.js')).buildConvert,
+  },
+  {
+    name: 'bench',
+    usage: 'bench [MODEL]',
+    summary: 'measure prefill and decode speed by depth and batch',
+    build: async () => (await import('./bench.js')).buildBench,
+  },
+  {
+    name: 'models',
+    usage: 'models [list|remove]',
+    summary: 'what is in the cache of converted models',
+    build: async () => (await import('./models.js')).buildModels,
+  },
+]
+
+const EXAMPLES = `
+Examples:
+  $ shoal run "Once upon a time"
+  $ shoal run --depth gap:0.8 --show-depth "Once upon a time"
+  $ shoal run ./my-checkpoint "The sea" --quantization q8_0 --json
+  $ shoal trace "The capital of France is"
+  $ shoal plan ./my-checkpoint/config.json --depth unified:2x
+
+shoal COMMAND --help tells the options of a command.`
+
+/**
+ * The command line. Returns the exit code: 0, 1 after an error, 2 after wrong usage, 130 after Ctrl-C.
+ * @param args without the names of node and of the script
+ * @param overrides of streams, environment and model loading, for tests
+ */
+export async function main(args: readonly string[], overrides: Partial<Cli> = {}): Promise<number> {
+  const interrupt = overrides.signal === undefined ? listenForInterrupt() : null
+  const cli: Cli = {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    signal: interrupt?.signal ?? overrides.signal!,
+    exitCode: 0,
+    loadModel: async (model, options) => (await import('../engine/load.js')).loadModel(model, options),
+    ...overrides,
+  }
+  if (overrides.stdout === undefined) endQuietlyWithReader()
+  try {
+    const program = buildProgram(cli)
+    const name = args.find((arg) => !arg.startsWith('-'))
+    const entry = COMMANDS.find((command) => command.name === (name === 'help' ? args[args.indexOf('help') + 1] : name))
+    if (entry !== undefined) {
+      const command = (await entry.build())(cli).copyInheritedSettings(program)
+      for (const child of command.commands) child.copyInheritedSettings(command)
+      program.addCommand(command)
+    }
+    if (args.length === 0) program.outputHelp()
+    else if (name === 'help' && entry === undefined && args.length === 1) program.outputHelp()
+    else await program.parseAsync([...args], { from: 'user' })
+    return cli.exitCode
+  } catch (error) {
+    return report(cli, error, args.includes('--verbose'))
+  } finally {
+    interrupt?.dispose()
+  }
+}
+
+function buildProgram(cli: Cli): Command {
+  const width = Math.max(...COMMANDS.map(({ usage }) => usage.length))
+  const list = COMMANDS.map(({ usage, summary }) => `  ${usage.padEnd(width)}  ${summary}`).join('\n')
+  return new Command('shoal')
+    .description('Run large language models only as deep as each token needs.')
+    .usage('COMMAND [options]')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
+    .version(version(), '-V, --version', 'show the version')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => cli.stdout.write(text),
+      writeErr: (text) => cli.stderr.write(text),
+      outputError: (text, write) =>
+        write(
+          `shoal: ${text
+            .replace(/^error: /, '')
+            .trim()
+            .replaceAll('\n', ' ')}\n`,
+        ),
+    })
+    .showSuggestionAfterError()
+    .addHelpText('after', `\nCommands:\n${list}\n${EXAMPLES}`)
+    .argument('[command]')
+    .configureHelp({ visibleArguments: () => [] })
+    .action((command?: string) => {
+      throw new UsageError(`unknown command ${command ?? ''}; known: ${COMMANDS.map(({ name }) => name).join(', ')}`)
+    })
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+function report(cli: Cli, error: unknown, verbose: boolean): number {
+  // commander has written its own message already; help and version come this way too, with 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if (cli.signal.aborted || (error instanceof ShoalError && error.code === 'aborted')) return 130
+  const message = error instanceof Error ? error.message : String(error)
+  // An unexpected error may carry several lines; those after the first are for --verbose.
+  cli.stderr.write(`shoal: ${message.trim().split('\n')[0] ?? ''}\n`)
+  if (verbose && error instanceof Error) {
+    for (let e: unknown = error; e instanceof Error; e = e.cause) cli.stderr.write(`${e.stack ?? e.message}\n`)
+  }
+  return error instanceof UsageError ? 2 : 1
+}
+
+/** The first Ctrl-C asks the command to end, the second one ends the process. */
+function listenForInterrupt(): { signal: AbortSignal; dispose: () => void } {
+  const controller = new AbortController()
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort()
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  return {
+    signal: controller.signal,
+    dispose: () => {
+      process.off('SIGINT', stop)
+      process.off('SIGTERM', stop)
+    },
+  }
+}
+
+/** Where the reader of a pipe has gone (`shoal run … | head -1`) there is nobody left to tell anything. */
+function endQuietlyWithReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0)
+      throw error
+    })
+  }
+}

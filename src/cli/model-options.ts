@@ -1,0 +1,102 @@
+import { type Command, Option } from 'commander'
+import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
+import type { CacheType, LoadOptions, Model, ProgressInfo } from '../engine/api.js'
+import { UnsupportedError } from '../errors.js'
+import { type Cli, note } from './cli.js'
+import { bar, bytesText, createProgressLine } from './progress-line.js'
+import { wholeNumber } from './values.js'
+
+/** Options that every command which runs a model has. */
+export interface ModelOptions {
+  readonly quantization?: Quantization
+  readonly cacheType?: CacheType
+  readonly threads?: number
+  readonly device: string
+  readonly context?: number
+  readonly json?: boolean
+  readonly verbose?: boolean
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--quantization <type>',
+        'what a folder is converted to; default f32 up to 100 million parameters, q4_0 above',
+      ).choices(QUANTIZATIONS),
+    )
+    .addOption(
+      new Option('--cache-type <type>', 'type of the KV cache; default f32 for f32 models, f16 otherwise').choices([
+        'f32',
+        'f16',
+      ]),
+    )
+    .option('--threads <n>', 'threads that compute; default all cores', wholeNumber(1, 1024))
+    .option('--device <name>', 'what computes; only cpu for now', 'cpu')
+    .option(
+      '--context <n>',
+      "tokens that a sequence may hold; default the smaller of the model's and 4096",
+      wholeNumber(1),
+    )
+    .option('--json', 'print one JSON document and nothing else on stdout')
+    .option('--verbose', 'show where an error comes from')
+}
+
+export function addDepthOption(command: Command): Command {
+  return command.option(
+    '--depth <spec>',
+    'which layers each token runs: full, exit:11, gap:0.8, layers:0,2,5, unified:2x',
+  )
+}
+
+/** Loads the model with progress and warnings on stderr. */
+export async function openModel(
+  cli: Cli,
+  name: string | undefined,
+  options: ModelOptions,
+  extra: Pick<LoadOptions, 'slots'> = {},
+): Promise<Model> {
+  if (options.device !== 'cpu') {
+    throw new UnsupportedError(`device ${options.device} is not available in this version, only cpu`)
+  }
+  const line = createProgressLine(cli)
+  try {
+    const model = await cli.loadModel(name, {
+      ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
+      ...(options.cacheType === undefined ? {} : { cacheType: options.cacheType }),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.context === undefined ? {} : { context: options.context }),
+      ...extra,
+      signal: cli.signal,
+      progress: (info) => line.show(progressText(info)),
+    })
+    line.clear()
+    for (const warning of model.warnings) note(cli, `warning: ${warning}`)
+    return model
+  } finally {
+    line.clear()
+  }
+}
+
+/** Opens a model for as long as `use` takes. */
+export async function withModel<T>(
+  cli: Cli,
+  name: string | undefined,
+  options: ModelOptions,
+  use: (model: Model) => Promise<T>,
+  extra: Pick<LoadOptions, 'slots'> = {},
+): Promise<T> {
+  const model = await openModel(cli, name, options, extra)
+  try {
+    return await use(model)
+  } finally {
+    await model.dispose()
+  }
+}
+
+export function progressText(info: ProgressInfo): string {
+  if (info.status === 'initiate') return `converting ${info.name}`
+  if (info.status !== 'progress') return `loading ${info.name}`
+  const share = `${Math.floor(info.progress)}%`.padStart(4)
+  return `converting ${info.name} ${bar(info.progress / 100)} ${share} ${bytesText(info.loaded)} of ${bytesText(info.total)}`
+}

@@ -1,0 +1,46 @@
+import { isJsonObject } from '../checkpoint/json.js'
+import { FileError } from '../errors.js'
+import { readTextFile } from './text-input.js'
+
+/** One line of a prompts file. */
+export interface PromptLine {
+  /** Which line with a prompt, from 0. */
+  readonly index: number
+  readonly id?: string | number
+  readonly prompt: string | readonly number[]
+}
+
+/** Reads `{"prompt": "…"}` and `{"tokens": [ids]}` lines, each with an optional `id`; empty lines are passed over. */
+export async function readPromptsFile(path: string): Promise<PromptLine[]> {
+  const text = await readTextFile(path)
+  const prompts: PromptLine[] = []
+  text.split('\n').forEach((line, i) => {
+    if (line.trim() !== '') prompts.push(parseLine(path, line, i + 1, prompts.length))
+  })
+  if (prompts.length === 0) throw new FileError(path, 'has no prompts')
+  return prompts
+}
+
+function parseLine(path: string, line: string, number: number, index: number): PromptLine {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    throw new FileError(path, `line ${number} is not JSON`)
+  }
+  if (!isJsonObject(value)) throw new FileError(path, `line ${number} is not an object`)
+  const { id, prompt, tokens } = value
+  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') {
+    throw new FileError(path, `line ${number}: id must be a string or a number`)
+  }
+  const named = id === undefined ? { index } : { index, id }
+  if (typeof prompt === 'string' && tokens === undefined) return { ...named, prompt }
+  if (Array.isArray(tokens) && prompt === undefined && tokens.length > 0 && tokens.every(isTokenId)) {
+    return { ...named, prompt: tokens }
+  }
+  throw new FileError(path, `line ${number} must have either "prompt" (a string) or "tokens" (a list of ids)`)
+}
+
+function isTokenId(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -1,0 +1,77 @@
+import type { GenerationResult, Model } from '../engine/api.js'
+
+/** A result in the words of `run --json`; docs/json/run.schema.json describes it. */
+export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: GenerationResult): object {
+  const { timing } = result
+  return {
+    model: model.name,
+    quantization: model.quantization,
+    depth: result.depth,
+    prompt_tokens: result.promptTokens,
+    tokens: result.tokens,
+    text: result.text,
+    depths: result.depths,
+    logprobs: result.logprobs,
+    finish_reason: result.finishReason,
+    layers: result.layers,
+    mean_depth: result.meanDepth,
+    row_layers: result.rowLayers,
+    layer_passes: result.layerPasses,
+    rows_waiting: result.rowsWaiting,
+    check_ms: result.checkMs,
+    seed: result.seed,
+    timing: {
+      prefill_ms: timing.prefillMs,
+      decode_ms: timing.decodeMs,
+      total_ms: timing.totalMs,
+      prompt_tokens_per_second: timing.promptTokensPerSecond,
+      tokens_per_second: timing.tokensPerSecond,
+    },
+  }
+}
+
+/** What the end line is made of. */
+export interface Summary {
+  readonly tokens: number
+  readonly layers: number
+  readonly meanDepth: number
+  /** Mean layers computed per new token, catch-up included. */
+  readonly computedDepth: number
+  /** Share of the time, 0 to 1. */
+  readonly checkShare: number
+  readonly tokensPerSecond: number
+  readonly quantization: string
+}
+
+export function summarize(model: Pick<Model, 'quantization'>, result: GenerationResult): Summary {
+  const tokens = result.tokens.length
+  return {
+    tokens,
+    layers: result.layers,
+    meanDepth: result.meanDepth,
+    computedDepth: tokens === 0 ? 0 : result.rowLayers / tokens,
+    checkShare: result.timing.totalMs > 0 ? result.checkMs / result.timing.totalMs : 0,
+    tokensPerSecond: result.timing.tokensPerSecond,
+    quantization: model.quantization,
+  }
+}
+
+/** `64 tokens · mean depth 12.3 of 16 · 14.9 computed with catch-up · checks 9% of the time · 310 tok/s · f32` */
+export function endLine(summary: Summary): string {
+  const { tokens, layers, meanDepth, computedDepth, checkShare, tokensPerSecond, quantization } = summary
+  const parts = [tokens === 1 ? '1 token' : `${tokens} tokens`]
+  if (tokens > 0) {
+    parts.push(`mean depth ${meanDepth.toFixed(1)} of ${layers}`)
+    if (computedDepth.toFixed(1) !== meanDepth.toFixed(1))
+      parts.push(`${computedDepth.toFixed(1)} computed with catch-up`)
+    if (checkShare > 0) parts.push(`checks ${Math.round(checkShare * 100)}% of the time`)
+    parts.push(`${speedText(tokensPerSecond)} tok/s`)
+  }
+  parts.push(quantization)
+  return parts.join(' · ')
+}
+
+export function speedText(perSecond: number): string {
+  if (!Number.isFinite(perSecond)) return '–'
+  return perSecond >= 100 ? String(Math.round(perSecond)) : perSecond.toFixed(1)
+}

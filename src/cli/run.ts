@@ -1,0 +1,110 @@
+import { Command } from 'commander'
+import type { Generation, Model } from '../engine/api.js'
+import { type Cli, printJson, UsageError } from './cli.js'
+import { createDepthPaint } from './depth-colors.js'
+import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { endLine, resultJson, summarize } from './result.js'
+import { runPromptsFile } from './run-prompts.js'
+import { readAll } from './text-input.js'
+import { tokenIds, wholeNumber } from './values.js'
+
+interface RunOptions extends ModelOptions, GenerationOptions {
+  readonly tokens?: number[]
+  readonly showDepth?: boolean
+  readonly prompts?: string
+  readonly batch?: number
+  readonly out?: string
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal run "Once upon a time"                         the bundled model, every layer
+  $ shoal run ripple-8m-flex "Once upon a time" --depth gap:0.8 --show-depth
+  $ shoal run ./checkpoint "The sea" --quantization q4_0 --temperature 0.8 --top-p 0.95 --seed 7
+  $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
+  $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
+  $ echo "Once upon a time" | shoal run -
+
+A line of prompts.jsonl is {"prompt": "…"} or {"tokens": [2, 5, 7]}, with an "id" if you like. A line of results.jsonl
+is what --json prints, with the prompt's "index". Run the same command again after a break: finished lines stay.`
+
+export function buildRun(cli: Cli): Command {
+  const command = new Command('run')
+    .description(
+      'Continue a prompt. With one argument it is the prompt, for the bundled model; with two the first is the model.',
+    )
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[prompt]', 'text to continue; - reads it from stdin')
+    .usage('[MODEL] PROMPT [options]')
+  addGenerationOptions(command)
+    .option('--tokens <ids>', 'token ids such as 2,5,7 instead of a prompt', tokenIds)
+    .option('--show-depth', 'colour each token by the layers that it ran')
+    .option('--prompts <file>', 'run the prompts of a JSONL file')
+    .option('--batch <n>', 'with --prompts: sequences at once; default 8', wholeNumber(1, 1024))
+    .option('--out <file>', 'with --prompts: JSONL file for the results; default stdout')
+  addModelOptions(command).addHelpText('after', EXAMPLES)
+  return command.action((first: string | undefined, second: string | undefined, options: RunOptions) =>
+    run(cli, first, second, options),
+  )
+}
+
+async function run(
+  cli: Cli,
+  first: string | undefined,
+  second: string | undefined,
+  options: RunOptions,
+): Promise<void> {
+  const { prompts, batch, out, tokens } = options
+  if (prompts === undefined && (batch !== undefined || out !== undefined)) {
+    throw new UsageError('--batch and --out go with --prompts FILE.jsonl')
+  }
+  if (prompts !== undefined || tokens !== undefined) {
+    const instead = prompts === undefined ? '--tokens' : '--prompts'
+    if (second !== undefined) throw new UsageError(`with ${instead} there is no PROMPT`)
+    if (prompts !== undefined && tokens !== undefined) throw new UsageError('--prompts and --tokens exclude each other')
+  }
+  if (prompts !== undefined) {
+    if (options.showDepth) throw new UsageError('--show-depth shows one prompt; it does not go with --prompts')
+    return await runPromptsFile(cli, first, { ...options, prompts })
+  }
+  const text = second ?? first
+  if (tokens === undefined && text === undefined)
+    throw new UsageError('a PROMPT is missing; shoal run --help shows examples')
+  const model = tokens === undefined && second === undefined ? undefined : first
+  const prompt = tokens ?? (text === '-' ? await readAll(cli.stdin) : text!)
+  await withModel(cli, model, options, (loaded) => runOne(cli, loaded, prompt, options))
+}
+
+async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
+  announceDepth(cli, model, options.depth)
+  const generation = model.generate(prompt, generateOptions(cli, options))
+  if (options.json) {
+    printJson(cli, resultJson(model, await generation.result))
+    return
+  }
+  await streamAnswer(cli, model, generation, options.showDepth === true)
+}
+
+/** Writes tokens as they come and ends with the line of figures, also where Ctrl-C stops it. */
+export async function streamAnswer(cli: Cli, model: Model, generation: Generation, showDepth: boolean): Promise<void> {
+  const { layers } = model.hyperparameters
+  const paint = showDepth ? createDepthPaint(cli, layers) : null
+  // A rejected result is reported by the loop below; without a listener it would end the process.
+  generation.result.catch(() => undefined)
+  let interrupted: unknown = null
+  try {
+    for await (const token of generation) {
+      const text = model.tokenizer === null ? `${token.id} ` : token.text
+      if (text !== '') cli.stdout.write(paint === null ? text : paint.token(text, token.depth))
+    }
+  } catch (error) {
+    if (!cli.signal.aborted) throw error
+    interrupted = error
+  }
+  const result = interrupted === null ? await generation.result : generation.partial()
+  cli.stdout.write('\n\n')
+  if (paint !== null) cli.stdout.write(`${paint.legend()}\n`)
+  cli.stdout.write(`${endLine(summarize(model, result))}${interrupted === null ? '' : ' · stopped'}\n`)
+  if (interrupted !== null) cli.exitCode = 130
+}

@@ -1,0 +1,112 @@
+import { Command } from 'commander'
+import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import type { Model, Score } from '../engine/api.js'
+import { type Cli, printJson, UsageError } from './cli.js'
+import { announceDepth } from './generation-options.js'
+import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { bar, createProgressLine } from './progress-line.js'
+import { encodeText, readTextFile } from './text-input.js'
+import { tokenIds, wholeNumber } from './values.js'
+
+interface ScoreCommandOptions extends ModelOptions {
+  readonly depth?: string
+  readonly tokens?: number[]
+  readonly text?: string
+  readonly promptLength: number
+  readonly out?: string
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal score --text chapter.txt                       perplexity at full depth
+  $ shoal score --text chapter.txt --depth unified:2x --prompt-length 64
+  $ shoal score ./checkpoint --tokens 1,450,7483,310 --prompt-length 2 --depth gap:0.8 --out score.safetensors
+
+The first --prompt-length tokens are prefilled at full depth, the others are fed one by one under --depth. The file has
+logits [n, V] float32 after each fed token, of the layer it stopped at, and depth [n] int32, the layers it had run.
+Perplexity is exp of the mean loss of the fed tokens; the first is scored by the prompt's logits.`
+
+export function buildScore(cli: Cli): Command {
+  const command = new Command('score')
+    .description('Feed known tokens one by one under a depth policy: logits, depths and perplexity.')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .usage('[MODEL] (--tokens IDS | --text FILE) [options]')
+    .option('--tokens <ids>', 'token ids such as 2,5,7', tokenIds)
+    .option('--text <file>', 'file with the text')
+    .option('--prompt-length <n>', 'tokens that are prefilled at full depth', wholeNumber(1), 1)
+    .option('--out <file>', 'write logits and depths to this safetensors file')
+  addModelOptions(addDepthOption(command)).addHelpText('after', EXAMPLES)
+  return command.action((name: string | undefined, options: ScoreCommandOptions) => score(cli, name, options))
+}
+
+async function score(cli: Cli, name: string | undefined, options: ScoreCommandOptions): Promise<void> {
+  if ((options.tokens === undefined) === (options.text === undefined)) {
+    throw new UsageError('give either --tokens IDS or --text FILE; shoal score --help shows examples')
+  }
+  const text = options.text === undefined ? null : await readTextFile(options.text)
+  await withModel(
+    cli,
+    name,
+    options,
+    async (model) => {
+      const ids = options.tokens ?? encodeText(model, text ?? '')
+      const spec = announceDepth(cli, model, options.depth)
+      const line = createProgressLine(cli)
+      const result = await model
+        .score(ids, {
+          promptLength: options.promptLength,
+          depth: spec,
+          signal: cli.signal,
+          onProgress: (fed, total) => line.show(`${bar(fed / total)} ${fed} of ${total} tokens`),
+        })
+        .finally(line.clear)
+      if (options.out !== undefined) await saveScore(options.out, model, result)
+      show(cli, model, spec, ids.length, result, options)
+    },
+    { slots: 1 },
+  )
+}
+
+function show(cli: Cli, model: Model, spec: string, tokens: number, result: Score, options: ScoreCommandOptions): void {
+  const { layers } = model.hyperparameters
+  const n = result.depth.length
+  if (options.json) {
+    printJson(cli, {
+      model: model.name,
+      quantization: model.quantization,
+      depth: spec,
+      prompt_length: options.promptLength,
+      tokens,
+      loss: result.loss,
+      perplexity: result.perplexity,
+      depths: Array.from(result.depth),
+      mean_depth: result.meanDepth,
+      layers,
+      out: options.out ?? null,
+    })
+    return
+  }
+  cli.stdout.write(
+    `perplexity ${result.perplexity.toPrecision(5)} · loss ${result.loss.toFixed(4)} nats · ${n} tokens · mean depth ${result.meanDepth.toFixed(1)} of ${layers} · ${model.quantization}\n`,
+  )
+}
+
+async function saveScore(path: string, model: Model, result: Score): Promise<void> {
+  const n = result.depth.length
+  const writer = await createSafetensorsWriter(
+    path,
+    [
+      { name: 'logits', dtype: 'F32', shape: [n, model.hyperparameters.vocabulary] },
+      { name: 'depth', dtype: 'I32', shape: [n] },
+    ],
+    { model: model.name, quantization: model.quantization },
+  )
+  try {
+    await writer.append('logits', result.logits)
+    await writer.append('depth', result.depth)
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}

@@ -1,0 +1,165 @@
+import { Command } from 'commander'
+import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import { features } from '../depth/features.js'
+import type { Model, Trace } from '../engine/api.js'
+import { type Cli, printJson, UsageError } from './cli.js'
+import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { printTable } from './table.js'
+import { encodeText, readAll, readTextFile } from './text-input.js'
+import { tokenIds } from './values.js'
+
+interface TraceCommandOptions extends ModelOptions {
+  readonly tokens?: number[]
+  readonly prompt?: string
+  readonly text?: string
+  readonly out?: string
+}
+
+/** What a layer would have said for the last position. */
+interface LensRow {
+  readonly layer: number
+  readonly top: number
+  readonly gap: number
+  readonly topProb: number
+  /** Whether the last layer says the same. */
+  readonly agrees: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal trace "The capital of France is"               a logit lens: what each layer would have said
+  $ shoal trace ./checkpoint --prompt "The sea" --json
+  $ shoal trace ./checkpoint --tokens 1,450,7483 --out trace.safetensors
+
+The file has hidden.{l} [S, H] (output of layer l, before the final norm), lens_logits.{l} [S, V] (final norm and head on
+it), logits [S, V], all float32, and input_ids [S].`
+
+export function buildTrace(cli: Cli): Command {
+  const command = new Command('trace')
+    .description('Run every layer over a prompt; print what each layer would have said next, or save all of it.')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[prompt]', 'text; with one argument and no other source it is the prompt; - reads stdin')
+    .usage('[MODEL] [PROMPT] [options]')
+    .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
+    .option('--prompt <text>', 'the text')
+    .option('--text <file>', 'file with the text')
+    .option('--out <file>', 'write everything to this safetensors file')
+  addModelOptions(command).addHelpText('after', EXAMPLES)
+  return command.action((first: string | undefined, second: string | undefined, options: TraceCommandOptions) =>
+    trace(cli, first, second, options),
+  )
+}
+
+async function trace(
+  cli: Cli,
+  first: string | undefined,
+  second: string | undefined,
+  options: TraceCommandOptions,
+): Promise<void> {
+  const sources = [options.tokens, options.prompt, options.text].filter((source) => source !== undefined).length
+  const positional = sources === 0 ? (second ?? first) : undefined
+  if (sources > 1 || (sources === 1 && second !== undefined)) {
+    throw new UsageError('give one of PROMPT, --prompt, --text and --tokens')
+  }
+  if (sources === 0 && positional === undefined) {
+    throw new UsageError('a PROMPT or --tokens is missing; shoal trace --help shows examples')
+  }
+  const name = sources === 0 && second === undefined ? undefined : first
+  const text = options.prompt ?? (options.text === undefined ? positional : await readTextFile(options.text)) ?? null
+  const source = text === '-' && options.prompt === undefined ? await readAll(cli.stdin) : text
+  await withModel(
+    cli,
+    name,
+    options,
+    async (model) => {
+      const ids = options.tokens ?? encodeText(model, source ?? '')
+      const result = await model.trace(ids, { signal: cli.signal })
+      if (options.out !== undefined) await saveTrace(options.out, model, result)
+      show(cli, model, result, options)
+    },
+    { slots: 1 },
+  )
+}
+
+function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {
+  const rows = lens(model, result)
+  const word = (id: number): string => model.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? ''
+  if (options.json) {
+    printJson(cli, {
+      model: model.name,
+      quantization: model.quantization,
+      input_ids: Array.from(result.inputIds),
+      layers: rows.map(({ layer, top, gap, topProb, agrees }) => ({
+        layer,
+        top,
+        text: word(top),
+        gap,
+        top_prob: topProb,
+        agrees,
+      })),
+      out: options.out ?? null,
+    })
+    return
+  }
+  if (options.out !== undefined) {
+    const { layers, hidden, vocabulary } = model.hyperparameters
+    const s = result.inputIds.length
+    cli.stdout.write(
+      `${options.out}: hidden [${s}, ${hidden}] and lens_logits [${s}, ${vocabulary}] of ${layers} layers\n`,
+    )
+    return
+  }
+  printTable(cli, [
+    ['layer', 'next token', 'id', 'gap', 'top prob', 'as the last'],
+    ...rows.map((row) => [
+      String(row.layer),
+      JSON.stringify(word(row.top)),
+      String(row.top),
+      row.gap.toFixed(3),
+      row.topProb.toFixed(3),
+      row.agrees ? 'yes' : '',
+    ]),
+  ])
+  cli.stdout.write(`\n${model.name} · ${model.quantization} · after ${result.inputIds.length} tokens\n`)
+}
+
+function lens(model: Model, result: Trace): LensRow[] {
+  const { vocabulary } = model.hyperparameters
+  const from = (result.inputIds.length - 1) * vocabulary
+  const rows = result.lensLogits.map((logits, layer) => {
+    const { top, gap, topProb } = features(logits.subarray(from, from + vocabulary))
+    return { layer, top, gap, topProb }
+  })
+  const last = rows.at(-1)?.top
+  return rows.map((row) => ({ ...row, agrees: row.top === last }))
+}
+
+async function saveTrace(path: string, model: Model, result: Trace): Promise<void> {
+  const { hidden, vocabulary } = model.hyperparameters
+  const s = result.inputIds.length
+  const tensors = new Map<string, { shape: number[]; values: Float32Array }>()
+  for (const [l, values] of result.hidden.entries()) tensors.set(`hidden.${l}`, { shape: [s, hidden], values })
+  for (const [l, values] of result.lensLogits.entries()) {
+    tensors.set(`lens_logits.${l}`, { shape: [s, vocabulary], values })
+  }
+  tensors.set('logits', { shape: [s, vocabulary], values: result.logits })
+  const writer = await createSafetensorsWriter(
+    path,
+    [
+      { name: 'input_ids', dtype: 'I64', shape: [s] },
+      ...[...tensors].map(([name, { shape }]) => ({ name, dtype: 'F32' as const, shape })),
+    ],
+    { model: model.name, quantization: model.quantization },
+  )
+  try {
+    await writer.append(
+      'input_ids',
+      BigInt64Array.from(result.inputIds, (id) => BigInt(id)),
+    )
+    for (const [name, { values }] of tensors) await writer.append(name, values)
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+}

@@ -1,0 +1,105 @@
+import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
+import type { CheckpointSettings } from '../checkpoint/settings.js'
+import type { Quantization } from '../checkpoint/tensor-type.js'
+import type { SpecialTokens } from '../checkpoint/tokenizer.js'
+import { FILE_TYPES } from './stored-type.js'
+import type { MetadataEntry } from './tokenizer-metadata.js'
+
+/**
+ * Version of what `convert` writes: part of the key of cached files. It rises whenever the same checkpoint would become
+ * a different file.
+ */
+export const CONVERTER_VERSION = 1
+
+/** Version of ggml's quantisation formats. */
+const QUANTIZATION_VERSION = 2
+
+export interface PackageDescription {
+  readonly name: string
+  readonly architecture: string
+  readonly quantization: Quantization
+  readonly warnings: readonly string[]
+}
+
+/** All keys of a package: general ones first, as llama.cpp's tools write them, then the family's, the tokenizer's, Shoal's. */
+export function packageMetadata(
+  { name, architecture, quantization, warnings }: PackageDescription,
+  family: GgufMetadata,
+  tokenizer: readonly MetadataEntry[],
+  checkpoint: HuggingFaceFolder,
+): GgufMetadata {
+  const { settings, specialTokens, endIds } = checkpoint
+  const entries: MetadataEntry[] = [
+    ['general.architecture', text(architecture)],
+    ['general.type', text('model')],
+    ['general.name', text(name)],
+    ['general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] }],
+    ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
+    ...family.values,
+    ...tokenizer,
+    ['shoal.converter_version', { type: 'uint32', value: CONVERTER_VERSION }],
+    ['shoal.quantization', text(quantization)],
+    // llama.cpp's key holds one id only.
+    ['shoal.end_ids', { type: 'array', of: 'uint32', value: endIds }],
+  ]
+  for (const [which, token] of Object.entries(specialTokens)) {
+    if (token !== null) entries.push([`shoal.token.${which}`, text(token)])
+  }
+  if (settings.depth !== undefined) entries.push(['shoal.depth', text(settings.depth)])
+  if (settings.chatStop !== undefined) entries.push(['shoal.chat_stop', texts(settings.chatStop)])
+  if (warnings.length > 0) entries.push(['shoal.warnings', texts(warnings)])
+  return new GgufMetadata('', entries)
+}
+
+/** What a package says of tokens and settings; of another maker's file, what the standard keys tell. */
+export interface PackageFacts {
+  readonly endIds: readonly number[]
+  readonly specialTokens: SpecialTokens
+  readonly settings: CheckpointSettings
+  readonly warnings: readonly string[]
+  readonly tokenizerJson: string | null
+  readonly chatTemplate: string | null
+}
+
+export function readPackageFacts(metadata: GgufMetadata): PackageFacts {
+  const optional = (key: string): string | null => (metadata.has(key) ? metadata.string(key) : null)
+  const depth = optional('shoal.depth')
+  return {
+    endIds: readEndIds(metadata),
+    specialTokens: {
+      bos: optional('shoal.token.bos') ?? tokenById(metadata, 'bos_token_id'),
+      eos: optional('shoal.token.eos') ?? tokenById(metadata, 'eos_token_id'),
+      unknown: optional('shoal.token.unknown') ?? tokenById(metadata, 'unknown_token_id'),
+      padding: optional('shoal.token.padding') ?? tokenById(metadata, 'padding_token_id'),
+    },
+    settings: {
+      ...(depth !== null && { depth }),
+      ...(metadata.has('shoal.chat_stop') && { chatStop: metadata.strings('shoal.chat_stop') }),
+    },
+    warnings: metadata.has('shoal.warnings') ? metadata.strings('shoal.warnings') : [],
+    tokenizerJson: optional('tokenizer.huggingface.json'),
+    chatTemplate: optional('tokenizer.chat_template'),
+  }
+}
+
+/** Shoal's own list, else every end-of-something token that llama.cpp has a key for. */
+function readEndIds(metadata: GgufMetadata): number[] {
+  const own = metadata.values.get('shoal.end_ids')
+  if (own?.type === 'array' && own.of !== 'string') return own.value.filter((id) => Number.isInteger(id) && id >= 0)
+  const keys = ['eos_token_id', 'eot_token_id', 'eom_token_id'].map((key) => `tokenizer.ggml.${key}`)
+  return [...new Set(keys.filter((key) => metadata.has(key)).map((key) => metadata.count(key)))]
+}
+
+function tokenById(metadata: GgufMetadata, key: string): string | null {
+  if (!metadata.has(`tokenizer.ggml.${key}`) || !metadata.has('tokenizer.ggml.tokens')) return null
+  return metadata.strings('tokenizer.ggml.tokens')[metadata.count(`tokenizer.ggml.${key}`)] ?? null
+}
+
+function text(value: string): GgufValue {
+  return { type: 'string', value }
+}
+
+function texts(value: readonly string[]): GgufValue {
+  return { type: 'array', of: 'string', value }
+}

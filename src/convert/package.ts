@@ -1,0 +1,187 @@
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
+import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
+import { FileError, InputError, UnsupportedError } from '../errors.js'
+import type { Family } from '../families/family.js'
+import { familyByModelType } from '../families/index.js'
+import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
+import { cacheFolder } from './cache-folder.js'
+import { type Conversion, convert, countParameters } from './convert.js'
+import { type PackageFacts, readPackageFacts } from './metadata.js'
+import type { ProgressListener } from './progress.js'
+
+/** The model that runs where none is named. */
+export const DEFAULT_MODEL = 'ripple-8m'
+
+/** Up to so many parameters a checkpoint is kept in f32: 400 MB of weights. */
+const SMALL_MODEL = 100_000_000
+
+const PRETRAINED = fileURLToPath(new URL('../../pretrained/', import.meta.url))
+
+export interface PackageOptions {
+  /** What a folder is converted to; default f32 up to 100 million parameters, q4_0 above. Refused for a GGUF file. */
+  readonly quantization?: Quantization
+  readonly cacheDir?: string
+  readonly progress?: ProgressListener
+  readonly signal?: AbortSignal
+}
+
+/** A model ready to be loaded: one checked GGUF file and what it says beside tensors and sizes. */
+export interface Package extends PackageFacts {
+  /** As shown to people: `ripple-8m`. */
+  readonly name: string
+  readonly path: string
+  readonly gguf: GgufFile
+  readonly quantization: string
+}
+
+/** Where a model is: a checkpoint folder, or a GGUF file. */
+export interface ModelLocation {
+  readonly kind: 'folder' | 'gguf'
+  readonly path: string
+  readonly name: string
+}
+
+/**
+ * Finds a model and converts it where that has not been done before.
+ * @param model a folder in Hugging Face's layout, a GGUF file, or the name of a bundled model
+ * @throws FileError, UnsupportedError, InputError; ShoalError `aborted`
+ */
+export async function openPackage(model: string = DEFAULT_MODEL, options: PackageOptions = {}): Promise<Package> {
+  const { kind, path, name } = locateModel(model)
+  if (kind === 'folder') return openFolder(await openHuggingFace(path), options)
+  if (options.quantization !== undefined) {
+    throw new InputError(`${model}: a GGUF file keeps its own quantization; ${options.quantization} is for folders`)
+  }
+  return describe(await readGguf(path), name)
+}
+
+/** Finds a model on this machine without opening it. */
+export function locateModel(model: string): ModelLocation {
+  const found = statSync(model, { throwIfNoEntry: false })
+  if (found?.isDirectory()) return { kind: 'folder', path: model, name: basename(resolve(model)) }
+  if (found !== undefined) return { kind: 'gguf', path: model, name: basename(model, '.gguf') }
+  const bundled = bundledModels()
+  if (bundled.includes(model)) return { kind: 'folder', path: join(PRETRAINED, model), name: model }
+  if (/^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') && !model.endsWith('.gguf')) {
+    throw new FileError(model, 'no such folder; models are not fetched from the Hub yet', 'file_missing')
+  }
+  throw new FileError(model, `no such folder, GGUF file or bundled model (${bundled.join(', ')})`, 'file_missing')
+}
+
+/** Names of the models that come with the package. */
+export function bundledModels(): string[] {
+  if (!existsSync(PRETRAINED)) return []
+  return readdirSync(PRETRAINED).filter((name) => existsSync(join(PRETRAINED, name, 'config.json')))
+}
+
+export interface ConvertModelOptions {
+  readonly quantization?: Quantization
+  readonly progress?: ProgressListener
+  readonly signal?: AbortSignal
+}
+
+/** Writes a checkpoint as the GGUF file that `openPackage` would keep in the cache. */
+export async function convertModel(
+  model: string,
+  path: string,
+  options: ConvertModelOptions = {},
+): Promise<Conversion & { name: string; quantization: Quantization }> {
+  const location = locateModel(model)
+  if (location.kind === 'gguf') throw new InputError(`${model}: is not a checkpoint folder`)
+  const checkpoint = await openHuggingFace(location.path)
+  const family = familyOf(checkpoint)
+  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const conversion = await convertTo(path, checkpoint, family, quantization, options)
+  return { ...conversion, name: checkpoint.name, quantization }
+}
+
+async function openFolder(checkpoint: HuggingFaceFolder, options: PackageOptions): Promise<Package> {
+  const { cacheDir = cacheFolder(), signal } = options
+  const family = familyOf(checkpoint)
+  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const path = await cachedPath(checkpoint, quantization, cacheDir, signal)
+  const cached = existsSync(path) ? await readIntact(path) : null
+  if (cached !== null) {
+    await noteUse(path)
+    return describe(cached, checkpoint.name)
+  }
+  await prepareCache(cacheDir)
+  await convertTo(path, checkpoint, family, quantization, options)
+  await noteSource(path, checkpoint, quantization)
+  return describe(await readGguf(path), checkpoint.name)
+}
+
+/** A cached file, or null where it was damaged since: then it is made anew. */
+async function readIntact(path: string): Promise<GgufFile | null> {
+  try {
+    return await readGguf(path)
+  } catch (error) {
+    if (error instanceof FileError || error instanceof UnsupportedError) return null
+    throw error
+  }
+}
+
+async function convertTo(
+  path: string,
+  checkpoint: HuggingFaceFolder,
+  family: Family,
+  quantization: Quantization,
+  { progress, signal }: ConvertModelOptions,
+): Promise<Conversion> {
+  const { name } = checkpoint
+  progress?.({ status: 'initiate', name, file: path, progress: 0, loaded: 0, total: 0 })
+  const conversion = await convert(checkpoint, family, {
+    path,
+    quantization,
+    ...(signal !== undefined && { signal }),
+    progress: (loaded, total) =>
+      progress?.({ status: 'progress', name, file: path, progress: (100 * loaded) / total, loaded, total }),
+  })
+  const { bytes } = conversion
+  progress?.({ status: 'done', name, file: path, progress: 100, loaded: bytes, total: bytes })
+  return conversion
+}
+
+function familyOf(checkpoint: HuggingFaceFolder): Family {
+  const { config } = checkpoint
+  return familyByModelType(config.string('model_type'), config.path)
+}
+
+function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family, wanted?: Quantization): Quantization {
+  if (wanted === undefined) {
+    const parameters = countParameters(family.tensors(family.fromConfig(checkpoint.config)))
+    return parameters <= SMALL_MODEL ? 'f32' : 'q4_0'
+  }
+  if (QUANTIZATIONS.includes(wanted)) return wanted
+  throw new InputError(`unknown quantization ${String(wanted)}; known are ${QUANTIZATIONS.join(', ')}`)
+}
+
+function describe(gguf: GgufFile, name: string): Package {
+  const facts = readPackageFacts(gguf.metadata)
+  const ownWarnings = gguf.metadata.has('shoal.converter_version')
+    ? []
+    : facts.tokenizerJson === null
+      ? ['this GGUF file holds no tokenizer.json: it works with token ids only']
+      : []
+  return {
+    ...facts,
+    warnings: [...facts.warnings, ...ownWarnings],
+    name,
+    path: gguf.path,
+    gguf,
+    quantization: quantizationOf(gguf),
+  }
+}
+
+/** What Shoal converted it to; of another maker's file, the type that takes the most bytes. */
+function quantizationOf(gguf: GgufFile): string {
+  if (gguf.metadata.has('shoal.quantization')) return gguf.metadata.string('shoal.quantization')
+  const bytes = new Map<string, number>()
+  for (const tensor of gguf.tensors.values()) bytes.set(tensor.type, (bytes.get(tensor.type) ?? 0) + tensor.bytes)
+  const [largest] = [...bytes].sort((a, b) => b[1] - a[1])
+  return largest?.[0] ?? 'f32'
+}

@@ -1,0 +1,95 @@
+/** Which layers run, ascending, counted from 0. */
+export type Plan = readonly number[]
+
+/** What a policy may know of the model and the sequence when a sequence starts. */
+export interface SequenceInfo {
+  /** L, the number of layers. */
+  readonly layers: number
+  /** P, tokens in the prompt. */
+  readonly promptTokens: number
+  /** Tokens that may be generated at most. */
+  readonly maxTokens: number
+}
+
+/** The token whose depth is being decided. */
+export interface TokenInfo {
+  /** Position of the row that is fed, from 0. */
+  readonly position: number
+  /** How many tokens of this sequence were generated before: 0 for the prompt's own pass. */
+  readonly generated: number
+}
+
+/** Data beyond the check head's own numbers that a policy reads; the engine keeps only what is asked for. */
+export interface PolicyNeeds {
+  /** `Check.logits` and `Check.entropy`. */
+  readonly logits?: boolean
+  /** `Check.hidden` and `Check.input`. */
+  readonly hidden?: boolean
+  /** `Check.attention` and `Check.mlp`. */
+  readonly sublayers?: boolean
+}
+
+/**
+ * An exit check: final norm and LM head applied to one row after a layer (AdaInfer, section 3: the "early exit
+ * features"). Probabilities are the head's own softmax at temperature 1. Arrays belong to the policy: they are copies.
+ */
+export interface Check {
+  /** The layer that has just run, from 0. */
+  readonly layer: number
+  /** Id of the most probable token. */
+  readonly top: number
+  /** Id of the second most probable token. */
+  readonly second: number
+  /** P(top). */
+  readonly topProb: number
+  /** P(top) - P(second). */
+  readonly gap: number
+  /** Entropy of the distribution in nats. Needs `logits`. */
+  readonly entropy: number
+  /** [V]. Needs `logits`. */
+  readonly logits: Float32Array
+  /** Output of this layer, before the final norm: [H]. Needs `hidden`. */
+  readonly hidden: Float32Array
+  /** Input of this layer: [H]. Needs `hidden`. */
+  readonly input: Float32Array
+  /** Output of the attention block with its projection, before the residual sum: [H]. Needs `sublayers`. */
+  readonly attention: Float32Array
+  /** Output of the MLP before the residual sum: [H]. Needs `sublayers`. */
+  readonly mlp: Float32Array
+}
+
+/**
+ * Looks at exit checks and stops a token there. `Sequence` and `Token` are the policy's own state, one value per
+ * sequence and one per token; the engine carries them and never looks inside.
+ */
+export interface ExitPolicy<Sequence = unknown, Token = unknown> {
+  readonly kind: 'exit'
+  /** Canonical SPEC, for results and logs. */
+  readonly spec: string
+  /** What a user should know about this policy on this model, one line each. */
+  readonly notes?: readonly string[]
+  readonly needs?: PolicyNeeds
+  /** Layers after which a check runs, ascending, none of them the last one. */
+  checkLayers(layers: number): Plan
+  /** The last layer that a token may run, for exits known beforehand; it needs no check. Default: L - 1. */
+  lastLayer?(layers: number): number
+  startSequence?(info: SequenceInfo): Sequence
+  startToken?(info: TokenInfo, sequence: Sequence): Token
+  /** True stops the token after `check.layer`; its logits are those of this check. */
+  exits(check: Check, token: Token, sequence: Sequence): boolean
+}
+
+/** Says before a token which layers it runs. Within one sequence a plan may stay or shrink, never grow. */
+export interface SkipPolicy<Sequence = unknown> {
+  readonly kind: 'skip'
+  /** Canonical SPEC, for results and logs. */
+  readonly spec: string
+  /** What a user should know about this policy on this model, one line each. */
+  readonly notes?: readonly string[]
+  /** `full`: the prompt runs every layer (Unified Layer Skipping, section 3). `plan`: it runs its plan too. */
+  readonly prompt: 'full' | 'plan'
+  startSequence?(info: SequenceInfo): Sequence
+  plan(info: TokenInfo & { readonly layers: number }, sequence: Sequence): Plan
+}
+
+export type Policy = ExitPolicy | SkipPolicy

@@ -1,0 +1,35 @@
+import { InputError, SpecError } from '../errors.js'
+import type { PolicyDefinition } from './definition.js'
+import * as definitions from './index.js'
+import type { Policy } from './policy.js'
+import { SpecArguments } from './spec-arguments.js'
+
+/** All kinds of policy, by the name of their kind. */
+export const POLICIES: readonly PolicyDefinition[] = Object.values(definitions)
+
+/**
+ * Reads a SPEC of `--depth`, `kind:value,key=value,...`, for a model of L layers. The policy's `spec` is canonical:
+ * defaults left out, keys in a fixed order; parsing it gives the same policy. Throws SpecError.
+ */
+export function parseDepth(spec: string, model: { readonly layers: number }): Policy {
+  const { layers } = model
+  if (!Number.isSafeInteger(layers) || layers < 1) throw new InputError(`a model cannot have ${layers} layers`)
+  const args = SpecArguments.split(spec.trim())
+  const definition = POLICIES.find(({ kind }) => kind === args.kind)
+  if (definition === undefined) {
+    const known = POLICIES.map(({ kind }) => kind).join(', ')
+    throw new SpecError(
+      args.kind === ''
+        ? `depth ${JSON.stringify(spec)}: the kind of policy is missing; known: ${known}`
+        : `depth ${JSON.stringify(spec)}: unknown kind ${JSON.stringify(args.kind)}; known: ${known}`,
+    )
+  }
+  args.only(Object.keys(definition.keys))
+  return definition.parse(args, layers)
+}
+
+/** One line per kind of policy, for `--help`. */
+export function depthHelp(): string {
+  const width = Math.max(...POLICIES.map(({ usage }) => usage.length))
+  return POLICIES.map(({ usage, summary }) => `${usage.padEnd(width)}  ${summary}`).join('\n')
+}

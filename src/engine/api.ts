@@ -1,0 +1,184 @@
+import type { Quantization } from '../checkpoint/tensor-type.js'
+import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
+import type { ProgressInfo } from '../convert/progress.js'
+import type { Policy } from '../depth/policy.js'
+import type { Hyperparameters } from '../families/family.js'
+
+export type { Message as ChatMessage } from '../checkpoint/tokenizer.js'
+export type { ProgressInfo } from '../convert/progress.js'
+
+export type CacheType = 'f32' | 'f16'
+
+export interface LoadOptions {
+  /** What a checkpoint folder is converted to; default f32 up to 100 million parameters, q4_0 above. Refused for a GGUF file. */
+  readonly quantization?: Quantization
+  /** Element type of the KV cache; default f32 for f32 models, f16 otherwise. */
+  readonly cacheType?: CacheType
+  /** Threads that compute; default the number of cores that the process may use. */
+  readonly threads?: number
+  readonly device?: 'cpu'
+  /** Tokens that one sequence may hold; default the smaller of the model's own and 4,096. */
+  readonly context?: number
+  /** Sequences that are decoded at once; more wait for a free slot. Default 8. */
+  readonly slots?: number
+  /** Where converted files are kept; default `SHOAL_CACHE`, else the user's cache directory. */
+  readonly cacheDir?: string
+  readonly progress?: (info: ProgressInfo) => void
+  readonly signal?: AbortSignal
+}
+
+/** A SPEC of the `--depth` grammar, or a policy object. */
+export type Depth = string | Policy
+
+export interface SamplingOptions {
+  /** 0 is greedy and the default. */
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly minP?: number
+  readonly repetitionPenalty?: number
+  /** Default: a random one, told in the result. */
+  readonly seed?: number
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default: what the checkpoint's `shoal.json` names, else `full`. */
+  readonly depth?: Depth
+  /** New tokens at most; default 128. */
+  readonly maxTokens?: number
+  /** Text that ends the generation and is not part of it. */
+  readonly stop?: string | readonly string[]
+  /** Go on past end-of-text tokens. */
+  readonly ignoreEos?: boolean
+  readonly signal?: AbortSignal
+}
+
+export interface GeneratedToken {
+  /** What can be shown now: half characters and beginnings of stop strings are held back and come with a later token. */
+  readonly text: string
+  readonly id: number
+  /** Natural log of the probability that the model gave this token, at temperature 1. */
+  readonly logprob: number
+  /** Layers that this token had run when it was emitted, 1 to L. */
+  readonly depth: number
+}
+
+export type FinishReason = 'length' | 'stop' | 'eos'
+
+export interface GenerationTiming {
+  readonly prefillMs: number
+  readonly decodeMs: number
+  readonly totalMs: number
+  readonly promptTokensPerSecond: number
+  readonly tokensPerSecond: number
+}
+
+export interface GenerationResult {
+  readonly promptTokens: number[]
+  readonly tokens: number[]
+  readonly text: string
+  /** One per new token. */
+  readonly depths: number[]
+  /** One per new token. */
+  readonly logprobs: number[]
+  readonly finishReason: FinishReason
+  /** The policy's canonical SPEC. */
+  readonly depth: string
+  /** L, the number of layers. */
+  readonly layers: number
+  /** Mean of `depths`. */
+  readonly meanDepth: number
+  /** Evaluations of a layer for one row of this sequence in decoding, catch-up included. */
+  readonly rowLayers: number
+  /** How often a layer's weights were read in decoding. */
+  readonly layerPasses: number
+  /** Rows that no layer above their exit has run for yet. */
+  readonly rowsWaiting: number
+  /** Time in exit checks. */
+  readonly checkMs: number
+  readonly seed: number
+  readonly timing: GenerationTiming
+}
+
+/**
+ * Tokens as they come. `result` resolves also where nobody iterates. An aborted signal makes the iteration throw an
+ * error of code `aborted`, and `result` reject with it; `partial` tells what was done until then.
+ */
+export interface Generation extends AsyncIterable<GeneratedToken> {
+  readonly result: Promise<GenerationResult>
+  /** The result so far; at the end the same as `result`. */
+  partial(): GenerationResult
+}
+
+/** A full-depth run; S positions, L layers, H hidden, V vocabulary. Arrays are row-major. */
+export interface Trace {
+  /** [S] */
+  readonly inputIds: Int32Array
+  /** Per layer [S, H]: output of the layer, before the final norm. */
+  readonly hidden: readonly Float32Array[]
+  /** Per layer [S, V]: final norm and LM head applied to `hidden`. */
+  readonly lensLogits: readonly Float32Array[]
+  /** [S, V] */
+  readonly logits: Float32Array
+}
+
+export interface ScoreOptions {
+  /** P: tokens that are prefilled at full depth; the others are fed one by one under the policy. */
+  readonly promptLength: number
+  readonly depth?: Depth
+  readonly signal?: AbortSignal
+  /** Tokens fed so far, of how many. */
+  readonly onProgress?: (fed: number, total: number) => void
+}
+
+/** A teacher-forced run; n = S - P fed tokens, V vocabulary. */
+export interface Score {
+  /** [n, V]: logits after each fed token, of the layer that it stopped at. */
+  readonly logits: Float32Array
+  /** [n]: layers that each token had run when its logits were read. */
+  readonly depth: Int32Array
+  /** Mean negative log-likelihood in nats of tokens P .. S-1; the first is scored by the prompt's logits. */
+  readonly loss: number
+  /** exp(loss) */
+  readonly perplexity: number
+  readonly meanDepth: number
+}
+
+/** A conversation that keeps its KV cache between turns. */
+export interface ChatSession {
+  readonly messages: readonly Message[]
+  /** Adds a user message and answers it; the answer joins `messages` when it ends. */
+  send(text: string): Generation
+  dispose(): void
+}
+
+export interface TraceOptions {
+  readonly signal?: AbortSignal
+}
+
+export interface Model {
+  /** As shown to people: `ripple-8m`. */
+  readonly name: string
+  /** The GGUF file. */
+  readonly path: string
+  readonly quantization: string
+  readonly hyperparameters: Hyperparameters
+  readonly parameters: number
+  /** Tokens that one sequence may hold. */
+  readonly context: number
+  /** null where the checkpoint has no tokenizer files: then only token ids go in. */
+  readonly tokenizer: Tokenizer | null
+  /** What `shoal.json` beside the checkpoint says. */
+  readonly settings: { readonly depth?: string; readonly chatStop?: readonly string[] }
+  readonly warnings: readonly string[]
+  /**
+   * Continues a prompt: text, token ids (fed as they are) or chat messages. Calls made while others run share a batch.
+   * Wrong options throw at once; what fails later rejects `result` and the iteration.
+   */
+  generate(prompt: string | readonly number[] | readonly Message[], options?: GenerateOptions): Generation
+  trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
+  score(ids: readonly number[], options: ScoreOptions): Promise<Score>
+  chat(options?: GenerateOptions): ChatSession
+  /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
+  dispose(): Promise<void>
+}

@@ -1,0 +1,125 @@
+import { ShoalError } from '../errors.js'
+import type { Engine, Feed, StepResult } from './engine.js'
+
+/** A sequence that takes part in steps until it has nothing more to feed. */
+export interface Job {
+  /** What to feed in the next step; null ends the job. Called once per step; what it throws fails this job only. */
+  feed(): Feed | null
+  accept(result: StepResult): void
+  /** The job has left the batch: with an error, or having fed all. Called once. */
+  end(error?: unknown): void
+}
+
+/** The event loop gets its turn at least this often, in ms, also where every compute is short. */
+const YIELD_EVERY_MS = 8
+
+/** The running batch of one engine: jobs join and leave between steps, and one step serves all of them. */
+export class Batch {
+  private readonly engine: Engine
+  private readonly slots: number
+  private readonly running = new Set<Job>()
+  private readonly waiting: Job[] = []
+  private readonly exclusive: (() => Promise<void>)[] = []
+  private loop: Promise<void> | null = null
+  private closed: ShoalError | null = null
+
+  /** @param slots jobs that take part in a step at most */
+  constructor(engine: Engine, slots: number) {
+    this.engine = engine
+    this.slots = slots
+  }
+
+  add(job: Job): void {
+    if (this.closed) throw this.closed
+    this.waiting.push(job)
+    this.start()
+  }
+
+  /** Runs an action between steps, with the engine to itself. */
+  async alone<T>(action: (engine: Engine) => Promise<T>): Promise<T> {
+    if (this.closed) throw this.closed
+    return new Promise<T>((resolve, reject) => {
+      this.exclusive.push(async () => {
+        if (this.closed) reject(this.closed)
+        else await action(this.engine).then(resolve, reject)
+      })
+      this.start()
+    })
+  }
+
+  /** Ends every job with an error and waits for the step in progress. */
+  async close(error: ShoalError): Promise<void> {
+    this.closed = error
+    await this.loop
+  }
+
+  private start(): void {
+    // Calls made in the same turn of the event loop join the same first step.
+    this.loop ??= nextTurn().then(async () => {
+      try {
+        await this.run()
+      } finally {
+        this.loop = null
+      }
+    })
+  }
+
+  private async run(): Promise<void> {
+    let yielded = performance.now()
+    while (this.running.size + this.waiting.length + this.exclusive.length > 0) {
+      for (const action of this.exclusive.splice(0)) await action()
+      while (this.running.size < this.slots && this.waiting.length > 0) this.running.add(this.waiting.shift() as Job)
+      await this.step()
+      if (performance.now() - yielded > YIELD_EVERY_MS) {
+        await nextTurn()
+        yielded = performance.now()
+      }
+    }
+  }
+
+  private async step(): Promise<void> {
+    const jobs: Job[] = []
+    const feeds: Feed[] = []
+    for (const job of this.running) {
+      try {
+        if (this.closed) throw this.closed
+        const feed = job.feed()
+        if (feed === null) this.leave(job)
+        else {
+          jobs.push(job)
+          feeds.push(feed)
+        }
+      } catch (error) {
+        this.leave(job, error)
+      }
+    }
+    if (feeds.length === 0) return
+    try {
+      const outcomes = await this.engine.step(feeds)
+      jobs.forEach((job, i) => {
+        const outcome = outcomes[i] as (typeof outcomes)[number]
+        if ('error' in outcome) this.leave(job, outcome.error)
+        else this.acceptSafely(job, outcome.result)
+      })
+    } catch (error) {
+      for (const job of jobs) this.leave(job, error)
+    }
+  }
+
+  private acceptSafely(job: Job, result: StepResult): void {
+    try {
+      job.accept(result)
+    } catch (error) {
+      this.leave(job, error)
+    }
+  }
+
+  private leave(job: Job, error?: unknown): void {
+    if (!this.running.delete(job)) return
+    job.end(error)
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,53 @@
+import { features, type TopTwo } from '../depth/features.js'
+import type { Check, PolicyNeeds } from '../depth/policy.js'
+import { InputError } from '../errors.js'
+
+export interface CheckData {
+  readonly layer: number
+  readonly top: Readonly<TopTwo>
+  /** softmax of the head at temperature 1: [V]; read at once, never kept. */
+  readonly probabilities: Float32Array
+  readonly logits?: Float32Array
+  readonly hidden?: Float32Array
+  readonly input?: Float32Array
+  readonly attention?: Float32Array
+  readonly mlp?: Float32Array
+}
+
+/** An exit check with what the policy asked for; reading more is an error that says what to declare. */
+export function exitCheck(data: CheckData): Check {
+  const { layer, probabilities } = data
+  const { top, second } = data.top
+  const topProb = probabilities[top] ?? Number.NaN
+  const gap = topProb - (second < 0 ? 0 : (probabilities[second] as number))
+  const need = (field: keyof CheckData & keyof Check, declare: keyof PolicyNeeds): Float32Array => {
+    const value = data[field] as Float32Array | undefined
+    if (value === undefined) throw new InputError(`check.${field} needs the policy to declare needs: { ${declare}: true }`)
+    return value
+  }
+  return {
+    layer,
+    top,
+    second,
+    topProb,
+    gap,
+    get entropy() {
+      return features(need('logits', 'logits')).entropy
+    },
+    get logits() {
+      return need('logits', 'logits')
+    },
+    get hidden() {
+      return need('hidden', 'hidden')
+    },
+    get input() {
+      return need('input', 'hidden')
+    },
+    get attention() {
+      return need('attention', 'sublayers')
+    },
+    get mlp() {
+      return need('mlp', 'sublayers')
+    },
+  }
+}

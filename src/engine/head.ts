@@ -1,0 +1,53 @@
+import type { Family, Hyperparameters, Weights } from '../families/family.js'
+import type { Backend } from '../ggml/backend.js'
+import { Graph } from '../ggml/graph.js'
+import type { HiddenRows, RowIndex } from './hidden-rows.js'
+
+/** Final norm, LM head and softmax for a fixed number of hidden rows. */
+export class Head {
+  private readonly graph: Graph
+  private readonly source: Int32Array
+  private readonly logits: Float32Array
+  private readonly probabilities: Float32Array
+  private readonly vocabulary: number
+
+  constructor(
+    parts: { backend: Backend; family: Family; hyperparameters: Hyperparameters; weights: Weights; rows: HiddenRows },
+    count: number,
+  ) {
+    const { family, hyperparameters: h, weights, rows } = parts
+    const g = new Graph(parts.backend, 64)
+    const source = g.input('i32', count)
+    const logits = g.output(family.head(g, h, weights, g.getRows(rows.tensor, source)))
+    const probabilities = g.output(g.softMax(logits))
+    g.allocate()
+    this.graph = g
+    this.vocabulary = h.vocabulary
+    this.source = new Int32Array(g.bytes(source))
+    this.logits = new Float32Array(g.bytes(logits))
+    this.probabilities = new Float32Array(g.bytes(probabilities))
+  }
+
+  get memory(): number {
+    return this.graph.memory
+  }
+
+  run(rows: readonly RowIndex[]): void | Promise<void> {
+    this.source.set(rows)
+    return this.graph.compute()
+  }
+
+  /** Logits of the i-th row: [V]. Valid until the next run. */
+  logitsOf(i: number): Float32Array {
+    return this.logits.subarray(i * this.vocabulary, (i + 1) * this.vocabulary)
+  }
+
+  /** softmax(logits) of the i-th row: [V]. Valid until the next run. */
+  probabilitiesOf(i: number): Float32Array {
+    return this.probabilities.subarray(i * this.vocabulary, (i + 1) * this.vocabulary)
+  }
+
+  dispose(): void {
+    this.graph.dispose()
+  }
+}

@@ -1,0 +1,49 @@
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import { FileError, UnsupportedError } from '../errors.js'
+import type { Family, Hyperparameters } from '../families/family.js'
+import type { Backend } from '../ggml/backend.js'
+import { type BufferChoice, WeightStore, type WeightUse } from '../ggml/weights.js'
+
+/** The tensors of a package that its family uses, each checked against the shape that the hyperparameters ask for. */
+export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): WeightUse[] {
+  const uses: WeightUse[] = []
+  const known = new Set<string>()
+  for (const m of family.tensors(h)) {
+    const lookup = m.lookup === true
+    uses.push({ tensor: take(file, m.name, m.shape), lookup, product: m.quantize && (!lookup || h.tiedEmbeddings) })
+    known.add(m.name)
+  }
+  for (const t of family.computedTensors(h)) {
+    uses.push({ tensor: take(file, t.name, [t.length]), lookup: false, product: false })
+    known.add(t.name)
+  }
+  const unknown = [...file.tensors.keys()].find((name) => !known.has(name))
+  if (unknown !== undefined) {
+    throw new UnsupportedError(`${file.path}: tensor ${unknown} is not one that ${family.architecture} models have here`)
+  }
+  for (const { tensor, product, lookup } of uses) {
+    if (!product && !lookup && tensor.type !== 'f32') {
+      throw new UnsupportedError(`${file.path}: tensor ${tensor.name} is ${tensor.type}; norms and biases must be f32`)
+    }
+    if (tensor.type === 'i32' || tensor.type === 'i64') {
+      throw new FileError(file.path, `tensor ${tensor.name} is ${tensor.type}, which weights cannot be`)
+    }
+  }
+  return uses
+}
+
+export function loadWeights(backend: Backend, file: GgufFile, uses: readonly WeightUse[], choose: BufferChoice): WeightStore {
+  return new WeightStore(backend, file, uses, choose)
+}
+
+function take(file: GgufFile, name: string, shape: readonly number[]): GgufTensor {
+  const tensor = file.tensors.get(name)
+  if (tensor === undefined) throw new FileError(file.path, `tensor ${name} is missing`)
+  const wanted = [...shape].reverse()
+  const size = (dims: readonly number[], i: number) => dims[i] ?? 1
+  const length = Math.max(wanted.length, tensor.shape.length)
+  if (Array.from({ length }, (_, i) => i).some((i) => size(wanted, i) !== size(tensor.shape, i))) {
+    throw new FileError(file.path, `tensor ${name} has the shape [${tensor.shape.join(', ')}] where [${wanted.join(', ')}] fits the metadata`)
+  }
+  return tensor
+}

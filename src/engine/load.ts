@@ -1,0 +1,63 @@
+import { availableParallelism } from 'node:os'
+import { openPackage } from '../convert/package.js'
+import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import { familyByArchitecture } from '../families/index.js'
+import { Backend } from '../ggml/backend.js'
+import type { LoadOptions, Model } from './api.js'
+import { Engine } from './engine.js'
+import { loadWeights, weightUses } from './load-weights.js'
+import { LoadedModel } from './model.js'
+
+const DEFAULT_CONTEXT = 4096
+const DEFAULT_SLOTS = 8
+
+/**
+ * Loads a model: a folder in Hugging Face's layout (converted on first use), a GGUF file, or a bundled model by name.
+ * @throws FileError, UnsupportedError, InputError; ShoalError `library_missing`, `library_version`, `aborted`
+ */
+export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
+  const { device = 'cpu', threads = availableParallelism(), slots = DEFAULT_SLOTS, signal, progress } = options
+  if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
+  wholeNumber('threads', threads, 512)
+  wholeNumber('slots', slots, 4096)
+  const p = await openPackage(model, {
+    ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
+    ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
+    ...(progress === undefined ? {} : { progress }),
+    ...(signal === undefined ? {} : { signal }),
+  })
+  if (signal?.aborted) throw new ShoalError('aborted', 'loading was aborted', { cause: signal.reason })
+  const family = familyByArchitecture(p.gguf.metadata.string('general.architecture'), p.path)
+  const h = family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys()))
+  const uses = weightUses(p.gguf, family, h)
+  const context = options.context ?? Math.min(h.context, DEFAULT_CONTEXT)
+  wholeNumber('context', context, 2 ** 24)
+  const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
+
+  const backend = new Backend({ threads })
+  try {
+    const weights = loadWeights(backend, p.gguf, uses, () => null)
+    try {
+      const engine = new Engine({ backend, family, hyperparameters: h, weights, cacheType, context })
+      const parameters = family.tensors(h).reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
+      const release = async () => {
+        weights.dispose()
+        await backend.dispose()
+      }
+      progress?.({ status: 'ready', name: p.name, file: p.path, progress: 100, loaded: p.gguf.bytes, total: p.gguf.bytes })
+      return new LoadedModel({ package: p, hyperparameters: h, parameters, context, slots, engine, release })
+    } catch (error) {
+      weights.dispose()
+      throw error
+    }
+  } catch (error) {
+    await backend.dispose()
+    throw error
+  }
+}
+
+function wholeNumber(name: string, value: number, most: number): void {
+  if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+    throw new InputError(`${name} must be a whole number from 1 to ${most}`)
+  }
+}

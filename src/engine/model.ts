@@ -1,0 +1,155 @@
+import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
+import type { Package } from '../convert/package.js'
+import type { Policy } from '../depth/policy.js'
+import { parseDepth } from '../depth/spec.js'
+import { InputError, ShoalError } from '../errors.js'
+import type { Hyperparameters } from '../families/family.js'
+import type {
+  ChatMessage,
+  ChatSession,
+  Depth,
+  GenerateOptions,
+  Generation,
+  Model,
+  Score,
+  ScoreOptions,
+  Trace,
+  TraceOptions,
+} from './api.js'
+import { Batch } from './batch.js'
+import { createChat } from './chat.js'
+import type { Engine } from './engine.js'
+import { GenerationJob, type KeptSequence } from './generation.js'
+import { score } from './score.js'
+import { trace } from './trace.js'
+
+/** What a model is made of; it owns the engine and all below it. */
+export interface ModelParts {
+  readonly package: Package
+  readonly hyperparameters: Hyperparameters
+  readonly parameters: number
+  readonly context: number
+  readonly slots: number
+  readonly engine: Engine
+  /** Frees what lies under the engine. */
+  release(): Promise<void>
+}
+
+/** A loaded model: prompts in, tokens out. */
+export class LoadedModel implements Model {
+  readonly name: string
+  readonly path: string
+  readonly quantization: string
+  readonly hyperparameters: Hyperparameters
+  readonly parameters: number
+  readonly context: number
+  readonly tokenizer: Tokenizer | null
+  readonly settings: Model['settings']
+  readonly warnings: readonly string[]
+  private readonly parts: ModelParts
+  private readonly batch: Batch
+  private disposing: Promise<void> | null = null
+
+  constructor(parts: ModelParts) {
+    const { package: p } = parts
+    this.parts = parts
+    this.name = p.name
+    this.path = p.path
+    this.quantization = p.quantization
+    this.hyperparameters = parts.hyperparameters
+    this.parameters = parts.parameters
+    this.context = parts.context
+    this.settings = p.settings
+    this.warnings = p.warnings
+    this.tokenizer =
+      p.tokenizerJson === null
+        ? null
+        : createTokenizer(p.tokenizerJson, { path: p.path, chatTemplate: p.chatTemplate, specialTokens: p.specialTokens })
+    this.batch = new Batch(parts.engine, parts.slots)
+  }
+
+  generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+    return this.start(prompt, options, this.policy(options.depth), null)
+  }
+
+  async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
+    this.checkIds(ids)
+    return this.batch.alone((engine) => trace(engine, this.hyperparameters, ids, options))
+  }
+
+  async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
+    this.checkIds(ids)
+    const { depth, ...rest } = options
+    const policy = this.policy(depth)
+    return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, ids, policy, rest))
+  }
+
+  chat(options: GenerateOptions = {}): ChatSession {
+    const policy = this.policy(options.depth)
+    const stop = [...(this.settings.chatStop ?? []), ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? []))]
+    this.requireTokenizer()
+    return createChat(this.parts.engine, policy, (messages, kept) => this.start(messages, { ...options, stop }, policy, kept))
+  }
+
+  dispose(): Promise<void> {
+    this.disposing ??= (async () => {
+      await this.batch.close(new ShoalError('disposed', 'the model was disposed'))
+      this.parts.engine.dispose()
+      await this.parts.release()
+    })()
+    return this.disposing
+  }
+
+  private start(
+    prompt: string | readonly number[] | readonly ChatMessage[],
+    options: GenerateOptions,
+    policy: Policy,
+    kept: KeptSequence | null,
+  ): Generation {
+    const ids = this.tokens(prompt)
+    this.checkIds(ids)
+    const { tokenizer } = this
+    const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
+    const { engine, context } = this.parts
+    const job = new GenerationJob(
+      { engine, context, endIds: new Set(this.parts.package.endIds), decode, policy },
+      ids,
+      options,
+      kept,
+    )
+    this.batch.add(job)
+    return job
+  }
+
+  private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): readonly number[] {
+    if (typeof prompt === 'string') return this.requireTokenizer().encode(prompt)
+    if (isMessages(prompt)) {
+      const tokenizer = this.requireTokenizer()
+      return tokenizer.encode(tokenizer.renderChat(prompt), { addSpecialTokens: false })
+    }
+    return prompt
+  }
+
+  private checkIds(ids: readonly number[]): void {
+    const { vocabulary } = this.hyperparameters
+    const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
+    if (wrong !== undefined) throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
+    if (ids.length === 0) throw new InputError('the prompt has no tokens')
+    if (ids.length > this.context) {
+      throw new InputError(`the prompt has ${ids.length} tokens, and the context holds ${this.context}`, 'context_exceeded')
+    }
+  }
+
+  private requireTokenizer(): Tokenizer {
+    if (this.tokenizer === null) throw new InputError(`${this.name} has no tokenizer files: give token ids (--tokens)`)
+    return this.tokenizer
+  }
+
+  private policy(depth: Depth = this.settings.depth ?? 'full'): Policy {
+    return typeof depth === 'string' ? parseDepth(depth, { layers: this.hyperparameters.layers }) : depth
+  }
+}
+
+function isMessages(prompt: readonly number[] | readonly ChatMessage[]): prompt is readonly ChatMessage[] {
+  return typeof prompt[0] === 'object'
+}

@@ -1,0 +1,83 @@
+import type { HiddenRows, RowIndex } from './hidden-rows.js'
+import type { KvCache, Slot } from './kv-cache.js'
+
+/**
+ * What the engine knows of one sequence: how far each layer has seen it, and the hidden rows of the positions that some
+ * layer has not seen yet. `cached[l]` never rises with l under exit policies: the staircase. A layer that a skip plan
+ * leaves out stays behind without waiting rows.
+ */
+export class Sequence {
+  readonly slot: Slot
+  /** Per layer: positions 0 .. cached[l]-1 are in its cache. */
+  readonly cached: Int32Array
+  /** Positions that were fed. */
+  length = 0
+  private readonly cache: KvCache
+  private readonly rows: HiddenRows
+  private readonly rowOf = new Map<number, RowIndex>()
+  private disposed = false
+
+  constructor(cache: KvCache, rows: HiddenRows, layers: number) {
+    this.cache = cache
+    this.rows = rows
+    this.cached = new Int32Array(layers)
+    this.slot = cache.open()
+  }
+
+  /** Positions that every layer has seen. */
+  get complete(): number {
+    return this.cached.reduce((least, n) => Math.min(least, n), this.length)
+  }
+
+  /** Positions whose hidden row waits for a layer above. */
+  get waiting(): number {
+    return this.rowOf.size
+  }
+
+  /** Makes room for `count` more positions in the cache. */
+  reserve(count: number): void {
+    this.cache.reserve(this.slot, this.length + count, this.length)
+  }
+
+  /** The hidden row of a position, taken now where it has none. */
+  row(position: number): RowIndex {
+    let row = this.rowOf.get(position)
+    if (row === undefined) {
+      row = this.rows.take()
+      this.rowOf.set(position, row)
+    }
+    return row
+  }
+
+  /** The hidden row that a position holds already. */
+  waitingRow(position: number): RowIndex {
+    const row = this.rowOf.get(position)
+    if (row === undefined) throw new Error(`position ${position} holds no hidden row`)
+    return row
+  }
+
+  waitingPositions(): number[] {
+    return [...this.rowOf.keys()]
+  }
+
+  releaseRow(position: number): void {
+    const row = this.rowOf.get(position)
+    if (row === undefined) return
+    this.rowOf.delete(position)
+    this.rows.release(row)
+  }
+
+  /** Forgets positions from `length` on. */
+  truncate(length: number): void {
+    for (const position of this.waitingPositions()) if (position >= length) this.releaseRow(position)
+    this.length = Math.min(this.length, length)
+    for (let l = 0; l < this.cached.length; l++) this.cached[l] = Math.min(this.cached[l] as number, length)
+  }
+
+  dispose(): void {
+    if (this.disposed) return
+    this.disposed = true
+    this.truncate(0)
+    this.cache.close(this.slot)
+  }
+}

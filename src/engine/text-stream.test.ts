@@ -1,0 +1,183 @@
+import { readFileSync } from 'node:fs'
+import { Tokenizer } from '@huggingface/tokenizers'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { InputError } from '../errors.js'
+import { createTextStream } from './text-stream.js'
+
+type Decode = (ids: readonly number[]) => string
+
+/** A byte-level tokenizer: id i is the bytes `vocabulary[i]`. */
+function byteLevel(vocabulary: readonly Uint8Array[]): Decode {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  return (ids) => {
+    if (ids.length === 0) throw new Error('decode of no ids')
+    return decoder.decode(Buffer.concat(ids.map((id) => vocabulary[id]!)))
+  }
+}
+
+/** Every id is one byte. */
+const bytes = byteLevel(Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte)))
+const idsOf = (text: string) => [...Buffer.from(text)]
+
+/** The text before the stop string that is complete first, found by trying every end. */
+function cut(text: string, stop: readonly string[]): string {
+  for (let end = 0; end <= text.length; end++) {
+    const ending = stop.filter((string) => text.slice(0, end).endsWith(string)).map((string) => string.length)
+    if (ending.length > 0) return text.slice(0, end - Math.max(...ending))
+  }
+  return text
+}
+
+function stream(decode: Decode, ids: readonly number[], stop: readonly string[] = []) {
+  const stream = createTextStream(decode, stop)
+  const pieces = ids.map((id) => stream.push(id))
+  pieces.push(stream.finish())
+  return { pieces, text: pieces.join(''), stopped: stream.stopped }
+}
+
+describe('characters split over tokens', () => {
+  it('are held back until they are whole', () => {
+    expect(stream(bytes, idsOf('a€b')).pieces).toEqual(['a', '', '', '€', 'b', ''])
+    expect(stream(bytes, idsOf('😀')).pieces).toEqual(['', '', '', '😀', ''])
+  })
+
+  it('come as U+FFFD at the end where they stay incomplete', () => {
+    expect(stream(bytes, [0x61, 0xe2, 0x82]).pieces).toEqual(['a', '', '', '\ufffd'])
+  })
+
+  it('a character U+FFFD of the text itself is shown', () => {
+    expect(stream(bytes, idsOf('a\ufffdb')).text).toBe('a\ufffdb')
+  })
+
+  it('no ids give no text and no call of decode', () => {
+    expect(stream(bytes, []).text).toBe('')
+  })
+})
+
+describe('stop strings', () => {
+  it('end the text across token borders, and nothing follows', () => {
+    const s = createTextStream(bytes, ['\n\n'])
+    expect(['a', '\n', 'b', '\n', '\n', 'c'].map((c) => s.push(c.charCodeAt(0)))).toEqual(['a', '', '\nb', '', '', ''])
+    expect(s.stopped).toBe(true)
+    expect(s.finish()).toBe('')
+  })
+
+  it('let go of a start that does not become one', () => {
+    expect(stream(bytes, idsOf('STO'), ['STOP'])).toMatchObject({ pieces: ['', '', '', 'STO'], stopped: false })
+    expect(stream(bytes, idsOf('ababc'), ['abc'])).toMatchObject({ text: 'ab', stopped: true })
+  })
+
+  it('the one that is complete first counts, however the text is split', () => {
+    const decode = byteLevel([
+      Buffer.from('abcd'),
+      Buffer.from('a'),
+      Buffer.from('b'),
+      Buffer.from('c'),
+      Buffer.from('d'),
+    ])
+    for (const ids of [[0], [1, 2, 3, 4]]) expect(stream(decode, ids, ['abcd', 'bc']).text).toBe('a')
+    for (const ids of [[0], [1, 2, 3, 4]]) expect(stream(decode, ids, ['cd', 'abcd']).text).toBe('')
+  })
+
+  it('may be one that only finish() completes', () => {
+    expect(stream(bytes, [0x61, 0xe2], ['\ufffd'])).toMatchObject({ text: 'a', stopped: true })
+  })
+
+  it('must not be empty', () => {
+    expect(() => createTextStream(bytes, ['a', ''])).toThrow(InputError)
+  })
+})
+
+describe('the joined pieces are the text of all ids, cut at the first stop string', () => {
+  const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\n', 'é', '😀'), minLength: 1, maxLength: 4 }), {
+    maxLength: 3,
+  })
+
+  it('for a byte-level tokenizer and any text', () => {
+    const text = fc.string({
+      unit: fc.constantFrom('a', 'b', '\n', 'é', '€', '😀', '😁', '\ufeff', '\ufffd', '👩‍🚀'),
+      maxLength: 60,
+    })
+    fc.assert(
+      fc.property(text, stops, (text, stop) => {
+        const result = stream(bytes, idsOf(text), stop)
+        expect(result.text).toBe(cut(text, stop))
+        expect(result.stopped).toBe(stop.some((string) => text.includes(string)))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('for tokens of any bytes, whether they are UTF-8 or not', () => {
+    const byte = fc.oneof(fc.integer({ min: 0, max: 255 }), fc.constantFrom(0x80, 0x82, 0xac, 0xe2, 0xf0, 0x9f, 0x61))
+    const vocabulary = fc.array(fc.uint8Array({ min: 0, max: 255, minLength: 1, maxLength: 4 }), {
+      minLength: 1,
+      maxLength: 8,
+    })
+    const single = fc.array(byte, { minLength: 1, maxLength: 8 }).map((all) => all.map((b) => Uint8Array.of(b)))
+    fc.assert(
+      fc.property(
+        fc.oneof(vocabulary, single),
+        fc.array(fc.nat(), { maxLength: 300 }),
+        stops,
+        (vocabulary, numbers, stop) => {
+          const decode = byteLevel(vocabulary)
+          const ids = numbers.map((n) => n % vocabulary.length)
+          const text = ids.length === 0 ? '' : decode(ids)
+          expect(stream(decode, ids, stop).text).toBe(cut(text, stop))
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+
+  it('for a tokenizer that drops the space at the start of what it decodes', () => {
+    const words = [' the', ' a', 'b', ' ', '.', ' ,']
+    const decode: Decode = (ids) =>
+      ids
+        .map((id) => words[id]!)
+        .join('')
+        .replace(/^ /, '')
+    fc.assert(
+      fc.property(fc.array(fc.nat(words.length - 1), { maxLength: 100 }), stops, (ids, stop) => {
+        expect(stream(decode, ids, stop).text).toBe(cut(decode(ids), stop))
+      }),
+    )
+  })
+
+  it('for the tokenizer of ripple-8m', () => {
+    const folder = new URL('../../pretrained/ripple-8m/', import.meta.url)
+    const read = (name: string) => JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as object
+    const tokenizer = new Tokenizer(read('tokenizer.json'), read('tokenizer_config.json'))
+    const decode: Decode = (ids) => tokenizer.decode([...ids], { skip_special_tokens: true })
+    const anyIds = fc.array(fc.nat(4095), { minLength: 1, maxLength: 120 })
+    const ofText = fc.string({ unit: 'binary', minLength: 1, maxLength: 80 }).map((text) => tokenizer.encode(text).ids)
+    fc.assert(
+      fc.property(fc.oneof(anyIds, ofText), stops, (ids, stop) => {
+        expect(stream(decode, ids, stop).text).toBe(cut(decode(ids), stop))
+      }),
+    )
+  })
+})
+
+it('decodes a bounded number of ids at a time, however long the text', () => {
+  const longest = (ids: readonly number[]) => {
+    let most = 0
+    let all = 0
+    const counted: Decode = (part) => {
+      most = Math.max(most, part.length)
+      all += part.length
+      return bytes(part)
+    }
+    stream(counted, ids)
+    return { most, perId: all / ids.length }
+  }
+  const text = longest(idsOf('a long text é '.repeat(500)))
+  expect(text.most).toBeLessThan(30)
+  expect(text.perId).toBeLessThan(20)
+  // Bytes that never become a character.
+  const noise = longest(Array.from({ length: 2000 }, () => 0x80))
+  expect(noise.most).toBeLessThan(100)
+  expect(noise.perId).toBeLessThan(100)
+})

@@ -1,0 +1,84 @@
+import { InputError } from '../errors.js'
+import type { Check, ExitPolicy, Plan, Policy, PolicyNeeds, SequenceInfo, SkipPolicy } from '../depth/policy.js'
+
+/** How deep one feed of a sequence goes. */
+export type TokenDepth =
+  /** These layers, known beforehand. */
+  | { readonly kind: 'plan'; readonly layers: Plan }
+  /** Up to `last`, or to the first check that says so. */
+  | {
+      readonly kind: 'exit'
+      readonly checks: ReadonlySet<number>
+      readonly last: number
+      readonly needs: PolicyNeeds
+      exits(check: Check): boolean
+    }
+
+/** A policy at work on one sequence: holds the policy's state and gives the depth of token after token. */
+export interface SequenceDepth {
+  readonly spec: string
+  /** @param generated tokens of this sequence generated before; 0 is the prompt's own pass */
+  next(position: number, generated: number): TokenDepth
+}
+
+/** Every layer of the model. */
+export function allLayers(layers: number): Plan {
+  return Array.from({ length: layers }, (_, l) => l)
+}
+
+export function startDepth(policy: Policy, info: SequenceInfo): SequenceDepth {
+  return policy.kind === 'skip' ? startSkip(policy, info) : startExit(policy, info)
+}
+
+function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
+  const state = policy.startSequence?.(info)
+  let before: ReadonlySet<number> | null = null
+  let plan: Plan = []
+  return {
+    spec: policy.spec,
+    next(position, generated) {
+      if (generated === 0 && policy.prompt === 'full') return { kind: 'plan', layers: allLayers(info.layers) }
+      const layers = policy.plan({ position, generated, layers: info.layers }, state)
+      if (layers !== plan) {
+        checkPlan(policy.spec, layers, info.layers)
+        const grown = before === null ? undefined : layers.find((l) => !before?.has(l))
+        if (grown !== undefined) {
+          throw new InputError(
+            `depth "${policy.spec}" adds layer ${grown} at position ${position}: within a sequence a plan may only shrink`,
+          )
+        }
+        plan = layers
+        before = new Set(layers)
+      }
+      return { kind: 'plan', layers: plan }
+    },
+  }
+}
+
+function checkPlan(spec: string, plan: Plan, layers: number): void {
+  const rises = plan.every((l, i) => Number.isInteger(l) && l >= 0 && l < layers && (i === 0 || l > (plan[i - 1] as number)))
+  if (plan.length === 0 || !rises) {
+    throw new InputError(`depth "${spec}" gives the plan [${plan.join(', ')}], which is not a rising list of layers 0 to ${layers - 1}`)
+  }
+}
+
+function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
+  const last = policy.lastLayer?.(info.layers) ?? info.layers - 1
+  if (!Number.isInteger(last) || last < 0 || last >= info.layers) {
+    throw new InputError(`depth "${policy.spec}" stops after layer ${last}, and the layers are 0 to ${info.layers - 1}`)
+  }
+  const list = policy.checkLayers(info.layers)
+  if (list.some((l) => !Number.isInteger(l) || l < 0 || l >= info.layers - 1)) {
+    throw new InputError(`depth "${policy.spec}" checks layers [${list.join(', ')}], and checks are 0 to ${info.layers - 2}`)
+  }
+  const checks = new Set(list.filter((l) => l < last))
+  const needs = policy.needs ?? {}
+  const sequence = policy.startSequence?.(info)
+  return {
+    spec: policy.spec,
+    next(position, generated) {
+      const token = policy.startToken?.({ position, generated }, sequence)
+      return { kind: 'exit', checks, last, needs, exits: (check) => policy.exits(check, token, sequence) }
+    },
+  }
+}

@@ -1,0 +1,34 @@
+import { ShoalError } from '../errors.js'
+import type { Hyperparameters } from '../families/family.js'
+import type { Trace, TraceOptions } from './api.js'
+import type { Engine } from './engine.js'
+
+/** Runs every layer for every position and keeps hidden states and lens logits of all of them. */
+export async function trace(
+  engine: Engine,
+  h: Hyperparameters,
+  ids: readonly number[],
+  { signal }: TraceOptions,
+): Promise<Trace> {
+  const hidden = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.hidden))
+  const lensLogits = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.vocabulary))
+  const throwIfAborted = () => {
+    if (signal?.aborted) throw new ShoalError('aborted', 'the trace was aborted', { cause: signal.reason })
+  }
+  const sequence = engine.createSequence()
+  try {
+    throwIfAborted()
+    await engine.trace(
+      sequence,
+      ids,
+      (layer, position, row, logits) => {
+        hidden[layer]?.set(row, position * h.hidden)
+        lensLogits[layer]?.set(logits, position * h.vocabulary)
+      },
+      throwIfAborted,
+    )
+  } finally {
+    sequence.dispose()
+  }
+  return { inputIds: Int32Array.from(ids), hidden, lensLogits, logits: lensLogits.at(-1) as Float32Array }
+}

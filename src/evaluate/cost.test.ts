@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest'
+import { parseDepth } from '../depth/spec.js'
+import { InputError } from '../errors.js'
+import type { Hyperparameters, TensorMapping } from '../families/family.js'
+import { checkFlops, depthCost, depthExtent, headFlops, modelSize, parameterCount } from './cost.js'
+
+interface Shape {
+  layers: number
+  hidden: number
+  heads: number
+  kvHeads: number
+  feedForward: number
+  vocabulary: number
+  tied: boolean
+}
+
+function llama(shape: Shape): { h: Hyperparameters; tensors: TensorMapping[] } {
+  const { layers, hidden, heads, kvHeads, feedForward, vocabulary, tied } = shape
+  const headDim = hidden / heads
+  const tensor = (name: string, ...lengths: number[]): TensorMapping => ({
+    name,
+    source: name,
+    shape: lengths,
+    quantize: lengths.length > 1,
+  })
+  const tensors = [tensor('token_embd.weight', vocabulary, hidden), tensor('output_norm.weight', hidden)]
+  if (!tied) tensors.push(tensor('output.weight', vocabulary, hidden))
+  for (let l = 0; l < layers; l++) {
+    tensors.push(
+      tensor(`blk.${l}.attn_norm.weight`, hidden),
+      tensor(`blk.${l}.attn_q.weight`, hidden, hidden),
+      tensor(`blk.${l}.attn_k.weight`, kvHeads * headDim, hidden),
+      tensor(`blk.${l}.attn_v.weight`, kvHeads * headDim, hidden),
+      tensor(`blk.${l}.attn_output.weight`, hidden, hidden),
+      tensor(`blk.${l}.ffn_norm.weight`, hidden),
+      tensor(`blk.${l}.ffn_gate.weight`, feedForward, hidden),
+      tensor(`blk.${l}.ffn_up.weight`, feedForward, hidden),
+      tensor(`blk.${l}.ffn_down.weight`, hidden, feedForward),
+    )
+  }
+  const h = {
+    architecture: 'llama',
+    layers,
+    hidden,
+    heads,
+    kvHeads,
+    headDim,
+    feedForward,
+    vocabulary,
+    context: 2048,
+    normEpsilon: 1e-5,
+    tiedEmbeddings: tied,
+  }
+  return { h, tensors }
+}
+
+const ripple = llama({ layers: 16, hidden: 192, heads: 6, kvHeads: 3, feedForward: 512, vocabulary: 4096, tied: true })
+const ripple8m = modelSize(ripple.h, ripple.tensors)
+const llama2 = { layers: 32, hidden: 4096, heads: 32, kvHeads: 32, feedForward: 11008, vocabulary: 32000, tied: false }
+const llama7b = llama(llama2)
+const llama27b = modelSize(llama7b.h, llama7b.tensors)
+
+const depth = (spec: string, layers = 16) => parseDepth(spec, { layers })
+
+describe('sizes', () => {
+  it('count every parameter once', () => {
+    expect(parameterCount(llama27b)).toBe(6_738_415_616)
+    expect(ripple8m.layer[0]!.matrixParameters).toBe(2 * 192 * 192 + 2 * 96 * 192 + 3 * 192 * 512)
+    expect(ripple8m.layer[0]!.parameters - ripple8m.layer[0]!.matrixParameters).toBe(2 * 192)
+  })
+
+  it('refuse a tensor of a layer that the model lacks', () => {
+    const one = { ...ripple.h, layers: 15 }
+    expect(() => modelSize(one, ripple.tensors)).toThrow(InputError)
+  })
+
+  it('one full head costs 0.65 layers of Llama-2-7B and 2.4 of Llama-3-8B', () => {
+    const layer = (size: typeof llama27b) => 2 * size.layer[0]!.matrixParameters
+    expect(headFlops(llama27b) / layer(llama27b)).toBeCloseTo(0.65, 2)
+    const llama8b = llama({ ...llama2, kvHeads: 8, feedForward: 14336, vocabulary: 128256 })
+    const size = modelSize(llama8b.h, llama8b.tensors)
+    expect(headFlops(size) / layer(size)).toBeCloseTo(2.4, 1)
+  })
+})
+
+describe('the layers that a policy may run', () => {
+  it.each([
+    ['full', 16, 0],
+    ['layers:0,2,5', 3, 0],
+    ['unified:2x', 8, 0],
+    ['exit:11', 12, 0],
+    ['gap:0.8', 16, 15],
+    ['gap:0.8,from=4,every=4', 16, 3],
+  ])('%s', (spec, layers, checks) => {
+    const extent = depthExtent(depth(spec), 16)
+    expect(extent.layers).toHaveLength(layers)
+    expect(extent.checks).toHaveLength(checks)
+  })
+})
+
+describe('cost of a token', () => {
+  it('is 2 x matrix parameters + 4 x hidden x context per layer, and the head', () => {
+    const { token, full } = depthCost(ripple8m, depth('layers:0,2,5'), 100, 4)
+    const layer = 2 * ripple8m.layer[0]!.matrixParameters + 4 * 192 * 100
+    expect(token.flops).toBe(3 * layer + 2 * 192 * 4096)
+    expect(full.flops).toBe(16 * layer + 2 * 192 * 4096)
+    expect(token.flopsWithChecks).toBe(token.flops)
+    expect(token.parameters).toBe(3 * ripple8m.layer[0]!.parameters + 4096 * 192 + 192)
+  })
+
+  it('counts checks apart', () => {
+    const cost = depthCost(ripple8m, depth('gap:0.8,layers=3,7'), 0, 4)
+    expect(cost.flopsRatio).toBe(1)
+    expect(cost.token.flopsWithChecks - cost.token.flops).toBe(2 * checkFlops(ripple8m))
+    expect(cost.flopsRatioWithChecks).toBeGreaterThan(1)
+    expect(checkFlops(ripple8m, 100, 7)).toBe(4 * 192 + 2 * 192 * 100 + 7)
+  })
+
+  it('caches keys and values of the layers that run', () => {
+    const cost = depthCost(ripple8m, depth('unified:2x'), 0, 2)
+    expect(cost.token.kvBytes).toBe(8 * 2 * 3 * 32 * 2)
+    expect(cost.kvRatio).toBe(0.5)
+    expect(depthCost(llama27b, depth('full', 32), 0, 2).token.kvBytes).toBe(524_288)
+  })
+
+  it('is that of full depth under full', () => {
+    const cost = depthCost(ripple8m, depth('full'), 1000, 4)
+    expect(cost.token).toEqual(cost.full)
+    expect(cost).toMatchObject({ parameterRatio: 1, flopsRatio: 1, flopsRatioWithChecks: 1, kvRatio: 1 })
+  })
+
+  it('nearly equals mean layers / L, as in AdaInfer, where the head is small', () => {
+    expect(depthCost(llama27b, depth('exit:28', 32), 100, 2).flopsRatio).toBeCloseTo(29 / 32, 2)
+  })
+
+  it('refuses a context that is no number of tokens', () => {
+    for (const context of [-1, 1.5, Number.NaN]) {
+      expect(() => depthCost(ripple8m, depth('full'), context, 4)).toThrow(/context/)
+    }
+  })
+})

@@ -1,0 +1,146 @@
+import type { Plan, Policy } from '../depth/policy.js'
+import { InputError } from '../errors.js'
+import type { Hyperparameters, TensorMapping } from '../families/family.js'
+
+/** Sizes that the cost of a token follows from. */
+export interface ModelSize {
+  readonly layers: number
+  readonly hidden: number
+  readonly vocabulary: number
+  /** Per layer: all parameters, and those of its matrices. */
+  readonly layer: readonly { readonly parameters: number; readonly matrixParameters: number }[]
+  /** Parameters outside the layers: embeddings, final norm, LM head. */
+  readonly otherParameters: number
+  /** Values that one layer caches for one token: keys and values of all KV heads. */
+  readonly kvPerLayer: number
+}
+
+/** Which layers a generated token runs at most under a policy, and after which of them it is checked. */
+export interface DepthExtent {
+  readonly layers: Plan
+  readonly checks: Plan
+}
+
+/** What one generated token costs with `context` tokens before it. */
+export interface TokenCost {
+  /** Parameters of the layers that run and of everything outside the layers. */
+  readonly parameters: number
+  /** Layers and head; a multiply-add counts as 2. */
+  readonly flops: number
+  /** Layers, head and exit checks. */
+  readonly flopsWithChecks: number
+  /** Bytes that the layers cache for this token. */
+  readonly kvBytes: number
+}
+
+/** A policy's cost beside full depth; ratios are policy / full. */
+export interface DepthCost extends DepthExtent {
+  readonly token: TokenCost
+  readonly full: TokenCost
+  readonly parameterRatio: number
+  readonly flopsRatio: number
+  readonly flopsRatioWithChecks: number
+  readonly kvRatio: number
+}
+
+const LAYER_TENSOR = /^blk\.(\d+)\./
+
+/** Sizes from hyperparameters and the family's tensors (`Family.tensors`): no weights are needed. */
+export function modelSize(h: Hyperparameters, tensors: readonly TensorMapping[]): ModelSize {
+  const layer = Array.from({ length: h.layers }, () => ({ parameters: 0, matrixParameters: 0 }))
+  let otherParameters = 0
+  for (const { name, shape } of tensors) {
+    const parameters = shape.reduce((product, length) => product * length, 1)
+    const match = LAYER_TENSOR.exec(name)
+    if (match === null) {
+      otherParameters += parameters
+      continue
+    }
+    const sizes = layer[Number(match[1])]
+    if (sizes === undefined) throw new InputError(`tensor ${name} belongs to no layer: the model has ${h.layers}`)
+    sizes.parameters += parameters
+    if (shape.length > 1) sizes.matrixParameters += parameters
+  }
+  const { layers, hidden, vocabulary } = h
+  return { layers, hidden, vocabulary, layer, otherParameters, kvPerLayer: 2 * h.kvHeads * h.headDim }
+}
+
+/** All parameters of the model. */
+export function parameterCount(size: ModelSize): number {
+  return size.layer.reduce((sum, { parameters }) => sum + parameters, size.otherParameters)
+}
+
+/** FLOPs of one layer for one token: 2 x (parameters of its matrices) + 4 x hidden x context. */
+export function layerFlops(size: ModelSize, layer: number, context: number): number {
+  const sizes = size.layer[layer]
+  if (sizes === undefined) throw new InputError(`layer ${layer} does not exist; the model has ${size.layers} layers`)
+  return 2 * sizes.matrixParameters + 4 * size.hidden * context
+}
+
+/** FLOPs of the LM head for one token: 2 x hidden x vocabulary. */
+export function headFlops(size: ModelSize): number {
+  return 2 * size.hidden * size.vocabulary
+}
+
+/**
+ * FLOPs of one exit check: the final norm (4 per value: square, add, scale, weight), the head rows that it uses, and
+ * what the classifier needs (none for a threshold).
+ */
+export function checkFlops(size: ModelSize, headRows = size.vocabulary, classifierFlops = 0): number {
+  return 4 * size.hidden + 2 * size.hidden * headRows + classifierFlops
+}
+
+/**
+ * What a generated token runs at most: the plan of a skip policy; for an exit policy, the layers up to the last that it
+ * allows, with every check. How early its tokens leave is not known before they run.
+ */
+export function depthExtent(policy: Policy, layers: number): DepthExtent {
+  if (policy.kind === 'skip') {
+    const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens: 1 })
+    return { layers: policy.plan({ position: 1, generated: 1, layers }, sequence), checks: [] }
+  }
+  const last = policy.lastLayer?.(layers) ?? layers - 1
+  const run = Array.from({ length: last + 1 }, (_, layer) => layer)
+  return { layers: run, checks: policy.checkLayers(layers).filter((layer) => layer < last) }
+}
+
+/**
+ * The cost of a token that runs these layers and checks.
+ *
+ * @param context tokens in the cache that the token attends to
+ * @param cacheBytes bytes of one cached value: 4 for f32, 2 for f16
+ */
+export function tokenCost(size: ModelSize, extent: DepthExtent, context: number, cacheBytes: number): TokenCost {
+  if (!Number.isSafeInteger(context) || context < 0) {
+    throw new InputError(`context must be a whole number >= 0, not ${context}`)
+  }
+  let parameters = size.otherParameters
+  let flops = headFlops(size)
+  for (const layer of extent.layers) {
+    flops += layerFlops(size, layer, context)
+    parameters += size.layer[layer]!.parameters
+  }
+  return {
+    parameters,
+    flops,
+    flopsWithChecks: flops + extent.checks.length * checkFlops(size),
+    kvBytes: extent.layers.length * size.kvPerLayer * cacheBytes,
+  }
+}
+
+/** What a policy's token costs at most, beside full depth. */
+export function depthCost(size: ModelSize, policy: Policy, context: number, cacheBytes: number): DepthCost {
+  const extent = depthExtent(policy, size.layers)
+  const token = tokenCost(size, extent, context, cacheBytes)
+  const everything = { layers: size.layer.map((_, layer) => layer), checks: [] }
+  const full = tokenCost(size, everything, context, cacheBytes)
+  return {
+    ...extent,
+    token,
+    full,
+    parameterRatio: token.parameters / full.parameters,
+    flopsRatio: token.flops / full.flops,
+    flopsRatioWithChecks: token.flopsWithChecks / full.flops,
+    kvRatio: token.kvBytes / full.kvBytes,
+  }
+}

@@ -1,0 +1,218 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import type { TensorType } from '../checkpoint/tensor-type.js'
+import { FileError } from '../errors.js'
+import type { Backend } from './backend.js'
+import { Context } from './context.js'
+import { ggml, type Pointer } from './library.js'
+import { type Mapping, mapFile } from './mapping.js'
+import { pointerOf, type Tensor } from './tensor.js'
+
+/** Where the data of a tensor lies in a file; shape in ggml's order. */
+export interface FileTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly type: TensorType
+  /** From the start of the file, in bytes. */
+  readonly offset: number
+  readonly bytes: number
+}
+
+export interface WeightFile {
+  readonly path: string
+  readonly bytes: number
+}
+
+/** A tensor and what it is used for: a matrix may move to a buffer with an order of its own, a lookup may not. */
+export interface WeightUse {
+  readonly tensor: FileTensor
+  readonly lookup: boolean
+  readonly product: boolean
+}
+
+/** Which buffer type a matrix goes to: a name of `Backend.extraBufferTypes`, or null for plain memory. */
+export type BufferChoice = (tensor: FileTensor) => string | null
+
+/**
+ * The weights of a package in memory. Tensors in plain memory are the mapped file itself; matrices for which a better
+ * buffer type was chosen are copied there, in its own order, and the file's pages are left to the page cache.
+ */
+export class WeightStore {
+  /** Bytes that were copied out of the file. */
+  readonly copiedBytes: number
+  private readonly forRows = new Map<string, Tensor>()
+  private readonly forProducts = new Map<string, Tensor>()
+  private readonly contexts: Context[] = []
+  private readonly buffers: Pointer[] = []
+  private mapping: Mapping | null = null
+  private disposed = false
+
+  constructor(backend: Backend, file: WeightFile, uses: readonly WeightUse[], choose: BufferChoice) {
+    const plain: FileTensor[] = []
+    const byBuffer = new Map<string, FileTensor[]>()
+    for (const use of uses) {
+      const buffer = use.product ? choose(use.tensor) : null
+      if (buffer !== null) byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), use.tensor])
+      if (buffer === null || use.lookup) plain.push(use.tensor)
+    }
+    const source = new Source(file)
+    try {
+      this.mapping = source.mapping
+      this.placePlain(backend, source, plain)
+      let copied = 0
+      for (const [name, tensors] of byBuffer) copied += this.placeIn(backend, name, source, tensors)
+      this.copiedBytes = copied
+    } catch (error) {
+      this.dispose()
+      throw error
+    } finally {
+      source.close()
+    }
+  }
+
+  get(name: string): Tensor {
+    return this.optional(name) ?? missing(name)
+  }
+
+  optional(name: string): Tensor | null {
+    return this.forProducts.get(name) ?? this.forRows.get(name) ?? null
+  }
+
+  rows(name: string): Tensor {
+    return this.forRows.get(name) ?? missing(name)
+  }
+
+  dispose(): void {
+    if (this.disposed) return
+    this.disposed = true
+    for (const buffer of this.buffers) ggml().functions.ggml_backend_buffer_free(buffer)
+    for (const context of this.contexts) context.dispose()
+    this.mapping?.dispose()
+  }
+
+  private placePlain(backend: Backend, source: Source, tensors: readonly FileTensor[]): void {
+    if (tensors.length === 0) return
+    const { functions: f } = ggml()
+    const context = this.context(tensors.length)
+    const made = tensors.map((t) => context.tensor(t.type, ...t.shape))
+    if (source.mapping !== null) {
+      const buffer: Pointer = f.ggml_backend_cpu_buffer_from_ptr(source.mapping.pointer, source.mapping.bytes)
+      this.own(buffer)
+      tensors.forEach((t, i) => {
+        source.check(t)
+        f.ggml_backend_tensor_alloc(buffer, pointerOf(made[i] as Tensor), source.address(t))
+      })
+    } else {
+      this.allocate(context, backend.hostBufferType)
+      tensors.forEach((t, i) => {
+        f.ggml_backend_tensor_set(pointerOf(made[i] as Tensor), source.read(t), 0, t.bytes)
+      })
+    }
+    tensors.forEach((t, i) => {
+      this.forRows.set(t.name, made[i] as Tensor)
+    })
+  }
+
+  private placeIn(backend: Backend, name: string, source: Source, tensors: readonly FileTensor[]): number {
+    const { functions: f } = ggml()
+    const type = backend.extraBufferTypes().get(name)
+    if (type === undefined) throw new Error(`this processor has no buffer type ${name}`)
+    const context = this.context(tensors.length)
+    const made = tensors.map((t) => context.tensor(t.type, ...t.shape))
+    const buffer = this.allocate(context, type)
+    tensors.forEach((t, i) => {
+      const tensor = made[i] as Tensor
+      f.ggml_backend_tensor_set(pointerOf(tensor), source.mapping ? source.address(t) : source.read(t), 0, t.bytes)
+      this.forProducts.set(t.name, tensor)
+    })
+    return Number(f.ggml_backend_buffer_get_size(buffer))
+  }
+
+  private context(tensors: number): Context {
+    const context = new Context(tensors)
+    this.contexts.push(context)
+    return context
+  }
+
+  private allocate(context: Context, type: Pointer): Pointer {
+    const buffer: Pointer | null = ggml().functions.ggml_backend_alloc_ctx_tensors_from_buft(context.pointer, type)
+    if (buffer === null) throw new Error('out of memory: the weights could not be allocated')
+    return this.own(buffer)
+  }
+
+  private own(buffer: Pointer): Pointer {
+    const GGML_BACKEND_BUFFER_USAGE_WEIGHTS = 1
+    ggml().functions.ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
+    this.buffers.push(buffer)
+    return buffer
+  }
+}
+
+/** The bytes of a weight file: mapped where the platform can, else read tensor by tensor. */
+class Source {
+  readonly mapping: Mapping | null
+  private readonly file: WeightFile
+  private fd: number | null = null
+
+  constructor(file: WeightFile) {
+    this.file = file
+    this.mapping = mapFile(file.path, file.bytes)
+  }
+
+  address(t: FileTensor): Pointer {
+    this.check(t)
+    return (this.mapping as Mapping).pointer + BigInt(t.offset)
+  }
+
+  read(t: FileTensor): Uint8Array {
+    this.check(t)
+    this.fd ??= openSync(this.file.path, 'r')
+    const out = new Uint8Array(t.bytes)
+    let done = 0
+    while (done < t.bytes) {
+      const n = readSync(this.fd, out, done, t.bytes - done, t.offset + done)
+      if (n === 0) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
+      done += n
+    }
+    return out
+  }
+
+  check(t: FileTensor): void {
+    if (t.offset % 32 !== 0) throw new FileError(this.file.path, `tensor ${t.name} does not start at a multiple of 32 bytes`)
+    if (t.offset + t.bytes > this.file.bytes) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
+  }
+
+  close(): void {
+    if (this.fd !== null) closeSync(this.fd)
+    this.fd = null
+  }
+}
+
+/**
+ * True where ggml can multiply a matrix of this type and shape that lies in the named buffer type.
+ * Takes and frees the matrix's memory without touching it.
+ */
+export function supportsProduct(backend: Backend, bufferType: string, type: TensorType, shape: readonly number[]): boolean {
+  const buft = backend.extraBufferTypes().get(bufferType)
+  if (buft === undefined) return false
+  const { functions: f } = ggml()
+  const weight = new Context(1)
+  const rest = new Context(2)
+  let buffer: Pointer | null = null
+  try {
+    const a = weight.tensor(type, ...shape)
+    buffer = f.ggml_backend_alloc_ctx_tensors_from_buft(weight.pointer, buft)
+    if (buffer === null) return false
+    const b = rest.tensor('f32', shape[0] ?? 1, 1)
+    rest.take()
+    return f.ggml_backend_dev_supports_op(backend.device, f.ggml_mul_mat(rest.pointer, pointerOf(a), pointerOf(b)))
+  } finally {
+    if (buffer !== null) f.ggml_backend_buffer_free(buffer)
+    weight.dispose()
+    rest.dispose()
+  }
+}
+
+function missing(name: string): never {
+  throw new Error(`the package has no tensor ${name}`)
+}
+

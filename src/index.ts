@@ -1,0 +1,5 @@
+export type * from './engine/api.js'
+export { loadModel } from './engine/load.js'
+export type { Check, ExitPolicy, Plan, Policy, PolicyNeeds, SequenceInfo, SkipPolicy, TokenInfo } from './depth/policy.js'
+export { parseDepth } from './depth/spec.js'
+export { FileError, InputError, ShoalError, SpecError, UnsupportedError, type ErrorCode } from './errors.js'

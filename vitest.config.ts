@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    // Each file loads ggml and uses every core; more processes than this only wait for each other.
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    pool: 'forks',
+  },
+})
