@@ -69,7 +69,11 @@ for (let round = 0; round <= rounds; round++) {
     const order = round % 2 === 0 ? engines : [...engines].reverse()
     for (const { name, worker } of order) {
       if (name === 'llama' && !c.llama) continue
-      const { prefillMs, decodeMs, tokens: n } = await worker.ask({
+      const {
+        prefillMs,
+        decodeMs,
+        tokens: n,
+      } = await worker.ask({
         run: { prompt: promptOf(c.prompt), tokens: c.tokens, depth: c.depth, batch: c.batch },
       })
       const batch = c.batch ?? 1
@@ -89,7 +93,14 @@ async function report() {
   const bytes = await weightBytes()
   const rows = CASES.map((c) => {
     const { shoal, llama } = samples.get(c.name)
-    const row = { case: c.name, prompt: c.prompt, batch: c.batch ?? 1, depth: c.depth ?? 'full', unit: 'tok/s', goal: c.goal }
+    const row = {
+      case: c.name,
+      prompt: c.prompt,
+      batch: c.batch ?? 1,
+      depth: c.depth ?? 'full',
+      unit: 'tok/s',
+      goal: c.goal,
+    }
     row.shoal = median(shoal)
     if (c.llama && llama.length > 0) {
       row.llama = median(llama)
@@ -119,7 +130,18 @@ async function report() {
     row.bytes_per_token === undefined ? '' : `${(row.bytes_per_token / 1e6).toFixed(0)} MB`,
     row.gb_per_second === undefined ? '' : `${row.gb_per_second.toFixed(1)} GB/s`,
   ])
-  const header = ['case', 'prompt', 'batch', 'depth', 'shoal', 'node-llama-cpp', 'ratio', 'goal', 'read per token', 'reads']
+  const header = [
+    'case',
+    'prompt',
+    'batch',
+    'depth',
+    'shoal',
+    'node-llama-cpp',
+    'ratio',
+    'goal',
+    'read per token',
+    'reads',
+  ]
   printTable([header, ...cells])
   const machine = { cpu: cpus()[0]?.model ?? '', threads, read_gb_per_second: bandwidth / 1e9, node: process.version }
   console.log(`\nmedians of ${rounds} rounds, tokens per second; ratios are medians of each round's ratio`)
@@ -150,7 +172,13 @@ function median(values) {
 
 function printTable(rows) {
   const widths = rows[0].map((_, c) => Math.max(...rows.map((row) => row[c].length)))
-  for (const row of rows) console.log(row.map((cell, c) => cell.padEnd(widths[c])).join('  ').trimEnd())
+  for (const row of rows)
+    console.log(
+      row
+        .map((cell, c) => cell.padEnd(widths[c]))
+        .join('  ')
+        .trimEnd(),
+    )
 }
 
 async function startWorker(file) {

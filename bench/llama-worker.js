@@ -24,7 +24,12 @@ async function start({ path, threads, context }) {
       if (count === 1) first = performance.now()
       if (count === tokens) break
     }
-    return { prefillMs: first - begin, decodeMs: performance.now() - first, tokens: count, threads: llamaContext.currentThreads }
+    return {
+      prefillMs: first - begin,
+      decodeMs: performance.now() - first,
+      tokens: count,
+      threads: llamaContext.currentThreads,
+    }
   }
 }
 

@@ -123,7 +123,7 @@ describe('round trip', () => {
     const name = fc.stringMatching(/^[a-z.0-9]{1,40}$/)
     const key = fc.stringMatching(/^[a-z]{1,9}$/).map((end) => `test.${end}`)
     const value = fc.oneof(
-      fc.string({ unit: 'binary' }).map((value): GgufValue => ({ type: 'string', value: value.toWellFormed() })),
+      fc.string({ unit: 'binary' }).map((value): GgufValue => ({ type: 'string', value })),
       fc.maxSafeInteger().map((value): GgufValue => ({ type: 'int64', value })),
       fc.float({ noNaN: true }).map((value): GgufValue => ({ type: 'float32', value })),
       fc.array(fc.integer()).map((value): GgufValue => ({ type: 'array', of: 'int32', value })),

@@ -28,7 +28,8 @@ export function createDepthPaint(cli: Cli, layers: number): DepthPaint {
   const share = (depth: number): number => (layers <= 1 ? 1 : (depth - 1) / (layers - 1))
   if (bits === 1) {
     return {
-      token: (text, depth) => (text === '' ? '' : `${text}${superscript(depth)}`),
+      // Line breaks stay behind the digits: at the head of a line they would seem to belong to the next token.
+      token: (text, depth) => (text === '' ? '' : text.replace(/\n*$/, (breaks) => `${superscript(depth)}${breaks}`)),
       legend: () => `small digits: layers that the token before them had run, of ${layers}`,
     }
   }

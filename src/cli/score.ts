@@ -86,6 +86,10 @@ function show(cli: Cli, model: Model, spec: string, tokens: number, result: Scor
     })
     return
   }
+  if (n === 0) {
+    cli.stdout.write(`the prompt takes all ${tokens} tokens: nothing was fed, so there is no perplexity\n`)
+    return
+  }
   cli.stdout.write(
     `perplexity ${result.perplexity.toPrecision(5)} · loss ${result.loss.toFixed(4)} nats · ${n} tokens · mean depth ${result.meanDepth.toFixed(1)} of ${layers} · ${model.quantization}\n`,
   )

@@ -1,9 +1,9 @@
+import { allLayers } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import type { ChatMessage, ChatSession, Generation } from './api.js'
 import type { Engine } from './engine.js'
 import type { KeptSequence } from './generation.js'
 import type { Sequence } from './sequence.js'
-import { allLayers } from './token-depth.js'
 
 /**
  * Positions of a kept sequence that a new prompt can go on from: what both share, less one token that must be fed. Under

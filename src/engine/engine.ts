@@ -1,3 +1,4 @@
+import { allLayers } from '../depth/plan.js'
 import { createTopTwo, topTwo } from '../depth/features.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
@@ -9,7 +10,7 @@ import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
 import { Sequence } from './sequence.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
-import { allLayers, type TokenDepth } from './token-depth.js'
+import type { TokenDepth } from './token-depth.js'
 
 /** Rows that go through a stretch together at most; longer prompts go in pieces, which bounds a graph's memory. */
 const MOST_ROWS = 512

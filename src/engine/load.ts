@@ -1,11 +1,14 @@
 import { availableParallelism } from 'node:os'
+import { cacheFolder } from '../convert/cache-folder.js'
 import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import { familyByArchitecture } from '../families/index.js'
 import { Backend } from '../ggml/backend.js'
+import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
+import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
-import { loadWeights, weightUses } from './load-weights.js'
+import { weightUses } from './weight-uses.js'
 import { LoadedModel } from './model.js'
 
 const DEFAULT_CONTEXT = 4096
@@ -36,7 +39,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
 
   const backend = new Backend({ threads })
   try {
-    const weights = loadWeights(backend, p.gguf, uses, () => null)
+    const choose = await chooseBuffers(backend, uses, options.cacheDir ?? cacheFolder())
+    const weights = new WeightStore(backend, p.gguf, uses, choose)
     try {
       const engine = new Engine({ backend, family, hyperparameters: h, weights, cacheType, context })
       const parameters = family.tensors(h).reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)

@@ -104,7 +104,7 @@ describe('distribution', () => {
         const row = Float32Array.from(array)
         const seen = prompt.filter((id) => id < row.length)
         const { ids, probabilities } = createSampler(options, seen).distribution(row)
-        const dense = new Array<number>(row.length).fill(0)
+        const dense = Array.from(row, () => 0)
         for (const [i, id] of ids.entries()) dense[id] = probabilities[i]!
         const expected = oneByOne(row, seen, options)
         for (const [id, p] of expected.entries()) expect(dense[id]).toBeCloseTo(p, 9)
@@ -166,7 +166,7 @@ describe('random stream', () => {
     firsts.add(createRandomStream(0)())
     expect(firsts.size).toBe(54)
     const random = createRandomStream(0)
-    const buckets = new Array<number>(10).fill(0)
+    const buckets = Array.from({ length: 10 }, () => 0)
     for (let i = 0; i < 10_000; i++) buckets[Math.floor(random() * 10)]!++
     for (const count of buckets) expect(Math.abs(count - 1000)).toBeLessThan(120)
   })

@@ -1,8 +1,9 @@
+import { allLayers } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import { InputError, ShoalError } from '../errors.js'
 import type { Score, ScoreOptions } from './api.js'
 import type { Engine, StepResult } from './engine.js'
-import { allLayers, startDepth } from './token-depth.js'
+import { startDepth } from './token-depth.js'
 
 /** Feeds the tokens after the prompt one by one under a policy and keeps what the model says after each. */
 export async function score(

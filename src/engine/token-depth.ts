@@ -1,5 +1,6 @@
-import { InputError } from '../errors.js'
+import { allLayers, checkPlan } from '../depth/plan.js'
 import type { Check, ExitPolicy, Plan, Policy, PolicyNeeds, SequenceInfo, SkipPolicy } from '../depth/policy.js'
+import { InputError } from '../errors.js'
 
 /** How deep one feed of a sequence goes. */
 export type TokenDepth =
@@ -21,11 +22,6 @@ export interface SequenceDepth {
   next(position: number, generated: number): TokenDepth
 }
 
-/** Every layer of the model. */
-export function allLayers(layers: number): Plan {
-  return Array.from({ length: layers }, (_, l) => l)
-}
-
 export function startDepth(policy: Policy, info: SequenceInfo): SequenceDepth {
   return policy.kind === 'skip' ? startSkip(policy, info) : startExit(policy, info)
 }
@@ -40,7 +36,7 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
       if (generated === 0 && policy.prompt === 'full') return { kind: 'plan', layers: allLayers(info.layers) }
       const layers = policy.plan({ position, generated, layers: info.layers }, state)
       if (layers !== plan) {
-        checkPlan(policy.spec, layers, info.layers)
+        checkPlan(layers, info.layers, `depth "${policy.spec}"`)
         const grown = before === null ? undefined : layers.find((l) => !before?.has(l))
         if (grown !== undefined) {
           throw new InputError(
@@ -52,13 +48,6 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
       }
       return { kind: 'plan', layers: plan }
     },
-  }
-}
-
-function checkPlan(spec: string, plan: Plan, layers: number): void {
-  const rises = plan.every((l, i) => Number.isInteger(l) && l >= 0 && l < layers && (i === 0 || l > (plan[i - 1] as number)))
-  if (plan.length === 0 || !rises) {
-    throw new InputError(`depth "${spec}" gives the plan [${plan.join(', ')}], which is not a rising list of layers 0 to ${layers - 1}`)
   }
 }
 

@@ -207,6 +207,13 @@ export class Graph {
     })
   }
 
+  /** Computes on this thread and gives the time it took, in ms. */
+  computeNow(): number {
+    this.lastMs = 0
+    void this.compute()
+    return this.lastMs
+  }
+
   dispose(): void {
     if (this.disposed) return
     this.disposed = true

@@ -1,8 +1,7 @@
 import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
-import type { Backend } from '../ggml/backend.js'
-import { type BufferChoice, WeightStore, type WeightUse } from '../ggml/weights.js'
+import type { WeightUse } from '../ggml/weights.js'
 
 /** The tensors of a package that its family uses, each checked against the shape that the hyperparameters ask for. */
 export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): WeightUse[] {
@@ -30,10 +29,6 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
     }
   }
   return uses
-}
-
-export function loadWeights(backend: Backend, file: GgufFile, uses: readonly WeightUse[], choose: BufferChoice): WeightStore {
-  return new WeightStore(backend, file, uses, choose)
 }
 
 function take(file: GgufFile, name: string, shape: readonly number[]): GgufTensor {

@@ -1,0 +1,183 @@
+import { Command, Option } from 'commander'
+import { readGguf } from '../checkpoint/gguf.js'
+import { readConfig } from '../checkpoint/huggingface.js'
+import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
+import type { Plan, Policy } from '../depth/policy.js'
+import { parseDepth } from '../depth/spec.js'
+import type { CacheType } from '../engine/api.js'
+import { type DepthCost, depthCost, depthExtent, type ModelSize, modelSize, parameterCount } from '../evaluate/cost.js'
+import type { Family, Hyperparameters } from '../families/family.js'
+import { familyByArchitecture, familyByModelType } from '../families/index.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
+import { bytesText } from './progress-line.js'
+import { printTable } from './table.js'
+import { wholeNumber } from './values.js'
+
+interface PlanOptions {
+  readonly layers?: number
+  readonly depth: string
+  readonly context: number
+  readonly cacheType?: CacheType
+  readonly json?: boolean
+}
+
+/** Up to so many parameters a model is run in f32, and so is its cache. */
+const SMALL_MODEL = 100_000_000
+
+const EXAMPLES = `
+Examples:
+  $ shoal plan                                           the bundled model at full depth
+  $ shoal plan ./checkpoint/config.json --depth unified:2x --context 2048
+  $ shoal plan --layers 32 --depth unified:3x,rule=reference
+  $ shoal plan model.gguf --depth gap:0.8,from=10,every=4 --json
+
+For an exit policy the figures are those of a token that runs every layer and every check.`
+
+export function buildPlan(cli: Cli): Command {
+  return new Command('plan')
+    .description('What a depth means for a model: layers, parameters, FLOPs and KV bytes per token against full depth.')
+    .argument('[model]', 'config.json, folder, GGUF file, or name of a bundled model; weights are not needed')
+    .usage('[MODEL] [options]')
+    .option('--layers <n>', 'number of layers, where there is no model', wholeNumber(1, 100_000))
+    .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x', 'full')
+    .option('--context <n>', 'tokens in the cache', wholeNumber(0), 1024)
+    .addOption(
+      new Option(
+        '--cache-type <type>',
+        'type of the KV cache; default f32 up to 100 million parameters, else f16',
+      ).choices(['f32', 'f16']),
+    )
+    .option('--json', 'print one JSON document and nothing else on stdout')
+    .option('--verbose', 'show where an error comes from')
+    .addHelpText('after', EXAMPLES)
+    .action((model: string | undefined, options: PlanOptions) => plan(cli, model, options))
+}
+
+async function plan(cli: Cli, model: string | undefined, options: PlanOptions): Promise<void> {
+  if (options.layers !== undefined) {
+    if (model !== undefined) throw new UsageError('give either MODEL or --layers N')
+    const policy = announced(cli, options.depth, options.layers)
+    const extent = depthExtent(policy, options.layers)
+    if (options.json) {
+      printJson(cli, {
+        model: null,
+        depth: policy.spec,
+        total_layers: options.layers,
+        layers: extent.layers,
+        checks: extent.checks,
+      })
+      return
+    }
+    printLayers(cli, policy, extent, options.layers)
+    return
+  }
+  const { name, size } = await readSize(model ?? DEFAULT_MODEL)
+  const policy = announced(cli, options.depth, size.layers)
+  const cacheType = options.cacheType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
+  const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2)
+  if (options.json) printJson(cli, planJson(name, policy, size, cost, options.context, cacheType))
+  else print(cli, name, policy, size, cost, options.context, cacheType)
+}
+
+function announced(cli: Cli, spec: string, layers: number): Policy {
+  const policy = parseDepth(spec, { layers })
+  for (const line of policy.notes ?? []) note(cli, `note: ${line}`)
+  return policy
+}
+
+/** Sizes from a config.json or from a GGUF file's header. */
+async function readSize(model: string): Promise<{ name: string; size: ModelSize }> {
+  const sizeOf = <H extends Hyperparameters>(family: Family<H>, h: H): ModelSize => modelSize(h, family.tensors(h))
+  const location = model.endsWith('.json') ? null : locateModel(model)
+  if (location?.kind === 'gguf') {
+    const { metadata, tensors } = await readGguf(location.path)
+    const family = familyByArchitecture(metadata.string('general.architecture'), location.path)
+    return { name: location.name, size: sizeOf(family, family.fromMetadata(metadata, new Set(tensors.keys()))) }
+  }
+  const config = await readConfig(location?.path ?? model)
+  const family = familyByModelType(config.string('model_type'), config.path)
+  return { name: location?.name ?? model, size: sizeOf(family, family.fromConfig(config)) }
+}
+
+function planJson(
+  model: string,
+  policy: Policy,
+  size: ModelSize,
+  cost: DepthCost,
+  context: number,
+  cacheType: CacheType,
+): object {
+  const token = ({ parameters, flops, flopsWithChecks, kvBytes }: DepthCost['token']): object => ({
+    parameters,
+    flops,
+    flops_with_checks: flopsWithChecks,
+    kv_bytes: kvBytes,
+  })
+  return {
+    model,
+    depth: policy.spec,
+    total_layers: size.layers,
+    layers: cost.layers,
+    checks: cost.checks,
+    context,
+    cache_type: cacheType,
+    token: token(cost.token),
+    full: token(cost.full),
+    ratios: {
+      layers: cost.layers.length / size.layers,
+      parameters: cost.parameterRatio,
+      flops: cost.flopsRatio,
+      flops_with_checks: cost.flopsRatioWithChecks,
+      kv_bytes: cost.kvRatio,
+    },
+  }
+}
+
+function print(
+  cli: Cli,
+  name: string,
+  policy: Policy,
+  size: ModelSize,
+  cost: DepthCost,
+  context: number,
+  cacheType: CacheType,
+): void {
+  cli.stdout.write(`${name} · ${(parameterCount(size) / 1e6).toFixed(1)} million parameters · ${policy.spec}\n\n`)
+  printLayers(cli, policy, cost, size.layers)
+  const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)}%`
+  const million = (value: number): string => `${(value / 1e6).toFixed(1)}M`
+  const rows = [
+    ['per token', policy.spec, 'full', ''],
+    ['parameters', million(cost.token.parameters), million(cost.full.parameters), percent(cost.parameterRatio)],
+    ['FLOPs', million(cost.token.flops), million(cost.full.flops), percent(cost.flopsRatio)],
+  ]
+  if (cost.checks.length > 0) {
+    const withChecks = million(cost.token.flopsWithChecks)
+    rows.push(['FLOPs with checks', withChecks, million(cost.full.flops), percent(cost.flopsRatioWithChecks)])
+  }
+  rows.push([
+    `KV cache, ${cacheType}`,
+    bytesText(cost.token.kvBytes),
+    bytesText(cost.full.kvBytes),
+    percent(cost.kvRatio),
+  ])
+  cli.stdout.write('\n')
+  printTable(cli, rows)
+  cli.stdout.write(
+    `\nwith ${context} tokens in the cache${policy.kind === 'exit' ? '; at most, where a token never exits' : ''}\n`,
+  )
+}
+
+function printLayers(cli: Cli, policy: Policy, extent: { layers: Plan; checks: Plan }, total: number): void {
+  const { layers, checks } = extent
+  const kept = new Set(layers)
+  const picture = Array.from({ length: total }, (_, layer) => (kept.has(layer) ? '█' : '░')).join('')
+  cli.stdout.write(`${picture}\n`)
+  cli.stdout.write(
+    `${policy.kind === 'exit' ? 'at most ' : ''}${layers.length} of ${total} layers: ${layers.join(', ')}\n`,
+  )
+  if (checks.length > 0) cli.stdout.write(`checked after ${checks.join(', ')}\n`)
+  if (policy.kind === 'skip' && layers.length < total) {
+    cli.stdout.write(`the prompt runs ${policy.prompt === 'full' ? 'every layer' : 'these layers too'}\n`)
+  }
+}

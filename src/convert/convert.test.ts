@@ -1,0 +1,268 @@
+import { cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bfloat16ToFloat32Array, float16ToFloat32Array } from '../checkpoint/float16.js'
+import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { openHuggingFace } from '../checkpoint/huggingface.js'
+import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import { openWeights } from '../checkpoint/sharded.js'
+import { type Quantization, TENSOR_TYPES } from '../checkpoint/tensor-type.js'
+import { FileError, UnsupportedError } from '../errors.js'
+import { llama } from '../families/llama.js'
+import { convert } from './convert.js'
+import { permuteRotaryRows } from './permute.js'
+
+const RIPPLE = 'pretrained/ripple-8m'
+const FIXTURES = 'test/fixtures/checkpoints'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-convert-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+async function convertTo(source: string, quantization: Quantization): Promise<GgufFile> {
+  const path = join(folder, `${quantization}.gguf`)
+  const { bytes } = await convert(await openHuggingFace(source), llama, { quantization, path })
+  const file = await readGguf(path)
+  expect(file.bytes).toBe(bytes)
+  return file
+}
+
+/** Values of a tensor that is stored in 16 or 32 bits, or in q8_0 or q4_0 blocks (a half-precision scale and integers). */
+async function valuesOf(file: GgufFile, name: string): Promise<Float32Array> {
+  const { offset, bytes, type, shape } = file.tensors.get(name)!
+  const data = new Uint8Array(bytes)
+  const handle = await open(file.path)
+  await handle.read(data, 0, bytes, offset)
+  await handle.close()
+  const values = new Float32Array(shape.reduce((a, b) => a * b))
+  if (type === 'f32') return new Float32Array(data.buffer)
+  if (type === 'f16') return float16ToFloat32Array(new Uint16Array(data.buffer), values)
+  if (type === 'bf16') return bfloat16ToFloat32Array(new Uint16Array(data.buffer), values)
+  const { blockSize, blockBytes } = TENSOR_TYPES[type]
+  const scale = new Float32Array(1)
+  for (let block = 0; block < values.length / blockSize; block++) {
+    const at = block * blockBytes
+    float16ToFloat32Array(Uint16Array.of(data[at]! | (data[at + 1]! << 8)), scale)
+    for (let i = 0; i < blockSize; i++) {
+      const byte = data[at + 2 + (type === 'q8_0' ? i : i % 16)]!
+      const quant = type === 'q8_0' ? (byte << 24) >> 24 : (i < 16 ? byte & 15 : byte >> 4) - 8
+      values[block * blockSize + i] = quant * scale[0]!
+    }
+  }
+  return values
+}
+
+describe('conversion of ripple-8m', () => {
+  // Largest error allowed, as a part of the largest value in a block of 32.
+  it.each([
+    ['f32', 0],
+    ['bf16', 0],
+    ['f16', 2 ** -11],
+    ['q8_0', 1 / 200],
+    ['q4_0', 1 / 7],
+  ] as const)('to %s keeps every value', async (quantization, tolerance) => {
+    const file = await convertTo(RIPPLE, quantization)
+    const weights = await openWeights(RIPPLE)
+    const h = llama.fromConfig((await openHuggingFace(RIPPLE)).config)
+    expect([...file.tensors.keys()]).toEqual(llama.tensors(h).map(({ name }) => name))
+    for (const mapping of llama.tensors(h)) {
+      const tensor = file.tensors.get(mapping.name)!
+      expect(tensor.shape).toEqual(mapping.shape.toReversed())
+      expect(tensor.type).toBe(mapping.quantize ? quantization : 'f32')
+      let expected = await weights.readFloats(mapping.source)
+      if (mapping.rotaryHeads !== undefined) {
+        const permuted = new Float32Array(expected.length)
+        permuteRotaryRows(expected, h.headDim, h.hidden, permuted)
+        expected = permuted
+      }
+      const actual = await valuesOf(file, mapping.name)
+      let worst = 0
+      for (let block = 0; block < expected.length; block += 32) {
+        let largest = 0
+        for (let i = block; i < block + 32; i++) largest = Math.max(largest, Math.abs(expected[i]!))
+        for (let i = block; i < block + 32; i++) {
+          const error = Math.abs(actual[i]! - expected[i]!)
+          if (error > 0) worst = Math.max(worst, error / largest)
+        }
+      }
+      expect(worst, mapping.name).toBeLessThanOrEqual(mapping.quantize ? tolerance : 0)
+    }
+    await weights.close()
+  })
+
+  it('writes what llama.cpp and Shoal need to run it', async () => {
+    const { metadata } = await convertTo(RIPPLE, 'q4_0')
+    expect(metadata.string('general.architecture')).toBe('llama')
+    expect(metadata.string('general.name')).toBe('ripple-8m')
+    expect(metadata.count('general.file_type')).toBe(2)
+    expect(metadata.count('llama.block_count')).toBe(16)
+    expect(metadata.string('shoal.quantization')).toBe('q4_0')
+    expect(metadata.values.get('shoal.end_ids')!.value).toEqual([1])
+    expect(metadata.strings('shoal.chat_stop')).toEqual(['\n\n'])
+    expect(metadata.has('shoal.warnings')).toBe(false)
+  })
+
+  it('says where a type does not fit its rows', async () => {
+    const path = join(folder, 'x.gguf')
+    const { warnings } = await convert(await openHuggingFace(RIPPLE), llama, { quantization: 'q4_k', path })
+    expect(warnings).toEqual(['97 matrices are q5_0: rows do not divide into q4_k blocks'])
+    expect((await readGguf(path)).metadata.strings('shoal.warnings')).toEqual(warnings)
+  })
+
+  it('tells how far it is, up to the end', async () => {
+    const seen: number[] = []
+    const path = join(folder, 'x.gguf')
+    const progress = (loaded: number, total: number) => seen.push(loaded / total)
+    await convert(await openHuggingFace(RIPPLE), llama, { quantization: 'q8_0', path, progress })
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b))
+    expect(seen.at(-1)).toBeGreaterThan(0.9)
+    expect(seen.at(-1)).toBeLessThanOrEqual(1)
+  })
+
+  it('leaves nothing where it is stopped', async () => {
+    const stop = new AbortController()
+    const options = { quantization: 'f32' as const, path: join(folder, 'x.gguf'), signal: stop.signal }
+    const progress = () => stop.abort()
+    const checkpoint = await openHuggingFace(RIPPLE)
+    await expect(convert(checkpoint, llama, { ...options, progress })).rejects.toMatchObject({ code: 'aborted' })
+    await expect(convert(checkpoint, llama, options)).rejects.toMatchObject({ code: 'aborted' })
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it('leaves nothing where a callback fails', async () => {
+    const progress = () => {
+      throw new Error('from the callback')
+    }
+    const options = { quantization: 'f32' as const, path: join(folder, 'x.gguf'), progress }
+    await expect(convert(await openHuggingFace(RIPPLE), llama, options)).rejects.toThrow('from the callback')
+    expect(await readdir(folder)).toEqual([])
+  })
+})
+
+describe('conversion of other checkpoints', () => {
+  it('computes rotary factors, and works without a tokenizer', async () => {
+    const file = await convertTo(join(FIXTURES, 'llama31-rope'), 'f32')
+    expect(file.tensors.get('rope_freqs.weight')).toMatchObject({ type: 'f32', shape: [4] })
+    expect(file.metadata.string('tokenizer.ggml.model')).toBe('no_vocab')
+    expect(file.metadata.strings('shoal.warnings')[0]).toContain('token ids only')
+  })
+
+  it('takes q8_0 rows of 24 as f16', async () => {
+    const file = await convertTo(join(FIXTURES, 'llama'), 'q4_0')
+    for (const { name, shape, type } of file.tensors.values()) {
+      expect(type, name).toBe(shape.length === 1 ? 'f32' : shape[0]! % 32 === 0 ? 'q4_0' : 'f16')
+    }
+  })
+
+  it('works in blocks of rows, whole heads where rows are permuted', async () => {
+    // 3,000,001 values in the embedding and 2,200,000 in the query projection: more than a block of 2 Mi values each.
+    const config = JSON.parse(await readFile(join(FIXTURES, 'llama', 'config.json'), 'utf8')) as Record<string, unknown>
+    const sizes = {
+      hidden_size: 100,
+      num_attention_heads: 220,
+      num_key_value_heads: 2,
+      head_dim: 100,
+      num_hidden_layers: 1,
+    }
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, ...sizes, vocab_size: 30_001 }))
+    const checkpoint = await openHuggingFace(folder)
+    const h = llama.fromConfig(checkpoint.config)
+    const mappings = llama.tensors(h)
+    const declarations = mappings.map(({ source, shape }) => ({ name: source, dtype: 'F32' as const, shape }))
+    const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), declarations)
+    const contents = new Map<string, Float32Array>()
+    for (const [t, { name, shape, rotaryHeads }] of mappings.entries()) {
+      const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => ((i * 7 + t) % 1021) / 1021)
+      await writer.append(mappings[t]!.source, values)
+      const permuted = new Float32Array(values.length)
+      if (rotaryHeads !== undefined) permuteRotaryRows(values, 100, shape[1]!, permuted)
+      contents.set(name, rotaryHeads === undefined ? values : permuted)
+    }
+    await writer.finish()
+    const file = await convertTo(folder, 'f32')
+    for (const [name, values] of contents) {
+      const actual = await valuesOf(file, name)
+      expect(Buffer.compare(Buffer.from(actual.buffer), Buffer.from(values.buffer)), name).toBe(0)
+    }
+  })
+})
+
+describe('refuses', () => {
+  async function failure(reason: string): Promise<void> {
+    const path = join(folder, 'out', 'x.gguf')
+    const error = await openHuggingFace(folder)
+      .then((checkpoint) => convert(checkpoint, llama, { quantization: 'f32', path }))
+      .catch((error: unknown) => error as Error)
+    expect(error instanceof FileError || error instanceof UnsupportedError).toBe(true)
+    expect((error as Error).message).toContain(reason)
+    expect((error as Error).message).toContain(folder)
+  }
+
+  beforeEach(() => cp(join(FIXTURES, 'llama'), folder, { recursive: true }))
+
+  async function edit(change: (config: Record<string, unknown>) => void): Promise<void> {
+    const path = join(folder, 'config.json')
+    const config = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>
+    change(config)
+    await writeFile(path, JSON.stringify(config))
+  }
+
+  it('a tensor that is missing', async () => {
+    await edit((config) => {
+      config.num_hidden_layers = 6
+    })
+    await failure('tensor model.layers.5.input_layernorm.weight is missing')
+  })
+
+  it('a tensor of another shape than the config says', async () => {
+    await edit((config) => {
+      config.vocab_size = 97
+    })
+    await failure('tensor model.embed_tokens.weight is [96, 32], config.json makes it [97, 32]')
+  })
+
+  it('a value that the family does not know', async () => {
+    await edit((config) => {
+      config.hidden_act = 'gelu'
+    })
+    await failure('hidden_act')
+  })
+
+  it('weights of another type', async () => {
+    const weights = await openWeights(folder)
+    const declarations = [...weights.tensors.values()].map(({ name, shape }) => ({
+      name,
+      dtype: 'F8_E4M3' as const,
+      shape,
+    }))
+    await weights.close()
+    const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), declarations)
+    for (const { name, shape } of declarations) await writer.append(name, new Uint8Array(shape.reduce((a, b) => a * b)))
+    await writer.finish()
+    await cp(join(folder, 'config.json'), join(folder, 'out', 'config.json'))
+    await failure('is F8_E4M3')
+    expect(await readdir(join(folder, 'out'))).toEqual(['config.json'])
+  })
+
+  it('truncated weights', async () => {
+    const path = join(folder, 'model.safetensors')
+    await writeFile(path, (await readFile(path)).subarray(0, -100))
+    await failure('truncated')
+  })
+
+  it('a folder that does not exist to write in', async () => {
+    await failure('no such file')
+  })
+
+  it('nothing for tensors that have no place, but says so', async () => {
+    await edit((config) => {
+      config.num_hidden_layers = 4
+    })
+    const path = join(folder, 'x.gguf')
+    const { warnings } = await convert(await openHuggingFace(folder), llama, { quantization: 'f32', path })
+    expect(warnings.at(-1)).toMatch(/^9 tensors of the checkpoint have no place in llama, model\.layers\.4\./)
+  })
+})

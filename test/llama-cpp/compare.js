@@ -1,0 +1,74 @@
+// The converted files in node-llama-cpp give Shoal's greedy tokens. A difference is excused only where Shoal's own two
+// best logits are closer than NEAR_TIE: there rounding decides. Run `npm run build` and `npm ci` here first.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { loadModel } from '../../dist/index.js'
+import { PROMPTS } from './prompts.js'
+
+const MODELS = ['ripple-8m', 'ripple-8m-flex', 'ripple-8m-unified2x']
+const QUANTIZATIONS = ['f16', 'q8_0']
+const TOKENS = 64
+const NEAR_TIE = 1e-2
+
+let failed = 0
+for (const name of MODELS) {
+  for (const quantization of QUANTIZATIONS) {
+    const { equal, excused, wrong } = await compare(name, quantization)
+    failed += wrong.length
+    const text = `${equal} equal, ${excused} near ties, ${wrong.length} different`
+    console.log(`${name} ${quantization}: ${PROMPTS.length} prompts of ${TOKENS} tokens: ${text}`)
+    for (const line of wrong) console.log(`  ${line}`)
+  }
+}
+console.log(failed === 0 ? 'node-llama-cpp agrees' : `${failed} prompts differ`)
+process.exitCode = failed === 0 ? 0 : 1
+
+async function compare(name, quantization) {
+  const model = await loadModel(name, { quantization, context: 512 })
+  try {
+    const prompts = PROMPTS.map((text) => model.tokenizer.encode(text))
+    const theirs = llama({ path: model.path, prompts, texts: PROMPTS, tokens: TOKENS })
+    const outcome = { equal: 0, excused: 0, wrong: [] }
+    for (const [i, prompt] of prompts.entries()) {
+      const encoded = model.tokenizer.encode(PROMPTS[i], { addSpecialTokens: false })
+      if (encoded.join() !== theirs.encoded[i].join()) {
+        outcome.wrong.push(`prompt ${i}: encoded as ${encoded.join()} here, as ${theirs.encoded[i].join()} there`)
+        continue
+      }
+      const { tokens } = await model.generate(prompt, { depth: 'full', maxTokens: TOKENS, ignoreEos: true }).result
+      const at = tokens.findIndex((id, k) => id !== theirs.continuations[i][k])
+      if (at < 0 && tokens.length === theirs.continuations[i].length) {
+        outcome.equal++
+        continue
+      }
+      const distance = await lead(model, prompt, tokens, at, theirs.continuations[i][at])
+      if (distance < NEAR_TIE) outcome.excused++
+      else outcome.wrong.push(`prompt ${i}, token ${at}: logits differ by ${distance.toFixed(4)}`)
+    }
+    return outcome
+  } finally {
+    await model.dispose()
+  }
+}
+
+/** How far Shoal's choice leads over another id, in logits, where it chose token `at`. */
+async function lead(model, prompt, tokens, at, other) {
+  const ids = [...prompt, ...tokens.slice(0, Math.max(at, 0))]
+  const { vocabulary } = model.hyperparameters
+  const { logits } =
+    at > 0 ? await model.score(ids, { promptLength: prompt.length, depth: 'full' }) : await model.trace(ids)
+  const row = logits.subarray(logits.length - vocabulary)
+  return row[tokens[at]] - (row[other] ?? Number.NEGATIVE_INFINITY)
+}
+
+function llama(job) {
+  const script = fileURLToPath(new URL('./greedy.js', import.meta.url))
+  const run = spawnSync(process.execPath, [script], {
+    input: JSON.stringify(job),
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  if (run.status !== 0) throw new Error(`node-llama-cpp ended with ${run.status ?? run.signal}`)
+  return JSON.parse(run.stdout)
+}

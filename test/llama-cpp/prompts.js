@@ -1,0 +1,23 @@
+/** Prompts of the kinds that the bundled models know: stories, and tasks with examples. */
+export const PROMPTS = [
+  'Once upon a time',
+  'The old man sat by the fire and',
+  'In the middle of the night the door',
+  'There was a king who had three daughters, and',
+  '"I will not go," said the boy,',
+  'The sea was calm, and the ship',
+  'When the sun rose over the hills,',
+  'She opened the letter with a trembling hand',
+  'It is a truth universally acknowledged, that',
+  'The wolf looked at the little pig and said',
+  'Q: cat, run, blue\nA: cat\n\nQ: dog, jump, red\nA:',
+  'Q: apple\nA: apples\n\nQ: house\nA: houses\n\nQ: tree\nA:',
+  'Q: walk\nA: walked\n\nQ: sing\nA: sang\n\nQ: go\nA:',
+  'Q: hello\nA: Hello\n\nQ: world\nA: World\n\nQ: river\nA:',
+  'Q: two\nA: three\n\nQ: Monday\nA: Tuesday\n\nQ: a\nA:',
+  'Q: a charming and funny film\nA: positive\n\nQ: dull from start to end\nA: negative\n\nQ: a great story\nA:',
+  'Q: France\nA: Paris\n\nQ: Spain\nA: Madrid\n\nQ: Italy\nA:',
+  'Chapter 1\n\n',
+  'My dear friend,\n\nI have received your letter of the',
+  'At last the prince came to a great forest; and there he',
+]
