@@ -58,7 +58,12 @@ describe('an atomic file', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  it('names a folder that is missing or read-only', async () => {
+  it('does not take the place of a folder or a device', async () => {
+    await expect(createAtomicFile(folder)).rejects.toThrow('is a folder')
+    if (process.platform !== 'win32') await expect(createAtomicFile('/dev/null')).rejects.toThrow('not a regular file')
+  })
+
+  it('names a folder that is missing', async () => {
     const path = join(folder, 'no', 'x')
     await expect(createAtomicFile(path)).rejects.toMatchObject({ code: 'file_missing', path })
     await writeFile(join(folder, 'file'), '')

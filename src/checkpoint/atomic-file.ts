@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { unlinkSync } from 'node:fs'
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { FileError } from '../errors.js'
 import { fileError, systemCode } from './file-errors.js'
 
 /** A file that appears under its name only when it is complete. */
@@ -28,6 +29,7 @@ const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/
  * can be told from what a running one is writing; leftovers of the same target are removed here.
  */
 export async function createAtomicFile(path: string): Promise<AtomicFile> {
+  await checkTarget(path)
   await removeLeftovers(dirname(path), basename(path))
   const temporary = `${path}.${HOST}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   let handle: FileHandle
@@ -77,6 +79,15 @@ export async function createAtomicFile(path: string): Promise<AtomicFile> {
   }
 }
 
+/** Told at the start and not after an hour's work; and renaming over a device would replace it. */
+async function checkTarget(path: string): Promise<void> {
+  const folder = await stat(dirname(path)).catch(() => null)
+  if (!folder?.isDirectory()) throw new FileError(path, 'its folder does not exist', 'file_missing')
+  const target = await stat(path).catch(() => null)
+  if (target?.isDirectory()) throw new FileError(path, 'is a folder, not a file')
+  if (target !== null && !target.isFile()) throw new FileError(path, 'is not a regular file')
+}
+
 /** Windows refuses to replace a file while somebody has it open for a moment (a virus scanner, the other converter). */
 async function renameOver(from: string, to: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
@@ -104,8 +115,7 @@ export async function removeLeftovers(folder: string, name?: string): Promise<vo
     const match = TEMPORARY.exec(entry)
     if (match === null || match[1] !== HOST) continue
     if (name !== undefined && entry.slice(0, match.index) !== name) continue
-    const pid = Number(match[2])
-    if (pid === process.pid ? unfinished.has(join(folder, entry)) : isAlive(pid)) continue
+    if (isAlive(Number(match[2]))) continue
     await rm(join(folder, entry), { force: true }).catch(() => undefined)
   }
 }

@@ -7,8 +7,8 @@ const FIRST_CHUNK = 256 * 1024
 const LARGEST_CHUNK = 8 * 1024 * 1024
 
 /**
- * Reads the front of a file value by value, in chunks that double in size: 30 ms for the 12 MB of a vocabulary of
- * 130,000, and a few kB where a file is refused early. Synchronous, because a promise per value costs far more.
+ * Reads the front of a file value by value, in chunks that double in size: 0.2 s for a vocabulary of 150,000 with 280,000
+ * merges, most of it spent on making strings. Synchronous, because a promise per value costs far more.
  */
 export class GgufCursor {
   readonly path: string

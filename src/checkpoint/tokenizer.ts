@@ -46,7 +46,7 @@ export interface Tokenizer {
  */
 export function createTokenizer(tokenizerJson: string, options: TokenizerOptions = {}): Tokenizer {
   const path = options.path ?? 'tokenizer.json'
-  const { tokenizer, size } = parseTokenizer(path, tokenizerJson)
+  const { tokenizer, size } = parseTokenizer(path, tokenizerJson, options.specialTokens?.eos)
   const known = tokenizer.get_added_tokens_decoder()
   const isToken = (id: number): boolean => known.has(id) || tokenizer.id_to_token(id) !== undefined
   const { chatTemplate = null, specialTokens = {} } = options
@@ -86,7 +86,11 @@ export function createTokenizer(tokenizerJson: string, options: TokenizerOptions
   }
 }
 
-function parseTokenizer(path: string, text: string): { tokenizer: HuggingFaceTokenizer; size: number } {
+function parseTokenizer(
+  path: string,
+  text: string,
+  eos?: string | null,
+): { tokenizer: HuggingFaceTokenizer; size: number } {
   const json = parseJsonObject(path, text, 'tokenizer')
   if (!isJsonObject(json.model)) throw new FileError(path, 'has no model')
   const added = json.added_tokens ?? []
@@ -94,7 +98,7 @@ function parseTokenizer(path: string, text: string): { tokenizer: HuggingFaceTok
     throw new FileError(path, 'added_tokens is not a list of tokens')
   let tokenizer: HuggingFaceTokenizer
   try {
-    tokenizer = new HuggingFaceTokenizer({ ...json, added_tokens: added }, {})
+    tokenizer = new HuggingFaceTokenizer({ ...json, added_tokens: added }, { eos_token: eos ?? undefined })
   } catch (error) {
     throw new FileError(path, `is no tokenizer: ${firstLine(error)}`, 'file_invalid', { cause: error })
   }

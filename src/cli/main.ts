@@ -92,16 +92,17 @@ export async function main(args: readonly string[], overrides: Partial<Cli> = {}
   if (overrides.stdout === undefined) endQuietlyWithReader()
   try {
     const program = buildProgram(cli)
-    const name = args.find((arg) => !arg.startsWith('-'))
-    const entry = COMMANDS.find((command) => command.name === (name === 'help' ? args[args.indexOf('help') + 1] : name))
+    // `shoal help run` is `shoal run --help`.
+    const line = args[0] === 'help' ? [...args.slice(1), '--help'] : [...args]
+    const name = line.find((arg) => !arg.startsWith('-'))
+    const entry = COMMANDS.find((command) => command.name === name)
     if (entry !== undefined) {
       const command = (await entry.build())(cli).copyInheritedSettings(program)
       for (const child of command.commands) child.copyInheritedSettings(command)
       program.addCommand(command)
     }
-    if (args.length === 0) program.outputHelp()
-    else if (name === 'help' && entry === undefined && args.length === 1) program.outputHelp()
-    else await program.parseAsync([...args], { from: 'user' })
+    if (line.length === 0) program.outputHelp()
+    else await program.parseAsync(line, { from: 'user' })
     return cli.exitCode
   } catch (error) {
     return report(cli, error, args.includes('--verbose'))
@@ -123,6 +124,7 @@ function buildProgram(cli: Cli): Command {
     .configureOutput({
       writeOut: (text) => cli.stdout.write(text),
       writeErr: (text) => cli.stderr.write(text),
+      getOutHelpWidth: () => cli.stdout.columns ?? 80,
       outputError: (text, write) =>
         write(
           `shoal: ${text

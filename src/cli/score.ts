@@ -59,7 +59,7 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
           signal: cli.signal,
           onProgress: (fed, total) => line.show(`${bar(fed / total)} ${fed} of ${total} tokens`),
         })
-        .finally(line.clear)
+        .finally(() => line.clear())
       if (options.out !== undefined) await saveScore(options.out, model, result)
       show(cli, model, spec, ids.length, result, options)
     },

@@ -53,7 +53,8 @@ export async function prepareCache(cacheDir = cacheFolder()): Promise<void> {
   try {
     await mkdir(folder, { recursive: true })
   } catch (error) {
-    throw fileError(folder, error)
+    const { message } = fileError(folder, error)
+    throw new FileError(cacheDir, `${message.replace(`${folder}: `, '')}; SHOAL_CACHE may name another cache folder`)
   }
   await removeLeftovers(folder)
 }
@@ -65,9 +66,13 @@ export async function noteSource(
   quantization: Quantization,
 ): Promise<void> {
   const note = { name: checkpoint.name, quantization, source: resolve(checkpoint.folder) }
-  const file = await createAtomicFile(notePath(path))
-  await file.write(new TextEncoder().encode(`${JSON.stringify(note)}\n`), 0)
-  await file.commit()
+  try {
+    const file = await createAtomicFile(notePath(path))
+    await file.write(new TextEncoder().encode(`${JSON.stringify(note)}\n`), 0)
+    await file.commit()
+  } catch {
+    // The model itself is complete; without its note the list shows it by its file name.
+  }
 }
 
 /** Marks a cached model as used now. A cache that cannot be written to is still good to read. */

@@ -149,7 +149,7 @@ describe('any other tokenizer', () => {
   it('keeps its tokenizer.json, with a warning', () => {
     for (const json of [{ model: { type: 'Unigram' } }, { model: { type: 'BPE', vocab: { a: 0 }, merges: [] } }]) {
       const { metadata, warnings } = metadataOf(folderWith(json), 4)
-      expect(metadata.string('tokenizer.ggml.model')).toBe('no_vocab')
+      expect(metadata.has('tokenizer.ggml.model')).toBe(false)
       expect(metadata.string('tokenizer.huggingface.json')).toBe(JSON.stringify(json))
       expect(warnings[0]).toContain('llama.cpp')
     }
@@ -157,7 +157,9 @@ describe('any other tokenizer', () => {
 
   it('or none leaves a model for token ids', () => {
     const { metadata, warnings } = metadataOf(folderWith(null), 4)
-    expect([...metadata.values.keys()]).toEqual(['tokenizer.ggml.model'])
+    expect(metadata.strings('tokenizer.ggml.tokens')).toEqual(['[PAD0]', '[PAD1]', '[PAD2]', '[PAD3]'])
+    expect(metadata.count('tokenizer.ggml.eos_token_id')).toBe(2)
+    expect(metadata.has('tokenizer.huggingface.json')).toBe(false)
     expect(warnings[0]).toContain('token ids only')
   })
 })

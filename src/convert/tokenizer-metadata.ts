@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { GgufValue } from '../checkpoint/gguf-metadata.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { isJsonObject, type JsonObject, parseJsonObject } from '../checkpoint/json.js'
@@ -24,22 +25,49 @@ export function tokenizerMetadata(
   vocabulary: number,
 ): { entries: MetadataEntry[]; warnings: string[] } {
   const { tokenizerJson, chatTemplate } = checkpoint
-  const entries: MetadataEntry[] = []
-  const warnings: string[] = []
-  let ggml: MetadataEntry[] | null = null
+  const chat: MetadataEntry[] = chatTemplate === null ? [] : [['tokenizer.chat_template', text(chatTemplate)]]
   if (tokenizerJson === null) {
-    warnings.push('no tokenizer.json: the model works with token ids only')
-  } else {
-    const path = `${checkpoint.folder}/tokenizer.json`
-    ggml = ggmlTokenizer(path, parseJsonObject(path, tokenizerJson, 'tokenizer'), checkpoint, vocabulary)
-    if (ggml === null)
-      warnings.push('llama.cpp has no equal tokenizer: there the converted file works with token ids only')
+    const entries = [...placeholderEntries(checkpoint, vocabulary), ...chat]
+    return { entries, warnings: ['no tokenizer.json: the model works with token ids only'] }
   }
-  // Without a tokenizer llama.cpp still runs token ids, if it is told that there is none.
-  entries.push(...(ggml ?? [['tokenizer.ggml.model', { type: 'string', value: 'no_vocab' }] as const]))
-  if (tokenizerJson !== null) entries.push(['tokenizer.huggingface.json', { type: 'string', value: tokenizerJson }])
-  if (chatTemplate !== null) entries.push(['tokenizer.chat_template', { type: 'string', value: chatTemplate }])
-  return { entries, warnings }
+  const path = join(checkpoint.folder, 'tokenizer.json')
+  const ggml = ggmlTokenizer(path, parseJsonObject(path, tokenizerJson, 'tokenizer'), checkpoint, vocabulary)
+  return {
+    entries: [...(ggml ?? []), ['tokenizer.huggingface.json', text(tokenizerJson)], ...chat],
+    warnings: ggml === null ? ['llama.cpp has no equal of this tokenizer and will not run the converted file'] : [],
+  }
+}
+
+/**
+ * Tokens without text, for a checkpoint that has no tokenizer: llama.cpp refuses a file without a vocabulary, and runs
+ * token ids with this one.
+ */
+function placeholderEntries({ endIds }: HuggingFaceFolder, vocabulary: number): MetadataEntry[] {
+  const tokens = Array.from({ length: vocabulary }, (_, id) => `[PAD${id}]`)
+  const types = Array.from({ length: vocabulary }, () => UNUSED)
+  const [eos] = endIds
+  if (eos !== undefined && eos < vocabulary) types[eos] = CONTROL
+  return [
+    ...bytePairEntries('gpt-2', { tokens, types }, []),
+    ...(eos !== undefined && eos < vocabulary
+      ? [['tokenizer.ggml.eos_token_id', { type: 'uint32', value: eos }] as const]
+      : []),
+    ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
+  ]
+}
+
+function bytePairEntries(pre: string, { tokens, types }: Vocabulary, merges: readonly string[]): MetadataEntry[] {
+  return [
+    ['tokenizer.ggml.model', text('gpt2')],
+    ['tokenizer.ggml.pre', text(pre)],
+    ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens }],
+    ['tokenizer.ggml.token_type', { type: 'array', of: 'int32', value: types }],
+    ['tokenizer.ggml.merges', { type: 'array', of: 'string', value: merges }],
+  ]
+}
+
+function text(value: string): GgufValue {
+  return { type: 'string', value }
 }
 
 interface Vocabulary {
@@ -63,14 +91,7 @@ function ggmlTokenizer(
   const pre = llamaCppPreTokenizer(json)
   if (pre === null) return null
   const merges = readMerges(path, model).map(([left, right]) => `${left} ${right}`)
-  return [
-    ['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
-    ['tokenizer.ggml.pre', { type: 'string', value: pre }],
-    ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens.tokens }],
-    ['tokenizer.ggml.token_type', { type: 'array', of: 'int32', value: tokens.types }],
-    ['tokenizer.ggml.merges', { type: 'array', of: 'string', value: merges }],
-    ...specialEntries(json, checkpoint, tokens),
-  ]
+  return [...bytePairEntries(pre, tokens, merges), ...specialEntries(json, checkpoint, tokens)]
 }
 
 /** A SentencePiece BPE in Hugging Face's clothes: `▁` for spaces, and bytes as tokens of their own. */
@@ -101,8 +122,8 @@ function sentencePieceEntries(
     flatten(json.normalizer).some((step) => step.type === 'Prepend') ||
     flatten(json.pre_tokenizer).some((step) => step.type === 'Metaspace' && step.prepend_scheme !== 'never')
   return [
-    ['tokenizer.ggml.model', { type: 'string', value: 'llama' }],
-    ['tokenizer.ggml.pre', { type: 'string', value: 'default' }],
+    ['tokenizer.ggml.model', text('llama')],
+    ['tokenizer.ggml.pre', text('default')],
     ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens }],
     ['tokenizer.ggml.scores', { type: 'array', of: 'float32', value: scores }],
     ['tokenizer.ggml.token_type', { type: 'array', of: 'int32', value: types }],
@@ -112,8 +133,8 @@ function sentencePieceEntries(
 
 /** Every id's token and type. An id that two tokens claim is an error. */
 function readVocabulary(path: string, json: JsonObject, model: JsonObject, size: number): Vocabulary {
-  const tokens: (string | undefined)[] = new Array<undefined>(size).fill(undefined)
-  const types = new Array<number>(size).fill(UNUSED)
+  const tokens: (string | undefined)[] = Array.from({ length: size })
+  const types = Array.from({ length: size }, () => UNUSED)
   const place = (token: string, id: unknown, type: number): void => {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0) {
       throw new FileError(path, `token ${JSON.stringify(token)} has the impossible id ${String(id)}`)

@@ -3,6 +3,8 @@ import type { Engine, Feed, StepResult } from './engine.js'
 
 /** A sequence that takes part in steps until it has nothing more to feed. */
 export interface Job {
+  /** Ends the job at once while it waits for a slot; once it runs, `feed` looks at it. */
+  readonly signal?: AbortSignal | undefined
   /** What to feed in the next step; null ends the job. Called once per step; what it throws fails this job only. */
   feed(): Feed | null
   accept(result: StepResult): void
@@ -18,7 +20,8 @@ export class Batch {
   private readonly engine: Engine
   private readonly slots: number
   private readonly running = new Set<Job>()
-  private readonly waiting: Job[] = []
+  /** Jobs without a slot, each with what stops listening to its signal. */
+  private readonly waiting = new Map<Job, () => void>()
   private readonly exclusive: (() => Promise<void>)[] = []
   private loop: Promise<void> | null = null
   private closed: ShoalError | null = null
@@ -31,7 +34,16 @@ export class Batch {
 
   add(job: Job): void {
     if (this.closed) throw this.closed
-    this.waiting.push(job)
+    const { signal } = job
+    if (signal?.aborted) {
+      job.end(abortedError(signal.reason))
+      return
+    }
+    const abort = () => {
+      if (this.waiting.delete(job)) job.end(abortedError(signal?.reason))
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    this.waiting.set(job, () => signal?.removeEventListener('abort', abort))
     this.start()
   }
 
@@ -50,7 +62,7 @@ export class Batch {
   /** Ends every job with an error and waits for the step in progress. */
   async close(error: ShoalError): Promise<void> {
     this.closed = error
-    await this.loop
+    while (this.loop !== null) await this.loop
   }
 
   private start(): void {
@@ -60,20 +72,36 @@ export class Batch {
         await this.run()
       } finally {
         this.loop = null
+        // What came after the last look at the queues would wait for ever.
+        if (this.busy) this.start()
       }
     })
   }
 
+  private get busy(): boolean {
+    return this.running.size + this.waiting.size + this.exclusive.length > 0
+  }
+
   private async run(): Promise<void> {
     let yielded = performance.now()
-    while (this.running.size + this.waiting.length + this.exclusive.length > 0) {
+    while (this.busy) {
       for (const action of this.exclusive.splice(0)) await action()
-      while (this.running.size < this.slots && this.waiting.length > 0) this.running.add(this.waiting.shift() as Job)
+      this.admit()
       await this.step()
       if (performance.now() - yielded > YIELD_EVERY_MS) {
         await nextTurn()
         yielded = performance.now()
       }
+    }
+  }
+
+  /** Gives free slots to the jobs that have waited longest. */
+  private admit(): void {
+    for (const [job, stopListening] of this.waiting) {
+      if (this.running.size >= this.slots) return
+      stopListening()
+      this.waiting.delete(job)
+      this.running.add(job)
     }
   }
 
@@ -118,6 +146,11 @@ export class Batch {
     if (!this.running.delete(job)) return
     job.end(error)
   }
+}
+
+/** What a generation ends with that its caller stopped. */
+export function abortedError(reason: unknown): ShoalError {
+  return new ShoalError('aborted', 'the generation was aborted', { cause: reason })
 }
 
 function nextTurn(): Promise<void> {

@@ -1,11 +1,11 @@
 import type { Policy } from '../depth/policy.js'
-import { InputError, ShoalError } from '../errors.js'
+import { InputError } from '../errors.js'
 import type { FinishReason, GeneratedToken, Generation, GenerationResult, GenerateOptions } from './api.js'
-import type { Job } from './batch.js'
+import { abortedError, type Job } from './batch.js'
 import type { Engine, Feed, StepResult } from './engine.js'
 import { createSampler, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
-import { type SequenceDepth, startDepth } from './token-depth.js'
+import { type SequenceDepth, startDepth, type TokenDepth } from './token-depth.js'
 import { createTextStream, type TextStream } from './text-stream.js'
 
 export interface GenerationParts {
@@ -19,8 +19,11 @@ export interface GenerationParts {
 
 /** A sequence that a generation continues and does not own: a chat's. */
 export interface KeptSequence {
-  /** Called when the generation starts; positions that the sequence holds of the prompt are not fed again. */
-  open(promptTokens: readonly number[]): Sequence
+  /**
+   * Called when the generation starts; positions that the sequence holds of the prompt are not fed again.
+   * @param depth how deep the prompt's own pass goes
+   */
+  open(promptTokens: readonly number[], depth: TokenDepth): Sequence
   /** The tokens that were fed in all. */
   close(fed: readonly number[]): void
 }
@@ -30,11 +33,11 @@ const DEFAULT_MAX_TOKENS = 128
 /** One generation: a job of the batch on one side, tokens as they come on the other. */
 export class GenerationJob implements Job, Generation {
   readonly result: Promise<GenerationResult>
+  readonly signal: AbortSignal | undefined
   private readonly parts: GenerationParts
   private readonly promptTokens: readonly number[]
   private readonly maxTokens: number
   private readonly ignoreEos: boolean
-  private readonly signal: AbortSignal | undefined
   private readonly sampler: Sampler
   private readonly depth: SequenceDepth
   private readonly stream: TextStream | null
@@ -86,17 +89,18 @@ export class GenerationJob implements Job, Generation {
   }
 
   feed(): Feed | null {
-    if (this.cancelled || this.signal?.aborted) throw new ShoalError('aborted', 'the generation was aborted', { cause: this.signal?.reason })
     if (this.finishReason !== null) return null
+    if (this.cancelled || this.signal?.aborted) throw abortedError(this.signal?.reason)
     const generated = this.emitted.length
+    const depth = this.depth.next(this.promptTokens.length - 1 + generated, generated)
     if (this.sequence === null) {
       this.startedAt = performance.now()
-      this.sequence = this.kept ? this.kept.open(this.promptTokens) : this.parts.engine.createSequence()
+      this.sequence = this.kept ? this.kept.open(this.promptTokens, depth) : this.parts.engine.createSequence()
     }
     const { sequence } = this
     const ids = generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
     if (generated === 0) this.fedPrompt = ids.length
-    return { sequence, ids, depth: this.depth.next(sequence.length + ids.length - 1, generated) }
+    return { sequence, ids, depth }
   }
 
   accept(result: StepResult): void {

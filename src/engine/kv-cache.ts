@@ -58,6 +58,12 @@ export class KvCache {
     return this.of(layer).values.tensor
   }
 
+  /** The bytes of a layer's keys and values. Do not keep them beyond the next `reserve`. */
+  viewOf(layer: number): { keys: Uint8Array; values: Uint8Array } {
+    const { keys, values } = this.of(layer)
+    return { keys: keys.view, values: values.view }
+  }
+
   get bytes(): number {
     return this.layers.reduce((sum, l) => sum + l.keys.view.length + l.values.view.length, 0)
   }
@@ -75,26 +81,10 @@ export class KvCache {
   /** Makes room for positions 0 .. positions-1, of which the first `used` hold data. May move slots. */
   reserve(slot: Slot, positions: number, used: number): void {
     const s = slot as MovableSlot
-    s.used = used
-    if (positions <= s.capacity) return
     if (positions > this.context) throw new RangeError(`${positions} positions in a cache of ${this.context}`)
-    let capacity = Math.max(s.capacity, FIRST_CELLS)
-    while (capacity < positions) capacity *= 2
-    capacity = Math.min(capacity, Math.ceil(this.context / FIRST_CELLS) * FIRST_CELLS)
-    const base = this.gap(capacity, s)
-    if (base !== null) {
-      this.copyRows(this.layers, this.layers, s.base, base, s.used)
-      s.base = base
-      s.capacity = capacity
-      return
-    }
-    s.capacity = capacity
-    this.compact()
-  }
-
-  /** Positions 0 .. used-1 of the slot hold data; the rest may be lost in a move. */
-  setUsed(slot: Slot, used: number): void {
-    ;(slot as MovableSlot).used = used
+    if (positions > s.capacity) this.grow(s, positions, used)
+    // They are written before another slot can make this one move.
+    s.used = positions
   }
 
   dispose(): void {
@@ -103,6 +93,22 @@ export class KvCache {
       l.values.dispose()
     }
     this.layers = []
+  }
+
+  private grow(s: MovableSlot, positions: number, used: number): void {
+    let capacity = Math.max(s.capacity, FIRST_CELLS)
+    while (capacity < positions) capacity *= 2
+    capacity = Math.min(capacity, Math.ceil(this.context / FIRST_CELLS) * FIRST_CELLS)
+    const base = this.gap(capacity, s)
+    if (base !== null) {
+      this.copyRows(this.layers, this.layers, s.base, base, used)
+      s.base = base
+      s.capacity = capacity
+      return
+    }
+    s.capacity = capacity
+    s.used = used
+    this.compact()
   }
 
   private of(layer: number): { keys: StoredTensor; values: StoredTensor } {

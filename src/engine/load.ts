@@ -23,6 +23,9 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
   wholeNumber('threads', threads, 512)
   wholeNumber('slots', slots, 4096)
+  if (options.cacheType !== undefined && !['f32', 'f16'].includes(options.cacheType)) {
+    throw new InputError(`cacheType must be f32 or f16, not ${String(options.cacheType)}`)
+  }
   const p = await openPackage(model, {
     ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
     ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),

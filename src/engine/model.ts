@@ -88,7 +88,7 @@ export class LoadedModel implements Model {
     const policy = this.policy(options.depth)
     const stop = [...(this.settings.chatStop ?? []), ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? []))]
     this.requireTokenizer()
-    return createChat(this.parts.engine, policy, (messages, kept) => this.start(messages, { ...options, stop }, policy, kept))
+    return createChat(this.parts.engine, (messages, kept) => this.start(messages, { ...options, stop }, policy, kept))
   }
 
   dispose(): Promise<void> {

@@ -79,7 +79,9 @@ export class Stretch {
     const source = g.input('i32', total)
     const positions = g.input('i32', total)
     const cells = g.input('i32', total)
-    const masks = runs.map((r) => maskInput(g, r, r.source.length))
+    // Without layers (tokens are embedded and no more) nothing attends, and an input without use has no memory.
+    const attends = shape.layers.length > 0
+    const masks = attends ? runs.map((r) => maskInput(g, r, r.source.length)) : []
     const narrowing = shape.narrowed ? { rows: g.input('i32', wanted), positions: g.input('i32', wanted) } : null
     const narrowMasks = shape.narrowed ? runs.map((r) => (r.wanted > 0 ? maskInput(g, r, r.wanted) : null)) : []
     const target = g.input('i32', narrowing ? wanted : total)
@@ -115,8 +117,8 @@ export class Stretch {
 
     const ints = (t: Tensor) => new Int32Array(g.bytes(t))
     this.source = ints(source)
-    this.positions = ints(positions)
-    this.cells = ints(cells)
+    this.positions = attends ? ints(positions) : new Int32Array(0)
+    this.cells = attends ? ints(cells) : new Int32Array(0)
     this.target = ints(target)
     this.narrowing = narrowing ? { rows: ints(narrowing.rows), positions: ints(narrowing.positions) } : null
     this.masks = shape.narrowed && shape.layers.length === 1 ? [] : masks.map((t) => maskOf(g, t))

@@ -5,13 +5,14 @@ import { Graph } from './graph.js'
 import { ggml, type Pointer } from './library.js'
 import type { Tensor } from './tensor.js'
 
-/** Copies of the matrix that are read in turn, so that none stays in a cache near the cores. */
-const BYTES_IN_TURN = 48 << 20
+/** Copies of the matrix are read in turn, so that none stays in a cache near the cores; many rows hide that anyway. */
+const BYTES_IN_TURN = 16 << 20
 const MOST_COPIES = 64
+const MANY_ROWS = 32
 
 /**
  * Milliseconds that one product of a matrix [columns, rows of the matrix] with `rows` rows takes where the matrix lies
- * in the named buffer type (null: plain memory). The median of `repeats` measurements.
+ * in the named buffer type (null: plain memory). The least of `repeats` measurements: other work on the machine only ever adds.
  */
 export function productCost(
   backend: Backend,
@@ -19,7 +20,7 @@ export function productCost(
   type: TensorType,
   shape: readonly [number, number],
   rows: number,
-  repeats = 5,
+  repeats = 4,
 ): number {
   const { functions: f } = ggml()
   const buft = bufferType === null ? backend.hostBufferType : backend.extraBufferTypes().get(bufferType)
@@ -27,7 +28,7 @@ export function productCost(
   const probe = new Context(1)
   const bytes = probe.tensor(type, ...shape).bytes
   probe.dispose()
-  const copies = Math.max(1, Math.min(MOST_COPIES, Math.ceil(BYTES_IN_TURN / bytes)))
+  const copies = rows >= MANY_ROWS ? 1 : Math.max(1, Math.min(MOST_COPIES, Math.ceil(BYTES_IN_TURN / bytes)))
   const context = new Context(copies)
   let buffer: Pointer | null = null
   const graph = new Graph(backend, 8 + copies)
@@ -40,11 +41,10 @@ export function productCost(
     for (const w of weights) graph.expand(graph.mulMat(w, x))
     graph.allocate()
     new Float32Array(graph.bytes(x)).fill(0.5)
-    const times: number[] = []
-    for (let i = 0; i <= repeats; i++) times.push(graph.computeNow())
-    // The first one also touches the memory.
-    const sorted = times.slice(1).sort((a, b) => a - b)
-    return (sorted[sorted.length >> 1] as number) / copies
+    let least = Number.POSITIVE_INFINITY
+    // One more than asked for: the first also touches the memory.
+    for (let i = 0; i <= repeats; i++) least = Math.min(least, graph.computeNow())
+    return least / copies
   } finally {
     graph.dispose()
     if (buffer !== null) f.ggml_backend_buffer_free(buffer)

@@ -6,9 +6,9 @@ const chunks = []
 for await (const chunk of process.stdin) chunks.push(chunk)
 const { path, prompts, texts, tokens } = JSON.parse(Buffer.concat(chunks).toString())
 
-const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error' })
+const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: 1 })
 const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 })
-const context = await model.createContext({ contextSize: 512, sequences: 1 })
+const context = await model.createContext({ contextSize: 512, sequences: 1, threads: 1 })
 const sequence = context.getSequence()
 const continuations = []
 for (const prompt of prompts) {

@@ -1,0 +1,19 @@
+// Writes the help of every command into docs/cli.md, between the markers. Run by `npm run docs`; a test compares.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { main } from '../dist/cli/main.js'
+
+const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'bench', 'models']
+const START = '<!-- help: written by npm run docs -->\n'
+const path = new URL('./cli.md', import.meta.url)
+
+let help = ''
+for (const command of COMMANDS) {
+  let text = ''
+  const write = (part) => {
+    text += part
+  }
+  await main([command, '--help'], { stdout: { write }, stderr: { write }, signal: new AbortController().signal })
+  help += `\n## shoal ${command}\n\n\`\`\`\n${text.trim()}\n\`\`\`\n`
+}
+const page = readFileSync(path, 'utf8')
+writeFileSync(path, page.slice(0, page.indexOf(START) + START.length) + help)

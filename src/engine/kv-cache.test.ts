@@ -1,0 +1,114 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import fc from 'fast-check'
+import { Backend } from '../ggml/backend.js'
+import { KvCache, type Slot } from './kv-cache.js'
+
+const backend = new Backend({ threads: 1 })
+afterAll(() => backend.dispose())
+
+const WIDTH = 2
+const LAYERS = 2
+
+function bytesOf(tensorView: Uint8Array): Float32Array {
+  return new Float32Array(tensorView.buffer, tensorView.byteOffset, tensorView.byteLength / 4)
+}
+
+/** A cache, and sequences that write a value of their own into every cell when it is reserved. */
+function createHarness(context: number) {
+  let moves = 0
+  const cache = new KvCache(backend, { layers: LAYERS, width: WIDTH, type: 'f32', context, onMove: () => moves++ })
+  const sequences = new Map<number, { slot: Slot; length: number }>()
+  const cell = (id: number, layer: number, position: number) => id * 1e5 + layer * 1e4 + position
+  return {
+    cache,
+    get moves() {
+      return moves
+    },
+    feed(id: number, count: number) {
+      let s = sequences.get(id)
+      if (s === undefined) sequences.set(id, (s = { slot: cache.open(), length: 0 }))
+      cache.reserve(s.slot, s.length + count, s.length)
+      for (let l = 0; l < LAYERS; l++) {
+        for (const view of [cache.viewOf(l).keys, cache.viewOf(l).values]) {
+          const values = bytesOf(view)
+          for (let p = s.length; p < s.length + count; p++) values.fill(cell(id, l, p), (s.slot.base + p) * WIDTH, (s.slot.base + p + 1) * WIDTH)
+        }
+      }
+      s.length += count
+    },
+    leave(id: number) {
+      const s = sequences.get(id)
+      if (s) cache.close(s.slot)
+      sequences.delete(id)
+    },
+    check() {
+      const taken: [number, number][] = []
+      for (const [id, { slot, length }] of sequences) {
+        expect(slot.capacity).toBeGreaterThanOrEqual(length)
+        taken.push([slot.base, slot.base + slot.capacity])
+        for (let l = 0; l < LAYERS; l++) {
+          const keys = bytesOf(cache.viewOf(l).keys)
+          expect((slot.base + slot.capacity) * WIDTH).toBeLessThanOrEqual(keys.length)
+          for (let p = 0; p < length; p++) {
+            if (keys[(slot.base + p) * WIDTH] !== cell(id, l, p)) throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
+          }
+        }
+      }
+      taken.sort((a, b) => a[0] - b[0])
+      for (let i = 1; i < taken.length; i++) expect(taken[i]![0]).toBeGreaterThanOrEqual(taken[i - 1]![1])
+    },
+  }
+}
+
+describe('the KV cache', () => {
+  it('keeps the newest cells of one sequence when another one makes the cache grow', () => {
+    const h = createHarness(1024)
+    h.feed(1, 10)
+    h.feed(1, 1)
+    h.feed(2, 300)
+    expect(h.moves).toBe(1)
+    h.check()
+    h.cache.dispose()
+  })
+
+  it('keeps every cell of every sequence through growth, moves, joins and leaves', () => {
+    const action = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ id: fc.nat(4), count: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 400 })) }) },
+      { weight: 1, arbitrary: fc.record({ id: fc.nat(4), count: fc.constant(0) }) },
+    )
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 14 }), (actions) => {
+        const h = createHarness(10_000)
+        try {
+          for (const { id, count } of actions) {
+            if (count === 0) h.leave(id)
+            else h.feed(id, count)
+            h.check()
+          }
+        } finally {
+          h.cache.dispose()
+        }
+      }),
+      { seed: 3, numRuns: 40 },
+    )
+  })
+
+  it('uses the cells of a sequence that left', () => {
+    const h = createHarness(1024)
+    for (let id = 0; id < 20; id++) {
+      h.feed(id, 200)
+      h.leave(id)
+    }
+    expect(h.moves).toBe(0)
+    expect(h.cache.bytes).toBe(LAYERS * 2 * 256 * WIDTH * 4)
+    h.cache.dispose()
+  })
+
+  it('refuses more than the context and layers that it lacks', () => {
+    const h = createHarness(300)
+    h.feed(0, 300)
+    expect(() => h.feed(0, 1)).toThrow(RangeError)
+    expect(() => h.cache.keys(2)).toThrow(RangeError)
+    h.cache.dispose()
+  })
+})

@@ -1,0 +1,183 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { ConfigReader } from '../checkpoint/config-reader.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import { readGguf } from '../checkpoint/gguf.js'
+import { openHuggingFace } from '../checkpoint/huggingface.js'
+import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.js'
+import type { Model } from '../engine/api.js'
+import { FileError, UnsupportedError } from '../errors.js'
+import { largestDifference, rowOf } from '../../test/compare.js'
+import { useWorkspace } from '../../test/workspace.js'
+import { FAMILIES, familyByArchitecture, familyByModelType } from './index.js'
+
+// What every family must do. A new one takes part by a line here and a folder in test/fixtures/checkpoints.
+const FIXTURES: readonly { name: string; refused: Readonly<Record<string, unknown>>[] }[] = [
+  {
+    name: 'llama',
+    refused: [
+      { hidden_act: 'gelu' },
+      { quantization_config: { bits: 4 } },
+      { partial_rotary_factor: 0.5 },
+      { sliding_window: 64 },
+      { layer_types: ['full_attention'] },
+      { no_rope_layers: [1] },
+      { num_key_value_heads: 3 },
+      { head_dim: 7 },
+      { rope_scaling: { type: 'dynamic', factor: 2 }, rope_parameters: undefined },
+      { rope_parameters: { rope_type: 'yarn', factor: 4 } },
+      { rope_parameters: { rope_type: 'longrope' } },
+      { rope_parameters: { rope_type: 'default', partial_rotary_factor: 0.5 } },
+      { rope_parameters: { rope_type: 'linear', factor: 0 } },
+      { rope_theta: 0, rope_parameters: undefined },
+    ],
+  },
+  { name: 'llama31-rope', refused: [{ rope_parameters: { rope_type: 'llama3', factor: 8, low_freq_factor: 4, high_freq_factor: 1, original_max_position_embeddings: 32 } }] },
+]
+
+/** Largest difference to PyTorch that is allowed, in float32. */
+const TOLERANCE = 1e-3
+
+const workspace = useWorkspace()
+
+describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
+  const folder = `test/fixtures/checkpoints/${name}`
+  let model: Model
+  let expected: SafetensorsFile
+  let inputs: number[][]
+
+  beforeAll(async () => {
+    model = await workspace.load(folder, { quantization: 'f32' })
+    expected = await openSafetensors(join(folder, 'expected.safetensors'))
+    const ids = await expected.readIntegers('input_ids')
+    const length = expected.tensors.get('input_ids')?.shape[1] as number
+    inputs = [ids.slice(0, length), ids.slice(length)]
+    return () => expected.close()
+  })
+
+  it('gives hidden states, lens logits and logits', async () => {
+    const { hidden, vocabulary, layers } = model.hyperparameters
+    const worst = { hidden: 0, lens: 0, logits: 0 }
+    for (const [b, ids] of inputs.entries()) {
+      const trace = await model.trace(ids)
+      const of = async (key: string, width: number) => rowOf(await expected.readFloats(key), b, ids.length * width)
+      for (let l = 0; l < layers; l++) {
+        worst.hidden = Math.max(worst.hidden, largestDifference(trace.hidden[l]!, await of(`hidden.${l}`, hidden)))
+        worst.lens = Math.max(worst.lens, largestDifference(trace.lensLogits[l]!, await of(`lens_logits.${l}`, vocabulary)))
+      }
+      worst.logits = Math.max(worst.logits, largestDifference(trace.logits, await of('logits', vocabulary)))
+      expect(trace.logits).toEqual(trace.lensLogits.at(-1))
+      expect([...trace.inputIds]).toEqual(ids)
+    }
+    console.log(`${name}: largest difference to PyTorch: hidden ${worst.hidden}, lens ${worst.lens}, logits ${worst.logits}`)
+    expect(Math.max(worst.hidden, worst.lens, worst.logits)).toBeLessThan(TOLERANCE)
+  })
+
+  it('continues greedily with the same ids', async () => {
+    const greedy = await expected.readIntegers('greedy')
+    const result = await model.generate(inputs[0]!, { maxTokens: greedy.length, ignoreEos: true }).result
+    expect(result.tokens).toEqual(greedy)
+  })
+
+  it('reproduces skip_logits by score', async () => {
+    const layers = await expected.readIntegers('skip_layers')
+    const score = await model.score(inputs[0]!, { promptLength: 11, depth: `layers:${layers.join()}` })
+    const difference = largestDifference(score.logits, await expected.readFloats('skip_logits'))
+    console.log(`${name}: largest difference of skip_logits ${difference}`)
+    expect(difference).toBeLessThan(TOLERANCE)
+    expect([...score.depth]).toEqual(Array(5).fill(layers.length))
+  })
+
+  it('stays exact under the staircase', async () => {
+    const [ids] = inputs as [number[]]
+    const { vocabulary, layers } = model.hyperparameters
+    const full = await model.trace(ids)
+    // Two tokens of three stop early, the third runs through.
+    const early = { kind: 'exit', spec: 'test', checkLayers: () => [1], startToken: (t: { position: number }) => t.position, exits: (_: unknown, p: unknown) => (p as number) % 3 !== 0 } as const
+    const score = await model.score(ids, { promptLength: 4, depth: early })
+    score.depth.forEach((depth, i) => {
+      const position = 4 + i
+      expect(depth).toBe(position % 3 === 0 ? layers : 2)
+      expect(largestDifference(rowOf(score.logits, i, vocabulary), rowOf(full.lensLogits[depth - 1]!, position, vocabulary))).toBeLessThan(1e-4)
+    })
+  })
+
+  it('gives a batch what single runs give', async () => {
+    const options = { maxTokens: 8, ignoreEos: true, depth: 'gap:0.3' } as const
+    const together = await Promise.all(inputs.map((ids) => model.generate(ids, options).result))
+    for (const [b, ids] of inputs.entries()) {
+      const single = await model.generate(ids, options).result
+      expect(together[b]?.tokens).toEqual(single.tokens)
+      expect(together[b]?.depths).toEqual(single.depths)
+    }
+  })
+
+  it('refuses config values that it does not implement, by field name', async () => {
+    const fields = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>
+    const family = familyByModelType(String(fields.model_type), folder)
+    for (const change of refused) {
+      const [field] = Object.entries(change).find(([, value]) => value !== undefined)!
+      const config = new ConfigReader('config.json', { ...fields, ...change })
+      expect(() => family.fromConfig(config), JSON.stringify(change)).toThrow(UnsupportedError)
+      expect(() => family.fromConfig(config)).toThrow(new RegExp(`^config.json: ${field}`))
+    }
+  })
+
+  it('names a missing field and a field of the wrong type', async () => {
+    const fields = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>
+    const family = familyByModelType(String(fields.model_type), folder)
+    for (const field of ['hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'vocab_size']) {
+      const { [field]: _, ...without } = fields
+      expect(() => family.fromConfig(new ConfigReader('config.json', without))).toThrow(new FileError('config.json', `field ${field} is missing`))
+      for (const wrong of [0, -1, 1.5, '32', 2 ** 40]) {
+        const config = new ConfigReader('config.json', { ...fields, [field]: wrong })
+        expect(() => family.fromConfig(config)).toThrow(new RegExp(`^config.json: field ${field} must be`))
+      }
+    }
+  })
+
+  it('keeps its hyperparameters through GGUF metadata', async () => {
+    const checkpoint = await openHuggingFace(folder)
+    const family = familyByModelType(checkpoint.config.string('model_type'), folder)
+    const h = family.fromConfig(checkpoint.config)
+    const names = new Set([...family.tensors(h), ...family.computedTensors(h)].map((t) => t.name))
+    const back = family.fromMetadata(family.toMetadata(h), names)
+    expect(plain(back)).toEqual(plain(h))
+    expect(family.tensors(back)).toEqual(family.tensors(h))
+    expect(family.computedTensors(back).map((t) => [t.name, t.length])).toEqual(family.computedTensors(h).map((t) => [t.name, t.length]))
+  })
+
+  it('names a metadata key that is missing or makes no sense', async () => {
+    const { metadata, tensors } = await readGguf(model.path)
+    const family = familyByArchitecture(metadata.string('general.architecture'), model.path)
+    const names = new Set(tensors.keys())
+    for (const key of ['block_count', 'embedding_length', 'attention.head_count', 'feed_forward_length', 'context_length']) {
+      const name = `${family.architecture}.${key}`
+      const change = (value: number | null) => {
+        const rest = [...metadata.values].filter(([k]) => k !== name)
+        if (value !== null) rest.push([name, { type: 'uint32', value }])
+        return new GgufMetadata('x.gguf', rest)
+      }
+      expect(() => family.fromMetadata(change(null), names)).toThrow(new FileError('x.gguf', `metadata key ${name} is missing`))
+      expect(() => family.fromMetadata(change(0), names), name).toThrow(FileError)
+    }
+  })
+})
+
+describe('the list of families', () => {
+  it('names the supported ones where one is unknown', () => {
+    const types = FAMILIES.flatMap((f) => f.modelTypes).join(', ')
+    expect(() => familyByModelType('mamba', 'x/config.json')).toThrow(
+      new UnsupportedError(`x/config.json: model_type "mamba" is not supported; supported: ${types}`),
+    )
+    expect(() => familyByArchitecture('mamba', 'x.gguf')).toThrow(/^x.gguf: architecture "mamba" is not supported; supported: llama/)
+  })
+})
+
+/** Float32 is what the file keeps of a number; rotary factors lie in a tensor of the package. */
+function plain(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (key, v: unknown) => (key === 'factors' ? null : typeof v === 'number' ? Math.fround(v) : v)),
+  )
+}

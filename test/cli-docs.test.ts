@@ -1,0 +1,13 @@
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { shoal } from './cli-runner.js'
+
+const page = readFileSync(new URL('../docs/cli.md', import.meta.url), 'utf8')
+
+it.each(['run', 'chat', 'trace', 'score', 'plan', 'convert', 'bench', 'models'])(
+  'docs/cli.md has the help of %s as it is (npm run docs writes it)',
+  async (command) => {
+    const { stdout } = await shoal([command, '--help'])
+    expect(page).toContain(stdout.trim())
+  },
+)

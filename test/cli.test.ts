@@ -1,0 +1,402 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Ajv } from 'ajv'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openSafetensors } from '../src/checkpoint/safetensors.js'
+import { type Ended, shoal } from './cli-runner.js'
+
+const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'bench', 'models']
+const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
+
+let folder: string
+let cacheBefore: string | undefined
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-cli-'))
+  cacheBefore = process.env.SHOAL_CACHE
+  process.env.SHOAL_CACHE = join(folder, 'cache')
+})
+
+afterAll(() => {
+  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
+  else process.env.SHOAL_CACHE = cacheBefore
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Exit code 0, one JSON document and nothing else on stdout, nothing on stderr, and the document fits its schema. */
+async function json(schema: string, args: readonly string[], input = ''): Promise<Record<string, unknown>> {
+  const ended = await shoal([...args, '--json'], { input })
+  expect(ended).toMatchObject({ code: 0, stderr: '' })
+  expect(ended.stdout.trimEnd()).not.toContain('\n')
+  return matches(schema, ended.stdout)
+}
+
+function matches(schema: string, text: string): Record<string, unknown> {
+  const path = fileURLToPath(new URL(`../docs/json/${schema}.schema.json`, import.meta.url))
+  const document = JSON.parse(text) as Record<string, unknown>
+  const validate = ajv.compile(JSON.parse(readFileSync(path, 'utf8')) as object)
+  validate(document)
+  expect(validate.errors).toBeNull()
+  return document
+}
+
+function failure(ended: Ended, code: number, line: RegExp): void {
+  expect(ended.code).toBe(code)
+  expect(ended.stdout).toBe('')
+  expect(ended.stderr).toMatch(/^shoal: [^\n]+\n$/)
+  expect(ended.stderr).toMatch(line)
+}
+
+describe('help', () => {
+  it.each(COMMANDS)('%s --help shows usage and examples', async (command) => {
+    const { code, stdout, stderr } = await shoal([command, '--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(new RegExp(`^Usage: shoal ${command}`))
+    expect(stdout).toContain('Examples:')
+    expect(await shoal(['help', command])).toMatchObject({ code: 0 })
+  })
+
+  it('lists every command, without arguments too', async () => {
+    for (const args of [[], ['--help'], ['-h'], ['help']]) {
+      const { code, stdout } = await shoal(args)
+      expect(code).toBe(0)
+      for (const command of COMMANDS) expect(stdout).toContain(`\n  ${command} `)
+      expect(stdout).toContain('Examples:')
+    }
+  })
+
+  it('knows its version', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
+    expect(await shoal(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n` })
+  })
+})
+
+describe('wrong usage ends with 2 and one line', () => {
+  it.each([
+    [['fly'], /unknown command fly; known: run, chat/],
+    [['run'], /a PROMPT is missing/],
+    [['run', 'a', 'b', 'c'], /too many arguments/],
+    [['run', 'x', '--bogus'], /unknown option '--bogus'/],
+    [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
+    [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
+    [['run', '--tokens', '1,b'], /--tokens .*token ids/],
+    [['run', 'm', 'p', '--tokens', '1'], /with --tokens there is no PROMPT/],
+    [['run', 'x', '--out', 'file'], /go with --prompts/],
+    [['run', 'x', '--quantization', 'q9'], /--quantization .*f32, f16/],
+    [['trace'], /a PROMPT or --tokens is missing/],
+    [['score'], /either --tokens IDS or --text FILE/],
+    [['score', '--tokens', '1,2', '--text', 'file'], /either --tokens IDS or --text FILE/],
+    [['plan', 'ripple-8m', '--layers', '4'], /either MODEL or --layers/],
+    [['convert'], /missing required argument/],
+    [['models', 'remove'], /which models to remove/],
+  ])('%j', async (args, line) => failure(await shoal(args), 2, line))
+})
+
+describe('an error ends with 1 and one line', () => {
+  it.each([
+    [['run', 'no-such-model', 'x'], /^shoal: no-such-model: no such folder, GGUF file or bundled model/],
+    [['run', 'x', '--device', 'cuda'], /device cuda is not available/],
+    [['run', 'x', '--depth', 'gap:0.8,speed=1'], /unknown key "speed".*known: from, every, layers/],
+    [['run', 'x', '--depth', 'warp:9'], /unknown kind "warp"; known: .*gap/],
+    [['run', 'x', '--depth', 'layers:0,99'], /layer 99 does not exist; the model has 16 layers/],
+    [['run', '--tokens', '1,99999'], /token id 99999/],
+    [['run', 'x', '--context', '1'], /context/],
+    [['score', '--tokens', '1,2', '--prompt-length', '3'], /prompt length/],
+    [['score', '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
+    [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
+    [['plan', '--layers', '4', '--depth', 'exit:4'], /layer 4 does not exist/],
+    [['convert', 'no-such-model'], /no-such-model: no such folder/],
+  ])('%j', async (args, line) => failure(await shoal(args), 1, line))
+
+  it('shows a stack trace with --verbose only', async () => {
+    const { stderr } = await shoal(['run', 'no-such-model', 'x', '--verbose'])
+    expect(stderr).toMatch(/\n\s+at /)
+  })
+})
+
+describe('run', () => {
+  it('--json prints one document that fits its schema', async () => {
+    const result = await json('run', ['run', 'Once upon a time', '--max-tokens', '8'])
+    expect(result).toMatchObject({ model: 'ripple-8m', quantization: 'f32', depth: 'full', layers: 16, mean_depth: 16 })
+    expect(result.tokens).toHaveLength(8)
+    expect(result.finish_reason).toBe('length')
+  })
+
+  it('streams the text and ends with the line of figures', async () => {
+    const { code, stdout, stderr } = await shoal(['run', 'ripple-8m', 'Once upon a time', '--max-tokens', '8'])
+    const { text } = await json('run', ['run', 'Once upon a time', '--max-tokens', '8'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [shown, line] = stdout.split('\n\n')
+    expect(shown).toBe(text)
+    expect(line).toMatch(/^8 tokens · mean depth 16\.0 of 16 · [\d.]+ tok\/s · f32\n$/)
+  })
+
+  it('reads the prompt from stdin, and ids from --tokens', async () => {
+    const piped = await json('run', ['run', '-', '--max-tokens', '4'], 'Once upon a time\n')
+    const { prompt_tokens, tokens } = await json('run', ['run', 'Once upon a time', '--max-tokens', '4'])
+    expect(piped).toMatchObject({ prompt_tokens, tokens })
+    const ids = await json('run', ['run', '--tokens', (prompt_tokens as number[]).join(','), '--max-tokens', '4'])
+    expect(ids).toMatchObject({ prompt_tokens, tokens })
+  })
+
+  it('--show-depth writes depths as small digits without colours, and colours where they are forced', async () => {
+    const args = ['run', 'Once upon a time', '--max-tokens', '3', '--depth', 'exit:7', '--show-depth']
+    const plain = await shoal(args)
+    expect(plain.stdout.match(/⁸/g)).toHaveLength(3)
+    expect(plain.stdout).not.toContain('\u001b')
+    const colored = await shoal(args, { env: { FORCE_COLOR: '3' } })
+    expect(colored.stdout).toContain('\u001b[38;2;')
+    expect(colored.stdout).toMatch(/layers run: /)
+    expect((await shoal(args, { env: { FORCE_COLOR: '0' } })).stdout).not.toContain('\u001b')
+  })
+
+  it('ends with 130 and the line of what was done after Ctrl-C', async () => {
+    const controller = new AbortController()
+    let stdout = ''
+    const write = (text: string): void => {
+      stdout += text
+      if (stdout.length > 20) controller.abort()
+    }
+    const { code, stderr } = await shoal(['run', 'Once upon a time', '--max-tokens', '900', '--ignore-eos'], {
+      signal: controller.signal,
+      stdout: { write },
+    })
+    expect({ code, stderr }).toEqual({ code: 130, stderr: '' })
+    expect(stdout).toMatch(/\n\n\d+ tokens · mean depth 16\.0 of 16 · .* · stopped\n$/)
+  })
+})
+
+describe('run --prompts', () => {
+  const lines = (path: string): Record<string, unknown>[] =>
+    readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => matches('run-line', line))
+
+  it('writes one line per prompt, equal to single runs, and goes on where a run was cut off', async () => {
+    const prompts = join(folder, 'prompts.jsonl')
+    const out = join(folder, 'results.jsonl')
+    const texts = ['Once upon a time', 'The sea', 'A king', 'In the night', 'She said']
+    writeFileSync(prompts, texts.map((prompt, i) => JSON.stringify({ id: `p${i}`, prompt })).join('\n'))
+    const args = ['run', '--prompts', prompts, '--batch', '3', '--max-tokens', '6', '--ignore-eos']
+    const summary = matches('run-prompts', (await shoal([...args, '--out', out, '--json'])).stdout)
+    expect(summary).toMatchObject({ prompts: 5, finished: 5, skipped: 0, failed: 0, tokens: 30 })
+
+    const whole = lines(out)
+    expect(whole.map(({ index }) => index).sort()).toEqual([0, 1, 2, 3, 4])
+    for (const line of whole) {
+      const prompt = texts[line.index as number] as string
+      const { tokens } = await json('run', ['run', prompt, '--max-tokens', '6', '--ignore-eos'])
+      expect(line).toMatchObject({ prompt, tokens, id: `p${String(line.index)}` })
+    }
+
+    // Killed in the middle of the third line.
+    const text = readFileSync(out, 'utf8').split('\n')
+    writeFileSync(out, `${text[0]}\n${text[1]}\n${text[2]?.slice(0, 40)}`)
+    const again = matches('run-prompts', (await shoal([...args, '--out', out, '--json'])).stdout)
+    expect(again).toMatchObject({ finished: 3, skipped: 2 })
+    const byIndex = (a: Record<string, unknown>, b: Record<string, unknown>): number =>
+      Number(a.index) - Number(b.index)
+    const tokensOf = (all: Record<string, unknown>[]): unknown[] => all.sort(byIndex).map(({ tokens }) => tokens)
+    expect(tokensOf(lines(out))).toEqual(tokensOf(whole))
+  })
+
+  it('prints the lines on stdout without --out, and one document with --json', async () => {
+    const prompts = join(folder, 'ids.jsonl')
+    writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n\n{"tokens": [8, 9]}\n')
+    const args = ['run', '--prompts', prompts, '--max-tokens', '2']
+    const printed = await shoal(args)
+    expect(printed.code).toBe(0)
+    for (const line of printed.stdout.trimEnd().split('\n')) matches('run-line', line)
+    expect(printed.stderr).toMatch(/^2 of 2 prompts · 4 tokens/)
+    const document = await json('run-prompts', args)
+    expect(document.results).toHaveLength(2)
+  })
+
+  it('goes on after a prompt that fails, names it, and ends with 1', async () => {
+    const prompts = join(folder, 'bad-id.jsonl')
+    const out = join(folder, 'bad-id.out.jsonl')
+    writeFileSync(prompts, '{"tokens": [5, 99999]}\n{"tokens": [8, 9]}\n')
+    const { code, stdout, stderr } = await shoal(['run', '--prompts', prompts, '--out', out, '--max-tokens', '2'])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^shoal: prompt 0: token id 99999/)
+    expect(stdout).toMatch(/^1 of 2 prompts/)
+    expect(lines(out)).toHaveLength(1)
+  })
+
+  it.each([
+    ['not json', /line 1 is not JSON/],
+    ['[1]', /line 1 is not an object/],
+    ['{"tokens": []}', /line 1 must have either/],
+    ['{"prompt": "x", "tokens": [1]}', /line 1 must have either/],
+    ['', /has no prompts/],
+  ])('refuses %j before a model is loaded', async (text, reason) => {
+    const prompts = join(folder, 'wrong.jsonl')
+    writeFileSync(prompts, text)
+    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+  })
+
+  it('does not mix results of other settings or prompts', async () => {
+    const prompts = join(folder, 'one.jsonl')
+    const out = join(folder, 'one.out.jsonl')
+    writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
+    const args = ['run', '--prompts', prompts, '--out', out, '--max-tokens', '2']
+    await shoal(args)
+    failure(await shoal([...args, '--depth', 'exit:3']), 1, /line 1 was made with depth full, not exit:3/)
+    writeFileSync(prompts, '{"tokens": [5, 6, 8]}\n')
+    failure(await shoal(args), 1, /line 1 is of another prompt/)
+    writeFileSync(out, '{"name": "somebody else\'s"}\n')
+    failure(await shoal(args), 1, /line 1 is not a result of shoal run/)
+    expect(readFileSync(out, 'utf8')).toBe('{"name": "somebody else\'s"}\n')
+  })
+})
+
+describe('trace', () => {
+  it('prints a logit lens', async () => {
+    const { code, stdout } = await shoal(['trace', 'Once upon a time'])
+    expect(code).toBe(0)
+    expect(stdout.split('\n')).toHaveLength(1 + 16 + 3)
+    expect(stdout).toMatch(/\n +15 .*yes\n/)
+    const document = await json('trace', ['trace', '--prompt', 'Once upon a time'])
+    expect(document.layers).toHaveLength(16)
+  })
+
+  it('writes hidden states, lens logits, logits and ids', async () => {
+    const out = join(folder, 'trace.safetensors')
+    await json('trace', ['trace', 'ripple-8m', '--tokens', '5,6,7', '--out', out])
+    const file = await openSafetensors(out)
+    const shapes = Object.fromEntries([...file.tensors].map(([name, { dtype, shape }]) => [name, [dtype, ...shape]]))
+    expect(shapes).toMatchObject({
+      input_ids: ['I64', 3],
+      'hidden.0': ['F32', 3, 192],
+      'hidden.15': ['F32', 3, 192],
+      'lens_logits.15': ['F32', 3, 4096],
+      logits: ['F32', 3, 4096],
+    })
+    expect(await file.readIntegers('input_ids')).toEqual([5, 6, 7])
+    await file.close()
+  })
+})
+
+describe('score', () => {
+  it('prints perplexity and writes logits and depths', async () => {
+    const text = join(folder, 'text.txt')
+    const out = join(folder, 'score.safetensors')
+    writeFileSync(text, 'It was a dark night, and the sea was loud.')
+    const args = ['score', '--text', text, '--prompt-length', '4', '--depth', 'exit:7', '--out', out]
+    const document = await json('score', args)
+    const fed = (document.tokens as number) - 4
+    expect(document.depths).toEqual(new Array(fed).fill(8))
+    expect(document.perplexity).toBeCloseTo(Math.exp(document.loss as number), 6)
+    const file = await openSafetensors(out)
+    expect(file.tensors.get('logits')?.shape).toEqual([fed, 4096])
+    expect(await file.readIntegers('depth')).toEqual(document.depths)
+    await file.close()
+    expect((await shoal(args)).stdout).toMatch(/^perplexity [\d.]+ · loss [\d.]+ nats · \d+ tokens · mean depth 8\.0/)
+  })
+
+  it('has no perplexity where the prompt takes every token', async () => {
+    const document = await json('score', ['score', '--tokens', '5,6', '--prompt-length', '2'])
+    expect(document).toMatchObject({ perplexity: null, depths: [] })
+  })
+})
+
+describe('plan', () => {
+  it('tells layers, parameters, FLOPs and KV bytes from a config.json alone', async () => {
+    const config = fileURLToPath(new URL('../pretrained/ripple-8m/config.json', import.meta.url))
+    const alone = join(folder, 'config.json')
+    writeFileSync(alone, readFileSync(config))
+    const document = await json('plan', ['plan', alone, '--depth', 'unified:2x', '--context', '100'])
+    expect(document).toMatchObject({ layers: [0, 2, 4, 6, 9, 11, 13, 15], context: 100, ratios: { layers: 0.5 } })
+    expect((await shoal(['plan', alone])).code).toBe(0)
+  })
+
+  it('needs only a number of layers', async () => {
+    const document = await json('plan', ['plan', '--layers', '30', '--depth', 'unified:5x,rule=reference'])
+    expect(document).toMatchObject({ model: null, total_layers: 30, layers: [0, 6, 12, 18, 24, 29] })
+  })
+
+  it('says on stderr where the reference rule leaves a hole', async () => {
+    const { stdout, stderr } = await shoal(['plan', '--layers', '32', '--depth', 'unified:3x,rule=reference', '--json'])
+    expect(stderr).toMatch(/^shoal: note: .*25 to 30/)
+    matches('plan', stdout)
+  })
+})
+
+describe('chat', () => {
+  it('answers every line of its input', async () => {
+    const document = await json('chat', ['chat', '--max-tokens', '6'], 'Hello\n\nAnd you?\n')
+    expect(document.turns).toHaveLength(2)
+    expect((document.messages as { role: string }[]).map(({ role }) => role)).toEqual([
+      'user',
+      'assistant',
+      'user',
+      'assistant',
+    ])
+  })
+
+  it('prints answers with their figures, and forgets at /reset', async () => {
+    const { code, stdout } = await shoal(['chat', '--max-tokens', '4'], {
+      input: 'Hello\n/reset\nHello\n/exit\nnever\n',
+    })
+    expect(code).toBe(0)
+    const answers = stdout.split(/\d+ tokens? · .*\n/)
+    expect(answers).toHaveLength(3)
+    expect(answers[1]).toBe(answers[0])
+  })
+})
+
+describe('convert and models', () => {
+  it('writes the file that run would keep in the cache', async () => {
+    const out = join(folder, 'model.gguf')
+    const document = await json('convert', ['convert', 'ripple-8m', '-o', out, '--quantization', 'q8_0'])
+    expect(document).toMatchObject({ path: out, quantization: 'q8_0' })
+    const cached = await json('convert', ['convert', 'ripple-8m', '--quantization', 'q8_0'])
+    expect(readFileSync(out).equals(readFileSync(cached.path as string))).toBe(true)
+    const fromFile = await json('run', ['run', out, 'Once upon a time', '--max-tokens', '4'])
+    const fromFolder = await json('run', ['run', 'Once upon a time', '--max-tokens', '4', '--quantization', 'q8_0'])
+    expect(fromFile).toMatchObject({ tokens: fromFolder.tokens, quantization: 'q8_0', model: 'model' })
+    failure(await shoal(['run', out, 'x', '--quantization', 'f16']), 1, /GGUF file keeps its own quantization/)
+  })
+
+  it('lists and removes', async () => {
+    await json('convert', ['convert', 'ripple-8m', '--quantization', 'f16'])
+    const listed = await json('models', ['models'])
+    const models = listed.models as { id: string; path: string; quantization: string }[]
+    const f16 = models.find(({ quantization }) => quantization === 'f16')
+    expect(f16).toBeDefined()
+    expect((await shoal(['models', 'list'])).stdout).toContain(f16?.id)
+    const removed = await json('models-remove', ['models', 'remove', f16?.id ?? ''])
+    expect(removed.removed).toHaveLength(1)
+    expect(existsSync(f16?.path ?? '')).toBe(false)
+    failure(await shoal(['models', 'remove', 'no-such-model']), 2, /not in the cache/)
+    expect((await shoal(['models', 'remove', '--all'])).code).toBe(0)
+    expect((await shoal(['models'])).stdout).toMatch(/^0 models · 0 B/)
+  })
+})
+
+describe('bench', () => {
+  it('measures each depth at each batch size', async () => {
+    const args = ['bench', '--rounds', '1', '--max-tokens', '4', '--prompt-length', '8', '--batch', '1,2']
+    const ended = await shoal([...args, '--depth', 'full', '--depth', 'exit:3', '--json'])
+    expect(ended.code).toBe(0)
+    const document = matches('bench', ended.stdout)
+    expect(document.results).toMatchObject([
+      { depth: 'full', batch: 1, mean_depth: 16 },
+      { depth: 'exit:3', batch: 1, mean_depth: 4 },
+      { depth: 'full', batch: 2 },
+      { depth: 'exit:3', batch: 2 },
+    ])
+    failure(await shoal([...args, '--context', '10']), 1, /do not fit the context of 10/)
+  })
+})
+
+it('every schema is tested', () => {
+  const schemas = readdirSync(new URL('../docs/json', import.meta.url))
+  const source = readFileSync(fileURLToPath(import.meta.url), 'utf8')
+  for (const schema of schemas) expect(source).toContain(`'${schema.replace('.schema.json', '')}'`)
+})

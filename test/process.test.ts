@@ -1,0 +1,52 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+
+/** What only a process of its own shows: signals, pipes, and nothing of ggml's own on either stream. */
+const bin = fileURLToPath(new URL('../bin/shoal.js', import.meta.url))
+let cache: string
+
+beforeAll(() => {
+  cache = mkdtempSync(join(tmpdir(), 'shoal-process-'))
+})
+
+afterAll(() => rmSync(cache, { recursive: true, force: true }))
+
+function start(...args: string[]): ChildProcess {
+  return spawn(process.execPath, [bin, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SHOAL_CACHE: cache },
+  })
+}
+
+function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
+}
+
+it('builds, converts and runs, with nothing but one JSON document on stdout and nothing on stderr', async () => {
+  const { code, stdout, stderr } = await ended(start('run', 'Once upon a time', '--max-tokens', '4', '--json'))
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(JSON.parse(stdout)).toMatchObject({ model: 'ripple-8m' })
+})
+
+it('ends with 130 and its figures after Ctrl-C', async () => {
+  const child = start('run', 'Once upon a time', '--max-tokens', '1000', '--ignore-eos')
+  child.stdout?.once('data', () => child.kill('SIGINT'))
+  const { code, stdout, stderr } = await ended(child)
+  expect({ code, stderr }).toEqual({ code: 130, stderr: '' })
+  expect(stdout).toMatch(/\n\n\d+ tokens? · mean depth .* · stopped\n$/)
+})
+
+it('ends quietly where the reader of its pipe goes away', async () => {
+  const child = start('run', 'Once upon a time', '--max-tokens', '1000', '--ignore-eos')
+  child.stdout?.once('data', () => child.stdout?.destroy())
+  const { code, stderr } = await ended(child)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+})
