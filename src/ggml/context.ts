@@ -7,6 +7,7 @@ export class Context {
   readonly pointer: Pointer
   private room: number
   private freed = false
+  private sealed = false
 
   constructor(tensors: number, extraBytes = 0) {
     const { functions: f } = ggml()
@@ -28,8 +29,14 @@ export class Context {
   /** Counts a header that an operation is about to make: ggml ends the process where there is no room. */
   take(): void {
     if (this.freed) throw new Error('this ggml context was freed')
+    if (this.sealed) throw new Error('nothing can be added to a graph after its memory was planned')
     if (this.room === 0) throw new Error('this ggml context has no room for another tensor')
     this.room--
+  }
+
+  /** Refuses more tensors from now on. */
+  seal(): void {
+    this.sealed = true
   }
 
   dispose(): void {

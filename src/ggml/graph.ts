@@ -185,6 +185,7 @@ export class Graph {
   /** Plans and takes the memory. After this nothing can be added. */
   allocate(): void {
     if (this.allocator !== null) return
+    this.context.seal()
     this.allocator = this.f.ggml_gallocr_new(this.backend.hostBufferType) as Pointer
     if (!this.f.ggml_gallocr_alloc_graph(this.allocator, this.graph)) {
       throw new Error('out of memory: a compute graph could not be allocated')

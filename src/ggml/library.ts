@@ -110,15 +110,17 @@ export function ggml(): Ggml {
   return loaded
 }
 
-/** The folder of this platform's libraries, from the package that npm chose for it. */
-function librariesFolder(): string {
-  const platform = `${process.platform}-${process.arch}`
+/** The folder of a platform's libraries, from the package that npm chose for it; the parameters serve the tests. */
+export function librariesFolder(
+  platform = `${process.platform}-${process.arch}`,
+  resolve: (name: string) => string = createRequire(import.meta.url).resolve,
+): string {
   const name = PACKAGES[platform]
   if (name === undefined) throw new ShoalError('library_missing', `no ggml libraries exist for ${platform}`)
   const hint = `run "npm install @node-llama-cpp/${name}@3.21.1"`
   let entry: string
   try {
-    entry = createRequire(import.meta.url).resolve(`@node-llama-cpp/${name}`)
+    entry = resolve(`@node-llama-cpp/${name}`)
   } catch (cause) {
     throw new ShoalError('library_missing', `package @node-llama-cpp/${name} is not installed; ${hint}`, { cause })
   }
@@ -129,6 +131,7 @@ function librariesFolder(): string {
 
 /** Loads the libraries of one folder; exported for the tests of its refusals. */
 export function loadFrom(folder: string): Ggml {
+  if (!existsSync(folder)) throw new ShoalError('library_missing', `${folder} cannot be read: no such folder`)
   koffiTypes()
   const base = open(folder, 'ggml-base')
   const version = String(base.func(BASE.ggml_version)())

@@ -1,4 +1,5 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { fileError } from '../checkpoint/file-errors.js'
 import type { TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
 import type { Backend } from './backend.js'
@@ -46,7 +47,14 @@ export class WeightStore {
   private mapping: Mapping | null = null
   private disposed = false
 
-  constructor(backend: Backend, file: WeightFile, uses: readonly WeightUse[], choose: BufferChoice) {
+  /** @param map null from it means that the file is read instead, as on platforms without mmap */
+  constructor(
+    backend: Backend,
+    file: WeightFile,
+    uses: readonly WeightUse[],
+    choose: BufferChoice,
+    map: (path: string, bytes: number) => Mapping | null = mapFile,
+  ) {
     const plain: FileTensor[] = []
     const byBuffer = new Map<string, FileTensor[]>()
     for (const use of uses) {
@@ -54,7 +62,7 @@ export class WeightStore {
       if (buffer !== null) byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), use.tensor])
       if (buffer === null || use.lookup) plain.push(use.tensor)
     }
-    const source = new Source(file)
+    const source = new Source(file, map)
     try {
       this.mapping = source.mapping
       this.placePlain(backend, source, plain)
@@ -153,9 +161,11 @@ class Source {
   private readonly file: WeightFile
   private fd: number | null = null
 
-  constructor(file: WeightFile) {
+  constructor(file: WeightFile, map: (path: string, bytes: number) => Mapping | null) {
     this.file = file
-    this.mapping = mapFile(file.path, file.bytes)
+    // Touching a page of a mapping beyond the end of its file ends the process.
+    if (sizeOf(file.path) < file.bytes) throw new FileError(file.path, 'was cut since its header was read')
+    this.mapping = map(file.path, file.bytes)
   }
 
   address(t: FileTensor): Pointer {
@@ -184,6 +194,14 @@ class Source {
   close(): void {
     if (this.fd !== null) closeSync(this.fd)
     this.fd = null
+  }
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size
+  } catch (error) {
+    throw fileError(path, error)
   }
 }
 

@@ -1,0 +1,165 @@
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
+import { FileError } from '../errors.js'
+import { Backend } from './backend.js'
+import { Graph } from './graph.js'
+import { productCost } from './product-cost.js'
+import { quantize } from './quantize.js'
+import { type FileTensor, supportsProduct, WeightStore, type WeightUse } from './weights.js'
+
+const backend = new Backend({ threads: 1 })
+afterAll(() => backend.dispose())
+
+const TYPES = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_k', 'q6_k'] as const satisfies readonly TensorType[]
+const COLUMNS = 256
+const ROWS = 64
+
+let folder: string
+let path: string
+let bytes: number
+const matrices: FileTensor[] = []
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-weights-'))
+  path = join(folder, 'weights.bin')
+  const parts: Uint8Array[] = []
+  bytes = 0
+  for (const type of TYPES) {
+    const values = Float32Array.from({ length: ROWS * COLUMNS }, (_, i) => Math.sin(i * 1.3 + (i >> 6)))
+    const out = new Uint8Array(ROWS * rowBytes(type, COLUMNS))
+    quantize(type, values, ROWS, COLUMNS, out)
+    matrices.push({ name: type, shape: [COLUMNS, ROWS], type, offset: bytes, bytes: out.length })
+    parts.push(out)
+    bytes += out.length
+  }
+  await writeFile(path, Buffer.concat(parts))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const products = (): WeightUse[] => matrices.map((tensor) => ({ tensor, lookup: false, product: true }))
+
+/** The matrix times some rows. */
+function product(store: WeightStore, name: string, rows: number): Float32Array {
+  const g = new Graph(backend, 8)
+  const x = g.input('f32', COLUMNS, rows)
+  const out = g.output(g.mulMat(store.get(name), x))
+  g.allocate()
+  new Float32Array(g.bytes(x)).set(Float32Array.from({ length: rows * COLUMNS }, (_, i) => Math.cos(i * 0.37)))
+  g.computeNow()
+  const result = new Float32Array(g.bytes(out)).slice()
+  g.dispose()
+  return result
+}
+
+/** |a - b| / |b| */
+function relative(a: Float32Array, b: Float32Array): number {
+  const norm = (x: Float32Array) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0))
+  return norm(a.map((v, i) => v - b[i]!)) / norm(b)
+}
+
+describe('the weight store', () => {
+  it('gives the same products from a mapped file and from one that is read', () => {
+    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
+    const read = new WeightStore(backend, { path, bytes }, products(), () => null, () => null)
+    for (const type of TYPES) {
+      expect(product(read, type, 3), type).toEqual(product(mapped, type, 3))
+      // What a type rounds away: the f32 products are the measure.
+      expect(relative(product(mapped, type, 3), product(mapped, 'f32', 3)), type).toBeLessThan(type.startsWith('q4') ? 0.4 : 0.08)
+    }
+    mapped.dispose()
+    mapped.dispose()
+    read.dispose()
+  })
+
+  it('gives the same products from the extra buffer types of this processor, rounding of the rows aside', () => {
+    const plain = new WeightStore(backend, { path, bytes }, products(), () => null)
+    const tried: string[] = []
+    for (const name of backend.extraBufferTypes().keys()) {
+      const fit = products().filter(({ tensor }) => supportsProduct(backend, name, tensor.type, tensor.shape))
+      for (const map of [undefined, () => null]) {
+        const store = new WeightStore(backend, { path, bytes }, fit, () => name, map)
+        for (const { tensor } of fit) {
+          tried.push(`${name} ${tensor.type}`)
+          for (const rows of [1, 8]) expect(relative(product(store, tensor.name, rows), product(plain, tensor.name, rows)), `${name} ${tensor.type}`).toBeLessThan(0.03)
+        }
+        if (fit.length > 0) expect(store.copiedBytes).toBeGreaterThan(0)
+        store.dispose()
+      }
+    }
+    console.log(`extra buffer types: ${[...new Set(tried)].join(', ') || 'none here'}`)
+    plain.dispose()
+  })
+
+  it('keeps what is looked up by rows in plain memory, also where it is multiplied elsewhere', () => {
+    const [extra] = [...backend.extraBufferTypes().keys()].filter((n) => supportsProduct(backend, n, 'q8_0', [COLUMNS, ROWS]))
+    const tensor = matrices.find((m) => m.type === 'q8_0')!
+    const store = new WeightStore(backend, { path, bytes }, [{ tensor, lookup: true, product: true }], () => extra ?? null)
+    const g = new Graph(backend, 8)
+    const ids = g.input('i32', 1)
+    const out = g.output(g.getRows(store.rows('q8_0'), ids))
+    g.allocate()
+    new Int32Array(g.bytes(ids)).set([7])
+    g.computeNow()
+    const row = new Float32Array(g.bytes(out))
+    row.forEach((v, i) => expect(v).toBeCloseTo(Math.sin((7 * COLUMNS + i) * 1.3 + ((7 * COLUMNS + i) >> 6)), 1))
+    expect(store.get('q8_0') === store.rows('q8_0')).toBe(extra === undefined)
+    g.dispose()
+    store.dispose()
+  })
+
+  it('names what it lacks', () => {
+    const store = new WeightStore(backend, { path, bytes }, [{ tensor: matrices[0]!, lookup: false, product: false }], () => null)
+    expect(store.optional('nothing')).toBeNull()
+    expect(() => store.get('nothing')).toThrow('the package has no tensor nothing')
+    expect(() => store.rows('nothing')).toThrow('the package has no tensor nothing')
+    store.dispose()
+  })
+
+  it('refuses a file that is shorter than its tensors, mapped or read', async () => {
+    const short = join(folder, 'short.bin')
+    await writeFile(short, new Uint8Array(bytes))
+    await truncate(short, bytes - 10)
+    for (const map of [undefined, () => null]) {
+      // Known to be short, and cut since its header was read: touching a mapped page beyond the end would end the process.
+      for (const claimed of [bytes - 10, bytes]) {
+        const open = () => new WeightStore(backend, { path: short, bytes: claimed }, products(), () => null, map)
+        expect(open).toThrow(FileError)
+        expect(open).toThrow(/^.*short.bin: (ends inside tensor q6_k|was cut since its header was read)/)
+      }
+    }
+  })
+
+  it('refuses tensors that do not start where a processor reads them well', () => {
+    const tensor = { ...matrices[0]!, offset: 4 }
+    for (const map of [undefined, () => null]) {
+      const open = () => new WeightStore(backend, { path, bytes }, [{ tensor, lookup: false, product: false }], () => null, map)
+      expect(open).toThrow(/tensor f32 does not start at a multiple of 32 bytes/)
+    }
+  })
+
+  it('refuses a file that is missing', () => {
+    const gone = { path: join(folder, 'gone.bin'), bytes: 100 }
+    for (const map of [undefined, () => null]) {
+      expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map)).toThrow(FileError)
+    }
+  })
+
+  it('refuses a buffer type that the processor lacks', () => {
+    expect(() => new WeightStore(backend, { path, bytes }, products(), () => 'TPU')).toThrow('this processor has no buffer type TPU')
+    expect(supportsProduct(backend, 'TPU', 'q4_0', [COLUMNS, ROWS])).toBe(false)
+  })
+})
+
+describe('the cost of a product', () => {
+  it('is a time', () => {
+    for (const buffer of [null, ...backend.extraBufferTypes().keys()]) {
+      if (buffer !== null && !supportsProduct(backend, buffer, 'q4_0', [256, 64])) continue
+      const cost = productCost(backend, buffer, 'q4_0', [256, 64], 2, 2)
+      expect(cost).toBeGreaterThan(0)
+      expect(Number.isFinite(cost)).toBe(true)
+    }
+    expect(() => productCost(backend, 'TPU', 'q4_0', [256, 64], 1)).toThrow(/no buffer type TPU/)
+  })
+})
