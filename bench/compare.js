@@ -1,6 +1,6 @@
 // Shoal and node-llama-cpp on the same file: CPU, same threads, same prompt and context, rounds interleaved. Both stay
 // loaded in processes of their own and take turns, so that both meet the same machine.
-import { fork } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -56,9 +56,8 @@ const bandwidth = await readBandwidth(threads)
 const context = Math.max(1024, Math.max(...CASES.map((c) => c.prompt)) + tokens + 8)
 
 const engines = [{ name: 'shoal', worker: await startWorker('./shoal-worker.js') }]
-const hasLlama = existsSync(new URL('../test/llama-cpp/node_modules/node-llama-cpp', import.meta.url))
 if (!values['no-llama']) {
-  if (!hasLlama) throw new Error('node-llama-cpp is missing; run: npm ci --ignore-scripts --prefix test/llama-cpp')
+  installLlama()
   engines.push({ name: 'llama', worker: await startWorker('./llama-worker.js') })
 }
 
@@ -158,6 +157,19 @@ async function weightBytes() {
   let weights = 0
   for (const { name, bytes } of tensors.values()) if (name !== 'token_embd.weight') weights += bytes
   return { weights, cachePerPosition: SHAPE.layers * SHAPE.kvHeads * SHAPE.headDim * 2 * 2 }
+}
+
+/** node-llama-cpp has a folder and a lock file of its own, so that Shoal's own install stays small. */
+function installLlama() {
+  const folder = fileURLToPath(new URL('../test/llama-cpp', import.meta.url))
+  if (existsSync(`${folder}/node_modules/node-llama-cpp`)) return
+  console.error('installing node-llama-cpp in test/llama-cpp')
+  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    shell: process.platform === 'win32',
+  })
+  if (npm.status !== 0) throw new Error('node-llama-cpp could not be installed; --no-llama measures Shoal alone')
 }
 
 function promptOf(length) {

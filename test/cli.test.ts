@@ -109,6 +109,7 @@ describe('an error ends with 1 and one line', () => {
     [['score', '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
     [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
     [['plan', '--layers', '4', '--depth', 'exit:4'], /layer 4 does not exist/],
+    [['plan', 'no-such/config.json'], /no-such\/config\.json: no such file/],
     [['convert', 'no-such-model'], /no-such-model: no such folder/],
   ])('%j', async (args, line) => failure(await shoal(args), 1, line))
 
@@ -187,7 +188,7 @@ describe('run --prompts', () => {
     expect(summary).toMatchObject({ prompts: 5, finished: 5, skipped: 0, failed: 0, tokens: 30 })
 
     const whole = lines(out)
-    expect(whole.map(({ index }) => index).sort()).toEqual([0, 1, 2, 3, 4])
+    expect(whole.map(({ index }) => Number(index)).sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4])
     for (const line of whole) {
       const prompt = texts[line.index as number] as string
       const { tokens } = await json('run', ['run', prompt, '--max-tokens', '6', '--ignore-eos'])
@@ -290,7 +291,7 @@ describe('score', () => {
     const args = ['score', '--text', text, '--prompt-length', '4', '--depth', 'exit:7', '--out', out]
     const document = await json('score', args)
     const fed = (document.tokens as number) - 4
-    expect(document.depths).toEqual(new Array(fed).fill(8))
+    expect(document.depths).toEqual(Array.from({ length: fed }, () => 8))
     expect(document.perplexity).toBeCloseTo(Math.exp(document.loss as number), 6)
     const file = await openSafetensors(out)
     expect(file.tensors.get('logits')?.shape).toEqual([fed, 4096])

@@ -7,7 +7,7 @@ import { openSafetensors, type SafetensorsFile } from '../src/checkpoint/safeten
 import { shoal } from './cli-runner.js'
 
 /** The commands on small random checkpoints, beside what PyTorch and transformers computed for them in float32. */
-const FIXTURES = ['llama', 'llama31-rope']
+const FIXTURES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm']
 const TOLERANCE = 1e-3
 
 let work: string
@@ -79,7 +79,7 @@ describe.each(FIXTURES)('fixture %s', (name) => {
     ])
     expect(scored.tensors.get('logits')?.shape).toEqual(expected.tensors.get('skip_logits')?.shape.slice(1))
     expect(distance(await scored.readFloats('logits'), wanted)).toBeLessThan(TOLERANCE)
-    expect(await scored.readIntegers('depth')).toEqual(new Array(5).fill(layers.length))
+    expect(await scored.readIntegers('depth')).toEqual(Array.from({ length: 5 }, () => layers.length))
     await scored.close()
   })
 })

@@ -17,6 +17,8 @@ export interface LlamaShape {
   readonly attentionBias?: boolean
   readonly mlpBias?: boolean
   readonly ropeTheta?: number
+  /** Positions are divided by this (linear scaling). */
+  readonly ropeFactor?: number
   readonly eosTokenId?: number
   /** Copies the bundled model's tokenizer and chat template; the vocabulary is then its 4,096 tokens. */
   readonly tokenizer?: boolean
@@ -57,6 +59,7 @@ export async function writeRandomCheckpoint(
     attentionBias: false,
     mlpBias: false,
     ropeTheta: 10000,
+    ropeFactor: 1,
     eosTokenId: 1,
     ...given,
     ...(tokenizer ? { vocabulary: 4096 } : {}),
@@ -98,7 +101,10 @@ export function configOf(s: Required<LlamaShape>): Record<string, unknown> {
     num_hidden_layers: s.layers,
     num_key_value_heads: s.kvHeads,
     rms_norm_eps: EPSILON,
-    rope_parameters: { rope_theta: s.ropeTheta, rope_type: 'default' },
+    rope_parameters: {
+      rope_theta: s.ropeTheta,
+      ...(s.ropeFactor === 1 ? { rope_type: 'default' } : { rope_type: 'linear', factor: s.ropeFactor }),
+    },
     tie_word_embeddings: s.tied,
     vocab_size: s.vocabulary,
   }

@@ -73,13 +73,13 @@ export function referenceRun(
     return sum(middle, linear('mlp.down_proj', inner))
   }
 
-  /** Rotates every head: element i with element i + headDim / 2, by position * theta^(-2i / headDim). */
+  /** Rotates every head: element i with element i + headDim / 2, by position / factor * theta^(-2i / headDim). */
   function rotate(heads: Float64Array, position: number): Float64Array<ArrayBuffer> {
     const half = s.headDim / 2
     const out = new Float64Array(heads.length)
     for (let from = 0; from < heads.length; from += s.headDim) {
       for (let i = 0; i < half; i++) {
-        const angle = position * s.ropeTheta ** ((-2 * i) / s.headDim)
+        const angle = (position / s.ropeFactor) * s.ropeTheta ** ((-2 * i) / s.headDim)
         const a = heads[from + i] as number
         const b = heads[from + half + i] as number
         out[from + i] = a * Math.cos(angle) - b * Math.sin(angle)

@@ -124,7 +124,7 @@ function buildProgram(cli: Cli): Command {
     .configureOutput({
       writeOut: (text) => cli.stdout.write(text),
       writeErr: (text) => cli.stderr.write(text),
-      getOutHelpWidth: () => cli.stdout.columns ?? 80,
+      getOutHelpWidth: () => cli.stdout.columns || 80,
       outputError: (text, write) =>
         write(
           `shoal: ${text
@@ -183,7 +183,9 @@ function endQuietlyWithReader(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(0)
-      throw error
+      if (stream === process.stdout)
+        process.stderr.write(`shoal: stdout cannot be written to (${error.code ?? error.message})\n`)
+      process.exit(1)
     })
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { readGguf } from '../checkpoint/gguf.js'
 import { readConfig } from '../checkpoint/huggingface.js'
@@ -5,6 +6,7 @@ import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
 import type { Plan, Policy } from '../depth/policy.js'
 import { parseDepth } from '../depth/spec.js'
 import type { CacheType } from '../engine/api.js'
+import { FileError } from '../errors.js'
 import { type DepthCost, depthCost, depthExtent, type ModelSize, modelSize, parameterCount } from '../evaluate/cost.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture, familyByModelType } from '../families/index.js'
@@ -94,6 +96,7 @@ async function readSize(model: string): Promise<{ name: string; size: ModelSize 
     const family = familyByArchitecture(metadata.string('general.architecture'), location.path)
     return { name: location.name, size: sizeOf(family, family.fromMetadata(metadata, new Set(tensors.keys()))) }
   }
+  if (location === null && !existsSync(model)) throw new FileError(model, 'no such file', 'file_missing')
   const config = await readConfig(location?.path ?? model)
   const family = familyByModelType(config.string('model_type'), config.path)
   return { name: location?.name ?? model, size: sizeOf(family, family.fromConfig(config)) }

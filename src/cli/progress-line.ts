@@ -19,7 +19,7 @@ export function createProgressLine(cli: Cli): ProgressLine {
       if (shown && now - last < INTERVAL_MS) return
       last = now
       shown = true
-      stderr.write(`\r\u001b[2K${text.slice(0, (stderr.columns ?? 80) - 1)}`)
+      stderr.write(`\r\u001b[2K${text.slice(0, (stderr.columns || 80) - 1)}`)
     },
     clear() {
       if (shown) stderr.write('\r\u001b[2K')

@@ -65,7 +65,7 @@ export function endLine(summary: Summary): string {
     if (computedDepth.toFixed(1) !== meanDepth.toFixed(1))
       parts.push(`${computedDepth.toFixed(1)} computed with catch-up`)
     if (checkShare > 0) parts.push(`checks ${Math.round(checkShare * 100)}% of the time`)
-    parts.push(`${speedText(tokensPerSecond)} tok/s`)
+    if (tokensPerSecond > 0) parts.push(`${speedText(tokensPerSecond)} tok/s`)
   }
   parts.push(quantization)
   return parts.join(' · ')

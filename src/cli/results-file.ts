@@ -32,6 +32,7 @@ export async function openResultsFile(
     throw fileError(path, error)
   }
   try {
+    if (!(await handle.stat()).isFile()) throw new FileError(path, 'is not a regular file')
     const bytes = await handle.readFile()
     const whole = bytes.lastIndexOf(0x0a) + 1
     if (whole < bytes.length) await handle.truncate(whole)

@@ -101,11 +101,12 @@ export function countParameters(mappings: readonly TensorMapping[]): number {
 function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Quantization): Plan {
   const tensor = weights.tensors.get(mapping.source)
   if (tensor === undefined) throw new FileError(folder, `tensor ${mapping.source} is missing`)
-  const { shape, quantize: isMatrix } = mapping
-  if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
+  const { shape, quantize: isMatrix, skipRows = 0 } = mapping
+  const whole = shape.map((n, i) => (i === 0 ? n + skipRows : n))
+  if (tensor.shape.length !== whole.length || tensor.shape.some((n, i) => n !== whole[i])) {
     const given = `[${tensor.shape.join(', ')}]`
     const file = weights.fileOf(mapping.source)
-    throw new FileError(file, `tensor ${mapping.source} is ${given}, config.json makes it [${shape.join(', ')}]`)
+    throw new FileError(file, `tensor ${mapping.source} is ${given}, config.json makes it [${whole.join(', ')}]`)
   }
   const columns = shape.slice(1).reduce((product, n) => product * n, 1)
   return { mapping, rows: shape[0]!, columns, type: isMatrix ? storedType(quantization, shape.at(-1)!) : 'f32' }
@@ -130,10 +131,10 @@ async function writeTensors(
     Math.max(0, ...plans.map(({ type, columns }, i) => heights[i]! * rowBytes(type, columns))),
   )
   for (const [i, { mapping, type, rows, columns }] of plans.entries()) {
-    const { name, source, rotaryHeads } = mapping
+    const { name, source, rotaryHeads, skipRows = 0 } = mapping
     for (let start = 0; start < rows; start += heights[i]!) {
       const count = Math.min(heights[i]!, rows - start)
-      let block = await weights.readFloats(source, { start, count }, values)
+      let block = await weights.readFloats(source, { start: skipRows + start, count }, values)
       if (rotaryHeads !== undefined) {
         const out = permuted.subarray(0, block.length)
         permuteRotaryRows(block, rows / rotaryHeads, columns, out)

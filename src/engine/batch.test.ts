@@ -36,14 +36,22 @@ interface Difference {
 
 async function generateAll(model: Model, prompts: readonly (readonly number[])[], depth: Depth, maxTokens: number) {
   const options = { depth, maxTokens, ignoreEos: true }
-  const together = await Promise.all(prompts.map((prompt, i) => model.generate(prompt, { ...options, maxTokens: maxTokens + (i % 3) }).result))
+  const together = await Promise.all(
+    prompts.map((prompt, i) => model.generate(prompt, { ...options, maxTokens: maxTokens + (i % 3) }).result),
+  )
   const single: GenerationResult[] = []
-  for (const [i, prompt] of prompts.entries()) single.push(await model.generate(prompt, { ...options, maxTokens: maxTokens + (i % 3) }).result)
+  for (const [i, prompt] of prompts.entries())
+    single.push(await model.generate(prompt, { ...options, maxTokens: maxTokens + (i % 3) }).result)
   return { together, single }
 }
 
 /** First differences, each with how far full depth's logits of the two candidates are apart. */
-async function differences(model: Model, prompts: readonly (readonly number[])[], a: GenerationResult[], b: GenerationResult[]) {
+async function differences(
+  model: Model,
+  prompts: readonly (readonly number[])[],
+  a: GenerationResult[],
+  b: GenerationResult[],
+) {
   const found: Difference[] = []
   for (const [sequence, prompt] of prompts.entries()) {
     const [x, y] = [a[sequence]!, b[sequence]!]
@@ -54,17 +62,24 @@ async function differences(model: Model, prompts: readonly (readonly number[])[]
     }
     const trace = await model.trace([...prompt, ...x.tokens.slice(0, at)])
     const row = rowOf(trace.logits, prompt.length + at - 1, model.hyperparameters.vocabulary)
-    const candidates = x.tokens[at] === y.tokens[at] ? Number.POSITIVE_INFINITY : Math.abs(row[x.tokens[at]!]! - row[y.tokens[at]!]!)
+    const candidates =
+      x.tokens[at] === y.tokens[at] ? Number.POSITIVE_INFINITY : Math.abs(row[x.tokens[at]!]! - row[y.tokens[at]!]!)
     found.push({ sequence, candidates })
   }
   return found
 }
 
-async function expectSame(model: Model, prompts: readonly (readonly number[])[], depth: Depth, maxTokens: number): Promise<GenerationResult[]> {
+async function expectSame(
+  model: Model,
+  prompts: readonly (readonly number[])[],
+  depth: Depth,
+  maxTokens: number,
+): Promise<GenerationResult[]> {
   const { together, single } = await generateAll(model, prompts, depth, maxTokens)
   const found = await differences(model, prompts, together, single)
   const name = typeof depth === 'string' ? depth : depth.spec
-  if (found.length > 0) console.log(`${model.name}, ${name}: ${found.length} first differences: ${JSON.stringify(found)}`)
+  if (found.length > 0)
+    console.log(`${model.name}, ${name}: ${found.length} first differences: ${JSON.stringify(found)}`)
   for (const { candidates, sequence } of found) expect(candidates, `${name}, sequence ${sequence}`).toBeLessThan(1e-4)
   return together
 }
@@ -76,7 +91,9 @@ describe('a batch of 8 on random weights of 16 layers', () => {
   let prompts: number[][]
   beforeAll(async () => {
     model = await workspace.loadRandom(31, { layers: 16, kvHeads: 2, vocabulary: 80 })
-    prompts = Array.from({ length: SEQUENCES }, (_, s) => Array.from({ length: 3 + ((s * 5) % 11) }, (_, i) => (i * 13 + s * 29 + 1) % 80))
+    prompts = Array.from({ length: SEQUENCES }, (_, s) =>
+      Array.from({ length: 3 + ((s * 5) % 11) }, (_, i) => (i * 13 + s * 29 + 1) % 80),
+    )
   })
 
   it.each(SPECS)('gives what 8 single runs give under %s', async (spec) => {
@@ -95,9 +112,20 @@ describe('a batch of 8 on random weights of 16 layers', () => {
   })
 
   it('does so where every sequence has a policy of its own', async () => {
-    const depths: Depth[] = ['full', 'gap:0.4', 'layers:0,3,5', 'exit:7', scattered, 'unified:2x', 'unified:4x,prompt=plan', shrinking]
+    const depths: Depth[] = [
+      'full',
+      'gap:0.4',
+      'layers:0,3,5',
+      'exit:7',
+      scattered,
+      'unified:2x',
+      'unified:4x,prompt=plan',
+      shrinking,
+    ]
     const options = { maxTokens: 14, ignoreEos: true }
-    const together = await Promise.all(prompts.map((p, i) => model.generate(p, { ...options, depth: depths[i]! }).result))
+    const together = await Promise.all(
+      prompts.map((p, i) => model.generate(p, { ...options, depth: depths[i]! }).result),
+    )
     for (const [i, prompt] of prompts.entries()) {
       const single = await model.generate(prompt, { ...options, depth: depths[i]! }).result
       expect(together[i]?.tokens).toEqual(single.tokens)
@@ -117,9 +145,32 @@ describe('a batch of 8 on random weights of 16 layers', () => {
 
   it('serves more generations than slots, each complete', async () => {
     const narrow = await workspace.loadRandom(31, { layers: 16, kvHeads: 2, vocabulary: 80 }, { slots: 3 })
-    const results = await Promise.all(prompts.map((p) => narrow.generate(p, { maxTokens: 9, ignoreEos: true, depth: 'gap:0.4' }).result))
+    const results = await Promise.all(
+      prompts.map((p) => narrow.generate(p, { maxTokens: 9, ignoreEos: true, depth: 'gap:0.4' }).result),
+    )
     for (const [i, prompt] of prompts.entries()) {
-      expect(results[i]?.tokens).toEqual((await model.generate(prompt, { maxTokens: 9, ignoreEos: true, depth: 'gap:0.4' }).result).tokens)
+      expect(results[i]?.tokens).toEqual(
+        (await model.generate(prompt, { maxTokens: 9, ignoreEos: true, depth: 'gap:0.4' }).result).tokens,
+      )
+    }
+  })
+})
+
+describe('a batch of 70', () => {
+  it('has room in its graphs, whatever is asked for', async () => {
+    const model = await workspace.loadRandom(32, { layers: 3 }, { slots: 70, context: 300 })
+    const depth: ExitPolicy = {
+      ...scattered,
+      needs: { logits: true, hidden: true, sublayers: true },
+      startToken: ({ position }) => position % 4,
+      exits: ({ layer, input, mlp, logits }, stop) =>
+        input.length + mlp.length + logits.length === 128 && layer >= (stop as number),
+    }
+    const prompts = Array.from({ length: 70 }, (_, i) => [i % 64, (i * 7) % 64, ...(i % 3 === 0 ? [5, 6] : [])])
+    const options = { maxTokens: 4, ignoreEos: true, depth }
+    const results = await Promise.all(prompts.map((p) => model.generate(p, options).result))
+    for (const i of [0, 1, 35, 69]) {
+      expect(results[i]?.tokens).toEqual((await model.generate(prompts[i]!, options).result).tokens)
     }
   })
 })
@@ -133,8 +184,22 @@ describe('a batch of 8 on ripple-8m', () => {
   ] as const)('gives what 8 single runs give under %s', async (_, depth) => {
     // With two threads here: the rows of a product are split among them.
     const model = await workspace.load('ripple-8m', { threads: 2 })
-    const texts = ['Once upon a time', 'The old man', 'Q: big\nA:', 'In the forest there was a', 'She said', 'It was a dark night and', 'My name', 'Far away, over the sea,']
-    await expectSame(model, texts.map((text) => model.tokenizer!.encode(text)), depth, 12)
+    const texts = [
+      'Once upon a time',
+      'The old man',
+      'Q: big\nA:',
+      'In the forest there was a',
+      'She said',
+      'It was a dark night and',
+      'My name',
+      'Far away, over the sea,',
+    ]
+    await expectSame(
+      model,
+      texts.map((text) => model.tokenizer!.encode(text)),
+      depth,
+      12,
+    )
     await model.dispose()
   })
 })

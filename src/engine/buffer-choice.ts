@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { type JsonObject, isJsonObject } from '../checkpoint/json.js'
+import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
 import { readOptionalJsonFile } from '../checkpoint/text-file.js'
 import type { Backend } from '../ggml/backend.js'
 import { GGML_VERSION } from '../ggml/library.js'
@@ -23,7 +23,11 @@ const PLAIN = 'plain'
  * threads, element type and shape, and remembered in `cacheDir`. On an AMX machine a q4_0 matrix of 2048 x 5632 takes
  * 0.19 ms there, 0.81 in CPU_REPACK and 1.06 in plain memory.
  */
-export async function chooseBuffers(backend: Backend, uses: readonly WeightUse[], cacheDir: string): Promise<BufferChoice> {
+export async function chooseBuffers(
+  backend: Backend,
+  uses: readonly WeightUse[],
+  cacheDir: string,
+): Promise<BufferChoice> {
   const extra = [...backend.extraBufferTypes().keys()]
   const candidates = new Map<string, { tensor: FileTensor; buffers: string[] }>()
   for (const { tensor, product } of uses) {
@@ -43,13 +47,13 @@ export async function chooseBuffers(backend: Backend, uses: readonly WeightUse[]
     }
     remembered ??= readMemory(path)
     const known = (await remembered)[key]
-    const choice =
-      known === PLAIN || (typeof known === 'string' && buffers.includes(known))
-        ? known
-        : (learned[key] = fastest(backend, tensor, buffers) ?? PLAIN)
+    const holds = known === PLAIN || (typeof known === 'string' && buffers.includes(known))
+    const choice = holds ? known : (fastest(backend, tensor, buffers) ?? PLAIN)
+    if (!holds) learned[key] = choice
     choices.set(key, choice === PLAIN ? null : choice)
   }
-  if (remembered !== null && Object.keys(learned).length > 0) await remember(path, cacheDir, { ...(await remembered), ...learned })
+  if (remembered !== null && Object.keys(learned).length > 0)
+    await remember(path, cacheDir, { ...(await remembered), ...learned })
   return (tensor) => choices.get(keyOf(backend, tensor)) ?? null
 }
 

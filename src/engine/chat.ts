@@ -9,10 +9,16 @@ import type { TokenDepth } from './token-depth.js'
  * Positions of a kept sequence that a new prompt can go on from: what both share, less one token that must be fed. Under
  * a plan also no more than every layer of the prompt's own pass has seen.
  */
-export function reusable(sequence: Sequence, fed: readonly number[], prompt: readonly number[], depth: TokenDepth): number {
+export function reusable(
+  sequence: Sequence,
+  fed: readonly number[],
+  prompt: readonly number[],
+  depth: TokenDepth,
+): number {
   let shared = 0
   while (shared < fed.length && shared < prompt.length - 1 && fed[shared] === prompt[shared]) shared++
-  if (depth.kind === 'plan') return depth.layers.reduce((least, l) => Math.min(least, sequence.cached[l] as number), shared)
+  if (depth.kind === 'plan')
+    return depth.layers.reduce((least, l) => Math.min(least, sequence.cached[l] as number), shared)
   return sequence.waiting === sequence.length - sequence.complete ? shared : Math.min(shared, sequence.complete)
 }
 

@@ -1,5 +1,5 @@
-import { allLayers } from '../depth/plan.js'
 import { createTopTwo, topTwo } from '../depth/features.js'
+import { allLayers } from '../depth/plan.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
@@ -132,7 +132,12 @@ export class Engine {
   ): Promise<void> {
     const t = this.begin({ sequence, ids, depth: { kind: 'plan', layers: allLayers(this.layers) } })
     for (let layer = 0; layer < this.layers; layer++) {
-      await this.runStretch([t], { layers: [layer], from: t.embedded ? 'rows' : 'tokens', narrowed: false, sublayers: false })
+      await this.runStretch([t], {
+        layers: [layer],
+        from: t.embedded ? 'rows' : 'tokens',
+        narrowed: false,
+        sublayers: false,
+      })
       for (let p = t.start; p < t.end; p += MOST_HEAD_ROWS) {
         const rows = Array.from({ length: Math.min(MOST_HEAD_ROWS, t.end - p) }, (_, i) => sequence.row(p + i))
         const head = await this.runHead(rows)
@@ -205,7 +210,10 @@ export class Engine {
       if (next === null) return layers
       const together = group.every(
         (t) =>
-          after(t, last) === next && !checksAt(t, last) && !needsInput(t, next) && rowsFrom(t, next) === rowsFrom(t, first),
+          after(t, last) === next &&
+          !checksAt(t, last) &&
+          !needsInput(t, next) &&
+          rowsFrom(t, next) === rowsFrom(t, first),
       )
       if (!together || others.some((t) => (t.next as number) <= next)) return layers
       layers.push(next)
@@ -228,7 +236,10 @@ export class Engine {
         return {
           slot: t.sequence.slot,
           start: from,
-          source: shape.from === 'tokens' ? t.ids.slice(from - t.start, to - t.start) : positions.map((p) => t.sequence.waitingRow(p)),
+          source:
+            shape.from === 'tokens'
+              ? t.ids.slice(from - t.start, to - t.start)
+              : positions.map((p) => t.sequence.waitingRow(p)),
           target: kept.map((p) => t.sequence.row(p)),
           wanted,
         }
@@ -290,7 +301,9 @@ export class Engine {
         top: topTwo(logits, this.top),
         probabilities: head.probabilitiesOf(index),
         ...(needs.logits ? { logits: logits.slice() } : {}),
-        ...(needs.hidden ? { hidden: this.parts.rows.read(t.sequence.waitingRow(t.end - 1)), input: t.input as Float32Array } : {}),
+        ...(needs.hidden
+          ? { hidden: this.parts.rows.read(t.sequence.waitingRow(t.end - 1)), input: t.input as Float32Array }
+          : {}),
         ...(needs.sublayers ? t.sublayers : {}),
       }),
     )

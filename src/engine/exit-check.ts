@@ -20,9 +20,14 @@ export function exitCheck(data: CheckData): Check {
   const { top, second } = data.top
   const topProb = probabilities[top] ?? Number.NaN
   const gap = topProb - (second < 0 ? 0 : (probabilities[second] as number))
-  const need = (field: keyof CheckData & keyof Check, declare: keyof PolicyNeeds, asked: string = field): Float32Array => {
+  const need = (
+    field: keyof CheckData & keyof Check,
+    declare: keyof PolicyNeeds,
+    asked: string = field,
+  ): Float32Array => {
     const value = data[field] as Float32Array | undefined
-    if (value === undefined) throw new InputError(`check.${asked} needs the policy to declare needs: { ${declare}: true }`)
+    if (value === undefined)
+      throw new InputError(`check.${asked} needs the policy to declare needs: { ${declare}: true }`)
     return value
   }
   return {

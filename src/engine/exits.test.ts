@@ -3,8 +3,8 @@ import { largestDifference, rowOf } from '../../test/compare.js'
 import type { LlamaShape } from '../../test/random-checkpoint.js'
 import { useWorkspace } from '../../test/workspace.js'
 import { features } from '../depth/features.js'
-import { createRandomStream } from './random-stream.js'
 import type { Model, Trace } from './api.js'
+import { createRandomStream } from './random-stream.js'
 
 // Exits are exact: what a token gets where it stops is what the full model says at that layer for the same text.
 
@@ -17,7 +17,11 @@ const RANDOM: Readonly<Record<string, LlamaShape>> = {
 }
 
 const MODELS: { name: string; open: () => Promise<Model>; length: number }[] = [
-  ...Object.entries(RANDOM).map(([name, shape], i) => ({ name, open: () => workspace.loadRandom(100 + i, shape), length: 48 })),
+  ...Object.entries(RANDOM).map(([name, shape], i) => ({
+    name,
+    open: () => workspace.loadRandom(100 + i, shape),
+    length: 48,
+  })),
   { name: 'ripple-8m', open: () => workspace.load('ripple-8m'), length: 40 },
 ]
 
@@ -30,7 +34,8 @@ describe.each(MODELS)('exits of $name', ({ name, open, length }) => {
   beforeAll(async () => {
     model = await open()
     const random = createRandomStream(7)
-    const text = 'Once upon a time there was a little fox who lived in the forest. Every morning she went down to the river to drink, and there she met the old heron.'
+    const text =
+      'Once upon a time there was a little fox who lived in the forest. Every morning she went down to the river to drink, and there she met the old heron.'
     ids = model.tokenizer
       ? model.tokenizer.encode(text).slice(0, length)
       : Array.from({ length }, () => Math.floor(random() * model.hyperparameters.vocabulary))
@@ -94,7 +99,9 @@ describe.each(MODELS)('exits of $name', ({ name, open, length }) => {
         expect(depth, `${spec} at position ${position}`).toBe(first === undefined ? layers : first + 1)
       })
     }
-    console.log(`${name}: largest difference to the lens ${worstOfAll}; depths seen ${[...seen].sort((a, b) => a - b).join(' ')}`)
+    console.log(
+      `${name}: largest difference to the lens ${worstOfAll}; depths seen ${[...seen].sort((a, b) => a - b).join(' ')}`,
+    )
     expect(worstOfAll).toBeLessThan(1e-3)
     expect(seen.size).toBeGreaterThan(1)
   })

@@ -1,9 +1,10 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { rowOf } from '../../test/compare.js'
 import { useWorkspace } from '../../test/workspace.js'
 import type { ExitPolicy } from '../depth/policy.js'
 import { InputError, SpecError } from '../errors.js'
 import type { GeneratedToken, GenerateOptions, Generation, LoadOptions, Model } from './api.js'
+import { Engine } from './engine.js'
 
 const workspace = useWorkspace()
 const GREEDY = { ignoreEos: true } as const
@@ -67,7 +68,10 @@ describe('a generation', () => {
       const row = rowOf(logits, prompt.length - 1 + i, 64)
       const largest = Math.max(...row)
       expect(row[id]).toBeCloseTo(largest, 4)
-      expect(logprobs[i]).toBeCloseTo(row[id]! - largest - Math.log(row.reduce((s, v) => s + Math.exp(v - largest), 0)), 4)
+      expect(logprobs[i]).toBeCloseTo(
+        row[id]! - largest - Math.log(row.reduce((s, v) => s + Math.exp(v - largest), 0)),
+        4,
+      )
     })
     expect(depths).toEqual(Array(6).fill(4))
   })
@@ -84,12 +88,34 @@ describe('a generation', () => {
   it('counts row-layers, layer passes and waiting rows', async () => {
     const prompt = [1, 2, 3, 4, 5]
     const run = (depth: string) => model.generate(prompt, { maxTokens: 7, ...GREEDY, depth }).result
-    expect(await run('full')).toMatchObject({ rowLayers: 28, layerPasses: 28, rowsWaiting: 0, checkMs: 0, meanDepth: 4 })
-    expect(await run('layers:0,3')).toMatchObject({ rowLayers: 4 + 6 * 2, layerPasses: 4 + 6 * 2, rowsWaiting: 0, depths: [4, 2, 2, 2, 2, 2, 2] })
+    expect(await run('full')).toMatchObject({
+      rowLayers: 28,
+      layerPasses: 28,
+      rowsWaiting: 0,
+      checkMs: 0,
+      meanDepth: 4,
+    })
+    expect(await run('layers:0,3')).toMatchObject({
+      rowLayers: 4 + 6 * 2,
+      layerPasses: 4 + 6 * 2,
+      rowsWaiting: 0,
+      depths: [4, 2, 2, 2, 2, 2, 2],
+    })
     expect(await run('layers:0,3,prompt=plan')).toMatchObject({ rowLayers: 14, depths: Array(7).fill(2) })
     // The last new token is never fed: 5 + 6 rows wait above layer 1.
-    expect(await run('exit:1')).toMatchObject({ rowLayers: 14, layerPasses: 14, rowsWaiting: 11, depths: Array(7).fill(2) })
-    const alternating: ExitPolicy<unknown, number> = { kind: 'exit', spec: 'a', checkLayers: () => [1], startToken: (t) => t.generated, exits: (_, n) => n % 2 === 0 }
+    expect(await run('exit:1')).toMatchObject({
+      rowLayers: 14,
+      layerPasses: 14,
+      rowsWaiting: 11,
+      depths: Array(7).fill(2),
+    })
+    const alternating: ExitPolicy<unknown, number> = {
+      kind: 'exit',
+      spec: 'a',
+      checkLayers: () => [1],
+      startToken: (t) => t.generated,
+      exits: (_, n) => n % 2 === 0,
+    }
     const result = await model.generate(prompt, { maxTokens: 4, ...GREEDY, depth: alternating }).result
     expect(result.depths).toEqual([2, 4, 2, 4])
     // Prompt 2; then 2 rows below and 6 above, 2 layers each; 2; 2 below and 2 rows above.
@@ -97,16 +123,30 @@ describe('a generation', () => {
     expect(result.checkMs).toBeGreaterThan(0)
   })
 
-  it('shares passes over the weights with what runs beside it', async () => {
-    let passes = 0
-    const counting = (): ExitPolicy => ({ ...never, exits: () => (passes++, false) })
-    const [a, b] = await Promise.all([
-      model.generate([1, 2], { maxTokens: 6, ...GREEDY, depth: counting() }).result,
-      model.generate([3, 4, 5], { maxTokens: 6, ...GREEDY, depth: counting() }).result,
-    ])
-    expect(passes).toBe(2 * 6 * 3)
-    // Both took part in every pass: as many as one alone.
-    expect([a.layerPasses, b.layerPasses]).toEqual([24, 24])
+  it('shares steps with what runs beside it', async () => {
+    const step = vi.spyOn(Engine.prototype, 'step')
+    try {
+      const options = { maxTokens: 6, ...GREEDY }
+      const all = await Promise.all([[1, 2], [3, 4, 5], [6]].map((ids) => model.generate(ids, options).result))
+      expect(step.mock.calls.map(([feeds]) => feeds.length)).toEqual(Array(6).fill(3))
+      for (const result of all) expect(result.layerPasses).toBe(24)
+      // One that comes later joins the batch that runs.
+      step.mockClear()
+      let second: Generation | null = null
+      const starting: ExitPolicy = {
+        ...never,
+        startToken: ({ generated }) => {
+          if (generated === 3) second = model.generate([3], options)
+        },
+      }
+      await model.generate([1, 2], { ...options, maxTokens: 40, depth: starting }).result
+      expect((await second!.result).tokens).toHaveLength(6)
+      const sizes = step.mock.calls.map(([feeds]) => feeds.length)
+      expect(sizes).toHaveLength(40)
+      expect(sizes.filter((n) => n === 2)).toHaveLength(6)
+    } finally {
+      step.mockRestore()
+    }
   })
 })
 
@@ -153,7 +193,9 @@ describe('the end of a generation', () => {
       const generation = withText.generate('Once', { maxTokens: 12, ...GREEDY, stop })
       const streamed = (await collect(generation)).map((t) => t.text).join('')
       const result = await generation.result
-      const first = Math.min(...[stop].flat().map((s) => (text.indexOf(s) < 0 ? Number.POSITIVE_INFINITY : text.indexOf(s))))
+      const first = Math.min(
+        ...[stop].flat().map((s) => (text.indexOf(s) < 0 ? Number.POSITIVE_INFINITY : text.indexOf(s))),
+      )
       expect(result).toMatchObject({ finishReason: 'stop', text: text.slice(0, first) })
       expect(streamed).toBe(result.text)
     }
@@ -220,7 +262,8 @@ describe('stopping a generation', () => {
     await firstToken(generations[0]!)
     await short.dispose()
     await short.dispose()
-    for (const outcome of (await settled).slice(0, 4)) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'disposed' } })
+    for (const outcome of (await settled).slice(0, 4))
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'disposed' } })
     expect(() => short.generate([1])).toThrow(/disposed/)
     await expect(short.trace([1])).rejects.toMatchObject({ code: 'disposed' })
     await expect(short.score([1, 2], { promptLength: 1 })).rejects.toMatchObject({ code: 'disposed' })
@@ -258,8 +301,18 @@ describe('what goes wrong in one generation', () => {
         return false
       },
     })
-    const shrinkFails = { kind: 'skip', spec: 'grows', prompt: 'plan', plan: (t: { generated: number }) => (t.generated < 4 ? [0] : [0, 1]) } as const
-    const startFails: ExitPolicy = { ...never, startToken: ({ generated }) => { if (generated === 2) throw new Error('failed to start') } }
+    const shrinkFails = {
+      kind: 'skip',
+      spec: 'grows',
+      prompt: 'plan',
+      plan: (t: { generated: number }) => (t.generated < 4 ? [0] : [0, 1]),
+    } as const
+    const startFails: ExitPolicy = {
+      ...never,
+      startToken: ({ generated }) => {
+        if (generated === 2) throw new Error('failed to start')
+      },
+    }
     const all = await Promise.allSettled([
       model.generate([4, 5], options).result,
       model.generate([1], { ...options, depth: failing(0) }).result,
@@ -291,6 +344,7 @@ describe('what goes wrong in one generation', () => {
       [{ repetitionPenalty: 0 }, /repetition/i],
       [{ seed: -1 }, /seed/],
       [{ stop: 'x' }, /stop strings need a tokenizer/],
+      [{ depth: {} as ExitPolicy }, /a SPEC or a policy object/],
       [{ depth: 'gap:2' }, /gap:2/, SpecError],
       [{ depth: 'exit:9' }, /layer 9/, SpecError],
       [{ depth: 'gap:0.5,foo=1' }, /foo/, SpecError],
@@ -336,7 +390,7 @@ describe('waiting for results in turn', () => {
     /** Some turns of the microtask queue between the end of one call and the next one. */
     for (let hops = 0; hops < 12; hops++) {
       await run(1)
-      for (let i = 0; i < hops; i++) await null
+      for (let i = 0; i < hops; i++) await Promise.resolve()
       expect(await run(2)).toHaveLength(2)
     }
   })

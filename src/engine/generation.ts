@@ -1,12 +1,12 @@
 import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
-import type { FinishReason, GeneratedToken, Generation, GenerationResult, GenerateOptions } from './api.js'
+import type { FinishReason, GeneratedToken, GenerateOptions, Generation, GenerationResult } from './api.js'
 import { abortedError, type Job } from './batch.js'
 import type { Engine, Feed, StepResult } from './engine.js'
 import { createSampler, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
-import { type SequenceDepth, startDepth, type TokenDepth } from './token-depth.js'
 import { createTextStream, type TextStream } from './text-stream.js'
+import { type SequenceDepth, startDepth, type TokenDepth } from './token-depth.js'
 
 export interface GenerationParts {
   readonly engine: Engine
@@ -62,12 +62,21 @@ export class GenerationJob implements Job, Generation {
   private changed = new Promise<void>(() => {})
   private settle: (outcome: { value: GenerationResult } | { error: unknown }) => void = () => {}
 
-  constructor(parts: GenerationParts, promptTokens: readonly number[], options: GenerateOptions, kept: KeptSequence | null = null) {
+  constructor(
+    parts: GenerationParts,
+    promptTokens: readonly number[],
+    options: GenerateOptions,
+    kept: KeptSequence | null = null,
+  ) {
     const { maxTokens = DEFAULT_MAX_TOKENS, stop = [], ignoreEos = false, signal, ...sampling } = options
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) throw new InputError('maxTokens must be a whole number of at least 1')
+    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
+      throw new InputError('maxTokens must be a whole number of at least 1')
     if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
     if (promptTokens.length > parts.context) {
-      throw new InputError(`the prompt has ${promptTokens.length} tokens, and the context holds ${parts.context}`, 'context_exceeded')
+      throw new InputError(
+        `the prompt has ${promptTokens.length} tokens, and the context holds ${parts.context}`,
+        'context_exceeded',
+      )
     }
     this.parts = parts
     this.promptTokens = promptTokens
@@ -77,7 +86,8 @@ export class GenerationJob implements Job, Generation {
     this.kept = kept
     this.sampler = createSampler(sampling, promptTokens)
     const stops = typeof stop === 'string' ? [stop] : stop
-    if (stops.length > 0 && parts.decode === null) throw new InputError('stop strings need a tokenizer, and this model has none')
+    if (stops.length > 0 && parts.decode === null)
+      throw new InputError('stop strings need a tokenizer, and this model has none')
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
     this.depth = startDepth(parts.policy, { layers: parts.engine.layers, promptTokens: promptTokens.length, maxTokens })
     this.result = new Promise((resolve, reject) => {
@@ -98,7 +108,8 @@ export class GenerationJob implements Job, Generation {
       this.sequence = this.kept ? this.kept.open(this.promptTokens, depth) : this.parts.engine.createSequence()
     }
     const { sequence } = this
-    const ids = generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
+    const ids =
+      generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
     if (generated === 0) this.fedPrompt = ids.length
     return { sequence, ids, depth }
   }
@@ -122,7 +133,8 @@ export class GenerationJob implements Job, Generation {
     let text = isEnd ? '' : (this.stream?.push(id) ?? '')
     if (this.stream?.stopped) this.finishReason = 'stop'
     else if (isEnd) this.finishReason = 'eos'
-    else if (this.emitted.length + 1 >= this.maxTokens || sequence.length >= this.parts.context) this.finishReason = 'length'
+    else if (this.emitted.length + 1 >= this.maxTokens || sequence.length >= this.parts.context)
+      this.finishReason = 'length'
     if (this.finishReason !== null && this.finishReason !== 'stop') text += this.stream?.finish() ?? ''
     this.text += text
     this.emitted.push({ text, id, logprob, depth: result.depth })
@@ -134,7 +146,8 @@ export class GenerationJob implements Job, Generation {
     this.ended = true
     this.error = error ?? null
     const fed = this.sequence?.length ?? 0
-    if (this.kept) this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, error === undefined ? fed : 0))
+    if (this.kept)
+      this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, error === undefined ? fed : 0))
     else this.sequence?.dispose()
     this.settle(error === undefined ? { value: this.partial() } : { error })
     this.renew()

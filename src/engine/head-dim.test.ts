@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { largestDifference, rowOf } from '../../test/compare.js'
-import { referenceRun, type ReferenceRun } from '../../test/reference-llama.js'
 import type { LlamaShape, RandomCheckpoint } from '../../test/random-checkpoint.js'
+import { type ReferenceRun, referenceRun } from '../../test/reference-llama.js'
 import { useWorkspace } from '../../test/workspace.js'
 import type { Model } from './api.js'
 
@@ -11,7 +11,7 @@ const workspace = useWorkspace()
 const SHAPES: readonly LlamaShape[] = [
   { headDim: 8, heads: 4, kvHeads: 2 },
   { headDim: 20, heads: 3, kvHeads: 1, attentionBias: true },
-  { headDim: 24, heads: 2, kvHeads: 2, tied: true },
+  { headDim: 24, heads: 2, kvHeads: 2, tied: true, ropeFactor: 4 },
   { headDim: 32, heads: 2, kvHeads: 1, mlpBias: true, ropeTheta: 500000 },
   { headDim: 100, heads: 2, kvHeads: 1, hidden: 40 },
   { headDim: 128, heads: 1, kvHeads: 1 },
@@ -29,7 +29,10 @@ describe.each(SHAPES)('head_dim $headDim', (shape) => {
   })
 
   // An f16 cache rounds keys and values to 11 bits.
-  describe.each([['f32', 1e-4], ['f16', 3e-2]] as const)('with an %s cache', (cacheType, tolerance) => {
+  describe.each([
+    ['f32', 1e-4],
+    ['f16', 3e-2],
+  ] as const)('with an %s cache', (cacheType, tolerance) => {
     let model: Model
     beforeAll(async () => {
       model = await workspace.load(checkpoint.folder, { cacheType })

@@ -1,5 +1,5 @@
-import { afterAll, describe, expect, it } from 'vitest'
 import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
 import { Backend } from '../ggml/backend.js'
 import { KvCache, type Slot } from './kv-cache.js'
 
@@ -25,13 +25,14 @@ function createHarness(context: number) {
       return moves
     },
     feed(id: number, count: number) {
-      let s = sequences.get(id)
-      if (s === undefined) sequences.set(id, (s = { slot: cache.open(), length: 0 }))
+      const s = sequences.get(id) ?? { slot: cache.open(), length: 0 }
+      sequences.set(id, s)
       cache.reserve(s.slot, s.length + count, s.length)
       for (let l = 0; l < LAYERS; l++) {
         for (const view of [cache.viewOf(l).keys, cache.viewOf(l).values]) {
           const values = bytesOf(view)
-          for (let p = s.length; p < s.length + count; p++) values.fill(cell(id, l, p), (s.slot.base + p) * WIDTH, (s.slot.base + p + 1) * WIDTH)
+          for (let p = s.length; p < s.length + count; p++)
+            values.fill(cell(id, l, p), (s.slot.base + p) * WIDTH, (s.slot.base + p + 1) * WIDTH)
         }
       }
       s.length += count
@@ -50,7 +51,8 @@ function createHarness(context: number) {
           const keys = bytesOf(cache.viewOf(l).keys)
           expect((slot.base + slot.capacity) * WIDTH).toBeLessThanOrEqual(keys.length)
           for (let p = 0; p < length; p++) {
-            if (keys[(slot.base + p) * WIDTH] !== cell(id, l, p)) throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
+            if (keys[(slot.base + p) * WIDTH] !== cell(id, l, p))
+              throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
           }
         }
       }
@@ -73,7 +75,10 @@ describe('the KV cache', () => {
 
   it('keeps every cell of every sequence through growth, moves, joins and leaves', () => {
     const action = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ id: fc.nat(4), count: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 400 })) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ id: fc.nat(4), count: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 400 })) }),
+      },
       { weight: 1, arbitrary: fc.record({ id: fc.nat(4), count: fc.constant(0) }) },
     )
     fc.assert(

@@ -8,8 +8,8 @@ import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
-import { weightUses } from './weight-uses.js'
 import { LoadedModel } from './model.js'
+import { weightUses } from './weight-uses.js'
 
 const DEFAULT_CONTEXT = 4096
 const DEFAULT_SLOTS = 8
@@ -38,6 +38,9 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   const uses = weightUses(p.gguf, family, h)
   const context = options.context ?? Math.min(h.context, DEFAULT_CONTEXT)
   wholeNumber('context', context, 2 ** 24)
+  if (context > (h.learnedPositions ?? context)) {
+    throw new InputError(`context ${context} is more than the ${h.learnedPositions} positions that ${p.name} has`)
+  }
   const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
 
   const backend = new Backend({ threads })
@@ -51,7 +54,14 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
         weights.dispose()
         await backend.dispose()
       }
-      progress?.({ status: 'ready', name: p.name, file: p.path, progress: 100, loaded: p.gguf.bytes, total: p.gguf.bytes })
+      progress?.({
+        status: 'ready',
+        name: p.name,
+        file: p.path,
+        progress: 100,
+        loaded: p.gguf.bytes,
+        total: p.gguf.bytes,
+      })
       return new LoadedModel({ package: p, hyperparameters: h, parameters, context, slots, engine, release })
     } catch (error) {
       weights.dispose()

@@ -64,7 +64,11 @@ export class LoadedModel implements Model {
     this.tokenizer =
       p.tokenizerJson === null
         ? null
-        : createTokenizer(p.tokenizerJson, { path: p.path, chatTemplate: p.chatTemplate, specialTokens: p.specialTokens })
+        : createTokenizer(p.tokenizerJson, {
+            path: p.path,
+            chatTemplate: p.chatTemplate,
+            specialTokens: p.specialTokens,
+          })
     this.batch = new Batch(parts.engine, parts.slots)
   }
 
@@ -86,7 +90,10 @@ export class LoadedModel implements Model {
 
   chat(options: GenerateOptions = {}): ChatSession {
     const policy = this.policy(options.depth)
-    const stop = [...(this.settings.chatStop ?? []), ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? []))]
+    const stop = [
+      ...(this.settings.chatStop ?? []),
+      ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? [])),
+    ]
     this.requireTokenizer()
     return createChat(this.parts.engine, (messages, kept) => this.start(messages, { ...options, stop }, policy, kept))
   }
@@ -133,10 +140,14 @@ export class LoadedModel implements Model {
   private checkIds(ids: readonly number[]): void {
     const { vocabulary } = this.hyperparameters
     const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
-    if (wrong !== undefined) throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
+    if (wrong !== undefined)
+      throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
     if (ids.length === 0) throw new InputError('the prompt has no tokens')
     if (ids.length > this.context) {
-      throw new InputError(`the prompt has ${ids.length} tokens, and the context holds ${this.context}`, 'context_exceeded')
+      throw new InputError(
+        `the prompt has ${ids.length} tokens, and the context holds ${this.context}`,
+        'context_exceeded',
+      )
     }
   }
 

@@ -32,7 +32,11 @@ interface Seen {
 }
 
 /** Keeps every check that it is shown; each token stops at a layer that follows from its position. */
-function watcher(needs: PolicyNeeds, seen: Seen[], checkLayers: readonly number[] = allLayers(LAYERS - 1)): ExitPolicy<unknown, number> {
+function watcher(
+  needs: PolicyNeeds,
+  seen: Seen[],
+  checkLayers: readonly number[] = allLayers(LAYERS - 1),
+): ExitPolicy<unknown, number> {
   return {
     kind: 'exit',
     spec: 'watcher',
@@ -73,7 +77,9 @@ describe.each([
       expect(check.entropy).toBeCloseTo(f.entropy, 3)
       expect(largestDifference(check.logits, lens)).toBeLessThan(TOLERANCE)
       expect(largestDifference(check.hidden, hiddenAt(layer, position))).toBeLessThan(TOLERANCE)
-      expect(largestDifference(check.input, hiddenAt(layer - 1, position)), `input of layer ${layer}`).toBeLessThan(TOLERANCE)
+      expect(largestDifference(check.input, hiddenAt(layer - 1, position)), `input of layer ${layer}`).toBeLessThan(
+        TOLERANCE,
+      )
       const sum = check.input.map((v, i) => v + check.attention[i]! + check.mlp[i]!)
       expect(largestDifference(sum, check.hidden)).toBeLessThan(TOLERANCE)
     }
@@ -92,7 +98,9 @@ describe('needs', () => {
       await model.generate(prompt, { ...options, depth: watcher(needs, seen) }).result
     }
     const together: Seen[][] = prompts.map(() => [])
-    await Promise.all(prompts.map((p, i) => model.generate(p, { ...options, depth: watcher(needs, together[i]!) }).result))
+    await Promise.all(
+      prompts.map((p, i) => model.generate(p, { ...options, depth: watcher(needs, together[i]!) }).result),
+    )
     for (const [i, list] of together.entries()) {
       expect(list.map((s) => [s.position, s.check.layer])).toEqual(single[i]!.map((s) => [s.position, s.check.layer]))
       for (const [j, { check }] of list.entries()) {
@@ -162,18 +170,37 @@ describe('policies that ask for the impossible', () => {
   const run = (depth: Parameters<Model['score']>[1]['depth']) => model.score(ids, { promptLength: 3, depth: depth! })
 
   it('are refused', async () => {
-    const exit = (change: Partial<ExitPolicy>): ExitPolicy => ({ kind: 'exit', spec: 'x', checkLayers: () => [], exits: () => false, ...change })
-    await expect(run(exit({ checkLayers: () => [3] }))).rejects.toThrow(/depth "x" checks layers \[3\], and checks are 0 to 2/)
+    const exit = (change: Partial<ExitPolicy>): ExitPolicy => ({
+      kind: 'exit',
+      spec: 'x',
+      checkLayers: () => [],
+      exits: () => false,
+      ...change,
+    })
+    await expect(run(exit({ checkLayers: () => [3] }))).rejects.toThrow(
+      /depth "x" checks layers \[3\], and checks are 0 to 2/,
+    )
     await expect(run(exit({ checkLayers: () => [0.5] }))).rejects.toThrow(/checks are 0 to 2/)
-    await expect(run(exit({ lastLayer: () => 4 }))).rejects.toThrow(/depth "x" stops after layer 4, and the layers are 0 to 3/)
-    const skip = (plan: (generated: number) => number[]) => ({ kind: 'skip', spec: 'y', prompt: 'full', plan: (t: { generated: number }) => plan(t.generated) }) as const
+    await expect(run(exit({ lastLayer: () => 4 }))).rejects.toThrow(
+      /depth "x" stops after layer 4, and the layers are 0 to 3/,
+    )
+    const skip = (plan: (generated: number) => number[]) =>
+      ({ kind: 'skip', spec: 'y', prompt: 'full', plan: (t: { generated: number }) => plan(t.generated) }) as const
     await expect(run(skip(() => []))).rejects.toThrow(/depth "y": the list of layers is empty/)
     await expect(run(skip(() => [0, 4]))).rejects.toThrow(/layer 4 does not exist/)
-    await expect(run(skip((n) => (n < 3 ? [0, 3] : [0, 1, 3])))).rejects.toThrow(/depth "y" adds layer 1 at position 5: within a sequence a plan may only shrink/)
+    await expect(run(skip((n) => (n < 3 ? [0, 3] : [0, 1, 3])))).rejects.toThrow(
+      /depth "y" adds layer 1 at position 5: within a sequence a plan may only shrink/,
+    )
   })
 
   it('may shrink a plan', async () => {
-    const depth = { kind: 'skip', spec: 'y', prompt: 'full', plan: (t: { generated: number }) => (t.generated < 5 ? [0, 1, 3] : [0, 3]) } as const
-    expect([...(await run(depth)).depth.slice(0, 6)]).toEqual([3, 3, 3, 3, 2, 2])
+    const depth = {
+      kind: 'skip',
+      spec: 'y',
+      prompt: 'full',
+      plan: (t: { generated: number }) => (t.generated < 5 ? [0, 1, 3] : [0, 3]),
+    } as const
+    const score = await run(depth)
+    expect(Array.from(score.depth.subarray(0, 6))).toEqual([3, 3, 3, 3, 2, 2])
   })
 })

@@ -92,7 +92,9 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
       const { ids, probabilities } = filter(scores)
       const id = temperature === 0 ? ids[0]! : draw(ids, probabilities, random())
 
-      const logprob = logits[id]! - (logSumExp ?? logSumExpOf(logits, scores === logits ? best.topValue : topTwo(logits, best).topValue))
+      const logprob =
+        logits[id]! -
+        (logSumExp ?? logSumExpOf(logits, scores === logits ? best.topValue : topTwo(logits, best).topValue))
       if (Number.isNaN(logprob)) throw notNumbers()
       if (repetitionPenalty !== 1) seen.add(id)
       return { id, logprob }

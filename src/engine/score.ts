@@ -22,7 +22,10 @@ export async function score(
   const depth = new Int32Array(n)
   const sequence = engine.createSequence()
   try {
-    const feed = async (tokens: readonly number[], next: Parameters<Engine['step']>[0][number]['depth']): Promise<StepResult> => {
+    const feed = async (
+      tokens: readonly number[],
+      next: Parameters<Engine['step']>[0][number]['depth'],
+    ): Promise<StepResult> => {
       if (signal?.aborted) throw new ShoalError('aborted', 'scoring was aborted', { cause: signal.reason })
       const [outcome] = await engine.step([{ sequence, ids: tokens, depth: next }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { largestDifference, rowOf } from '../../test/compare.js'
-import { openEngine, type OpenedEngine, resultOf } from '../../test/open-engine.js'
+import { type OpenedEngine, openEngine, resultOf } from '../../test/open-engine.js'
 import { useWorkspace } from '../../test/workspace.js'
 import { allLayers } from '../depth/plan.js'
 import type { ExitPolicy } from '../depth/policy.js'
@@ -28,7 +28,9 @@ let lens: Float32Array[][]
 beforeAll(async () => {
   const { folder } = await workspace.random(1, SHAPE)
   opened = await openEngine(folder, { cacheDir: workspace.folder })
-  texts = Array.from({ length: TEXTS }, (_, t) => Array.from({ length: LONGEST }, (_, i) => (i * i * (t + 3) + 7 * t + 5 * i) % VOCABULARY))
+  texts = Array.from({ length: TEXTS }, (_, t) =>
+    Array.from({ length: LONGEST }, (_, i) => (i * i * (t + 3) + 7 * t + 5 * i) % VOCABULARY),
+  )
   lens = []
   for (const ids of texts) lens.push(await lensOf(ids))
 })
@@ -37,7 +39,9 @@ afterAll(() => opened.dispose())
 async function lensOf(ids: readonly number[]): Promise<Float32Array[]> {
   const sequence = opened.engine.createSequence()
   const rows = Array.from({ length: LAYERS }, () => new Float32Array(ids.length * VOCABULARY))
-  await opened.engine.trace(sequence, ids, (layer, position, _, logits) => rows[layer]!.set(logits, position * VOCABULARY))
+  await opened.engine.trace(sequence, ids, (layer, position, _, logits) =>
+    rows[layer]!.set(logits, position * VOCABULARY),
+  )
   sequence.dispose()
   return rows
 }
@@ -47,7 +51,13 @@ function stopAt(stop: number, how: 'beforehand' | 'checked'): TokenDepth {
   const never = { kind: 'exit', needs: {}, exits: () => false } as const
   if (stop < 0) return { ...never, checks: new Set(allLayers(LAYERS - 1)), last: LAYERS - 1 }
   if (how === 'beforehand') return { ...never, checks: new Set(), last: stop }
-  return { kind: 'exit', needs: {}, checks: new Set(allLayers(LAYERS - 1)), last: LAYERS - 1, exits: ({ layer }) => layer === stop }
+  return {
+    kind: 'exit',
+    needs: {},
+    checks: new Set(allLayers(LAYERS - 1)),
+    last: LAYERS - 1,
+    exits: ({ layer }) => layer === stop,
+  }
 }
 
 /** What a sequence does in one step: how many tokens it is fed, and where the last one stops. */
@@ -81,7 +91,11 @@ describe('the staircase', () => {
               if (s.next > 0 && forget > 0) s.sequence.truncate(Math.max(1, s.sequence.length - forget))
               const from = s.sequence.length
               const count = s.next === 0 ? s.prompt : tokens
-              return { sequence: s.sequence, ids: texts[s.text]!.slice(from, Math.min(LONGEST, from + count)), depth: stopAt(stop, how) }
+              return {
+                sequence: s.sequence,
+                ids: texts[s.text]!.slice(from, Math.min(LONGEST, from + count)),
+                depth: stopAt(stop, how),
+              }
             })
             const outcomes = await opened.engine.step(feeds)
             active.forEach((s, i) => {
@@ -93,7 +107,8 @@ describe('the staircase', () => {
               tokens++
               expect(worst).toBeLessThan(TOLERANCE)
               // The staircase itself: no layer has seen more than the one below it.
-              for (let l = 1; l < LAYERS; l++) expect(s.sequence!.cached[l]).toBeLessThanOrEqual(s.sequence!.cached[l - 1]!)
+              for (let l = 1; l < LAYERS; l++)
+                expect(s.sequence!.cached[l]).toBeLessThanOrEqual(s.sequence!.cached[l - 1]!)
               expect(s.sequence!.waiting).toBe(s.sequence!.length - s.sequence!.complete)
               if (++s.next === s.turns.length) s.sequence!.dispose()
             })
@@ -117,20 +132,35 @@ describe('the staircase', () => {
       expect(largestDifference(logits, row), `position ${sequence.length - 1}, depth ${depth}`).toBeLessThan(TOLERANCE)
     }
     const [a, b, c] = [engine.createSequence(), engine.createSequence(), engine.createSequence()]
-    const feed = (s: Sequence, count: number, depth: TokenDepth) => ({ sequence: s, ids: ids.slice(s.length, s.length + count), depth })
+    const feed = (s: Sequence, count: number, depth: TokenDepth) => ({
+      sequence: s,
+      ids: ids.slice(s.length, s.length + count),
+      depth,
+    })
     const plan: TokenDepth = { kind: 'plan', layers: allLayers(LAYERS) }
 
     // A prompt of three pieces stops early: all its rows wait, more than the hidden rows had room for.
-    let outcomes = await engine.step([feed(a, 1030, stopAt(1, 'checked')), feed(b, 200, stopAt(2, 'beforehand')), feed(c, 530, plan)])
+    let outcomes = await engine.step([
+      feed(a, 1030, stopAt(1, 'checked')),
+      feed(b, 200, stopAt(2, 'beforehand')),
+      feed(c, 530, plan),
+    ])
     outcomes.forEach((o, i) => check([a, b, c][i]!, o))
     expect(a.waiting).toBe(1030)
     expect(c.waiting).toBe(0)
     // Now the slots of b and c grow in turn while a sleeps; then it catches up on all of them at once.
     for (const count of [50, 6, 1, 250, 5, 1, 511]) {
-      outcomes = await engine.step([feed(b, count, stopAt(count % 2 === 0 ? 3 : -1, 'checked')), feed(c, 1, stopAt(0, 'beforehand'))])
+      outcomes = await engine.step([
+        feed(b, count, stopAt(count % 2 === 0 ? 3 : -1, 'checked')),
+        feed(c, 1, stopAt(0, 'beforehand')),
+      ])
       outcomes.forEach((o, i) => check([b, c][i]!, o))
     }
-    outcomes = await engine.step([feed(a, 1, stopAt(LAYERS - 1, 'beforehand')), feed(b, 1, stopAt(-1, 'checked')), feed(c, 1, stopAt(-1, 'checked'))])
+    outcomes = await engine.step([
+      feed(a, 1, stopAt(LAYERS - 1, 'beforehand')),
+      feed(b, 1, stopAt(-1, 'checked')),
+      feed(c, 1, stopAt(-1, 'checked')),
+    ])
     outcomes.forEach((o, i) => check([a, b, c][i]!, o))
     expect([a.waiting, b.waiting, c.waiting]).toEqual([0, 0, 0])
     // Truncated in the middle of a staircase, then fed again.
@@ -146,7 +176,10 @@ describe('the staircase', () => {
   it('gives the hidden rows back', async () => {
     const { engine } = opened
     const ids = texts[0]!
-    for (const [stop, waiting] of [[0, 10], [LAYERS - 1, 0]] as const) {
+    for (const [stop, waiting] of [
+      [0, 10],
+      [LAYERS - 1, 0],
+    ] as const) {
       const s = engine.createSequence()
       await engine.step([{ sequence: s, ids: ids.slice(0, 10), depth: stopAt(stop, 'checked') }])
       expect(s.waiting).toBe(waiting)
@@ -197,7 +230,15 @@ describe('generate on the staircase', () => {
     })
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.record({ prompt: fc.array(fc.nat(vocabulary - 1), { minLength: 1, maxLength: 12 }), seed: fc.nat(1000), tokens: fc.integer({ min: 1, max: 12 }), late: fc.boolean() }), { minLength: 1, maxLength: 5 }),
+        fc.array(
+          fc.record({
+            prompt: fc.array(fc.nat(vocabulary - 1), { minLength: 1, maxLength: 12 }),
+            seed: fc.nat(1000),
+            tokens: fc.integer({ min: 1, max: 12 }),
+            late: fc.boolean(),
+          }),
+          { minLength: 1, maxLength: 5 },
+        ),
         async (requests) => {
           const generations = requests.map(async ({ prompt, seed, tokens, late }) => {
             const options = { maxTokens: tokens, ignoreEos: true }

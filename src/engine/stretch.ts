@@ -79,16 +79,15 @@ export class Stretch {
     const source = g.input('i32', total)
     const positions = g.input('i32', total)
     const cells = g.input('i32', total)
-    // Without layers (tokens are embedded and no more) nothing attends, and an input without use has no memory.
-    const attends = shape.layers.length > 0
-    const masks = attends ? runs.map((r) => maskInput(g, r, r.source.length)) : []
+    // Without layers tokens are embedded and no more.
+    const masks = shape.layers.length > 0 ? runs.map((r) => maskInput(g, r, r.source.length)) : []
     const narrowing = shape.narrowed ? { rows: g.input('i32', wanted), positions: g.input('i32', wanted) } : null
     const narrowMasks = shape.narrowed ? runs.map((r) => (r.wanted > 0 ? maskInput(g, r, r.wanted) : null)) : []
     const target = g.input('i32', narrowing ? wanted : total)
     const joined = runs.length > 1 ? g.input('f32', h.headDim * h.heads, total) : null
     const narrowJoined = joined && narrowing ? g.input('f32', h.headDim * h.heads, wanted) : null
 
-    let x = shape.from === 'tokens' ? family.embed(g, h, weights, source) : g.getRows(rows.tensor, source)
+    let x = shape.from === 'tokens' ? family.embed(g, h, weights, source, positions) : g.getRows(rows.tensor, source)
     const kept: { attention?: Tensor; mlp?: Tensor } = {}
     const last = shape.layers.at(-1)
     for (const layer of shape.layers) {
@@ -105,7 +104,17 @@ export class Stretch {
         attend: (q, k, v, { scale }) => {
           g.expand(g.setRows(keys, g.reshape(k, h.headDim * h.kvHeads, total), cells))
           g.expand(g.setRows(values, g.reshape(v, h.headDim * h.kvHeads, total), cells))
-          return attend(g, h, q, keys, values, scale, runs, narrow ? narrowMasks : masks, narrow ? narrowJoined : joined)
+          return attend(
+            g,
+            h,
+            q,
+            keys,
+            values,
+            scale,
+            runs,
+            narrow ? narrowMasks : masks,
+            narrow ? narrowJoined : joined,
+          )
         },
         sublayer: (which, output) => {
           if (shape.sublayers && layer === last) kept[which] = g.output(output)
@@ -115,10 +124,11 @@ export class Stretch {
     g.expand(g.setRows(rows.tensor, x, target))
     g.allocate()
 
-    const ints = (t: Tensor) => new Int32Array(g.bytes(t))
+    // What the family does not use (positions where it has none in its layers) has no memory; writes to it go nowhere.
+    const ints = (t: Tensor) => (g.uses(t) ? new Int32Array(g.bytes(t)) : new Int32Array(0))
     this.source = ints(source)
-    this.positions = attends ? ints(positions) : new Int32Array(0)
-    this.cells = attends ? ints(cells) : new Int32Array(0)
+    this.positions = ints(positions)
+    this.cells = ints(cells)
     this.target = ints(target)
     this.narrowing = narrowing ? { rows: ints(narrowing.rows), positions: ints(narrowing.positions) } : null
     this.masks = shape.narrowed && shape.layers.length === 1 ? [] : masks.map((t) => maskOf(g, t))
@@ -202,9 +212,7 @@ function attend(
     const view = (t: Tensor) =>
       g.view(t, [h.headDim, cells, h.kvHeads], [t.strides[1], t.strides[1] / h.kvHeads], run.slot.base * t.strides[1])
     const mine =
-      joined === null
-        ? q
-        : g.view(q, [h.headDim, h.heads, queries], [q.strides[1], q.strides[2]], row * q.strides[2])
+      joined === null ? q : g.view(q, [h.headDim, h.heads, queries], [q.strides[1], q.strides[2]], row * q.strides[2])
     const attended = g.flashAttention(g.swapRows(mine), view(keys), view(values), mask, scale)
     if (joined === null) result = g.reshape(attended, width, queries)
     else {

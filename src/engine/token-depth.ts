@@ -23,7 +23,9 @@ export interface SequenceDepth {
 }
 
 export function startDepth(policy: Policy, info: SequenceInfo): SequenceDepth {
-  return policy.kind === 'skip' ? startSkip(policy, info) : startExit(policy, info)
+  if (policy.kind === 'skip') return startSkip(policy, info)
+  if (policy.kind === 'exit') return startExit(policy, info)
+  throw new InputError('depth must be a SPEC or a policy object of kind "exit" or "skip"')
 }
 
 function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
@@ -58,7 +60,9 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
   }
   const list = policy.checkLayers(info.layers)
   if (list.some((l) => !Number.isInteger(l) || l < 0 || l >= info.layers - 1)) {
-    throw new InputError(`depth "${policy.spec}" checks layers [${list.join(', ')}], and checks are 0 to ${info.layers - 2}`)
+    throw new InputError(
+      `depth "${policy.spec}" checks layers [${list.join(', ')}], and checks are 0 to ${info.layers - 2}`,
+    )
   }
   const checks = new Set(list.filter((l) => l < last))
   const needs = policy.needs ?? {}

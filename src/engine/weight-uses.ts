@@ -18,7 +18,9 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
   }
   const unknown = [...file.tensors.keys()].find((name) => !known.has(name))
   if (unknown !== undefined) {
-    throw new UnsupportedError(`${file.path}: tensor ${unknown} is not one that ${family.architecture} models have here`)
+    throw new UnsupportedError(
+      `${file.path}: tensor ${unknown} is not one that ${family.architecture} models have here`,
+    )
   }
   for (const { tensor, product, lookup } of uses) {
     if (!product && !lookup && tensor.type !== 'f32') {
@@ -38,7 +40,10 @@ function take(file: GgufFile, name: string, shape: readonly number[]): GgufTenso
   const size = (dims: readonly number[], i: number) => dims[i] ?? 1
   const length = Math.max(wanted.length, tensor.shape.length)
   if (Array.from({ length }, (_, i) => i).some((i) => size(wanted, i) !== size(tensor.shape, i))) {
-    throw new FileError(file.path, `tensor ${name} has the shape [${tensor.shape.join(', ')}] where [${wanted.join(', ')}] fits the metadata`)
+    throw new FileError(
+      file.path,
+      `tensor ${name} has the shape [${tensor.shape.join(', ')}] where [${wanted.join(', ')}] fits the metadata`,
+    )
   }
   return tensor
 }

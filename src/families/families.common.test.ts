@@ -1,19 +1,24 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { largestDifference, rowOf } from '../../test/compare.js'
+import { useWorkspace } from '../../test/workspace.js'
 import { ConfigReader } from '../checkpoint/config-reader.js'
-import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { readGguf } from '../checkpoint/gguf.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { openHuggingFace } from '../checkpoint/huggingface.js'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.js'
 import type { Model } from '../engine/api.js'
 import { FileError, UnsupportedError } from '../errors.js'
-import { largestDifference, rowOf } from '../../test/compare.js'
-import { useWorkspace } from '../../test/workspace.js'
 import { FAMILIES, familyByArchitecture, familyByModelType } from './index.js'
 
 // What every family must do. A new one takes part by a line here and a folder in test/fixtures/checkpoints.
-const FIXTURES: readonly { name: string; refused: Readonly<Record<string, unknown>>[] }[] = [
+const FIXTURES: readonly {
+  name: string
+  refused: Readonly<Record<string, unknown>>[]
+  /** The config field of the MLP's inner width. */
+  feedForward?: string
+}[] = [
   {
     name: 'llama',
     refused: [
@@ -33,7 +38,32 @@ const FIXTURES: readonly { name: string; refused: Readonly<Record<string, unknow
       { rope_theta: 0, rope_parameters: undefined },
     ],
   },
-  { name: 'llama31-rope', refused: [{ rope_parameters: { rope_type: 'llama3', factor: 8, low_freq_factor: 4, high_freq_factor: 1, original_max_position_embeddings: 32 } }] },
+  {
+    name: 'llama31-rope',
+    refused: [
+      {
+        rope_parameters: {
+          rope_type: 'llama3',
+          factor: 8,
+          low_freq_factor: 4,
+          high_freq_factor: 1,
+          original_max_position_embeddings: 32,
+        },
+      },
+    ],
+  },
+  {
+    name: 'opt',
+    feedForward: 'ffn_dim',
+    refused: [
+      { activation_function: 'gelu' },
+      { enable_bias: false },
+      { layer_norm_elementwise_affine: false },
+      { quantization_config: { bits: 4 } },
+      { num_attention_heads: 5 },
+    ],
+  },
+  { name: 'opt-350m-postnorm', feedForward: 'ffn_dim', refused: [] },
 ]
 
 /** Largest difference to PyTorch that is allowed, in float32. */
@@ -41,7 +71,7 @@ const TOLERANCE = 1e-3
 
 const workspace = useWorkspace()
 
-describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
+describe.each(FIXTURES)('$name against PyTorch', ({ name, refused, feedForward = 'intermediate_size' }) => {
   const folder = `test/fixtures/checkpoints/${name}`
   let model: Model
   let expected: SafetensorsFile
@@ -64,13 +94,18 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
       const of = async (key: string, width: number) => rowOf(await expected.readFloats(key), b, ids.length * width)
       for (let l = 0; l < layers; l++) {
         worst.hidden = Math.max(worst.hidden, largestDifference(trace.hidden[l]!, await of(`hidden.${l}`, hidden)))
-        worst.lens = Math.max(worst.lens, largestDifference(trace.lensLogits[l]!, await of(`lens_logits.${l}`, vocabulary)))
+        worst.lens = Math.max(
+          worst.lens,
+          largestDifference(trace.lensLogits[l]!, await of(`lens_logits.${l}`, vocabulary)),
+        )
       }
       worst.logits = Math.max(worst.logits, largestDifference(trace.logits, await of('logits', vocabulary)))
       expect(trace.logits).toEqual(trace.lensLogits.at(-1))
       expect([...trace.inputIds]).toEqual(ids)
     }
-    console.log(`${name}: largest difference to PyTorch: hidden ${worst.hidden}, lens ${worst.lens}, logits ${worst.logits}`)
+    console.log(
+      `${name}: largest difference to PyTorch: hidden ${worst.hidden}, lens ${worst.lens}, logits ${worst.logits}`,
+    )
     expect(Math.max(worst.hidden, worst.lens, worst.logits)).toBeLessThan(TOLERANCE)
   })
 
@@ -94,12 +129,20 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
     const { vocabulary, layers } = model.hyperparameters
     const full = await model.trace(ids)
     // Two tokens of three stop early, the third runs through.
-    const early = { kind: 'exit', spec: 'test', checkLayers: () => [1], startToken: (t: { position: number }) => t.position, exits: (_: unknown, p: unknown) => (p as number) % 3 !== 0 } as const
+    const early = {
+      kind: 'exit',
+      spec: 'test',
+      checkLayers: () => [1],
+      startToken: (t: { position: number }) => t.position,
+      exits: (_: unknown, p: unknown) => (p as number) % 3 !== 0,
+    } as const
     const score = await model.score(ids, { promptLength: 4, depth: early })
     score.depth.forEach((depth, i) => {
       const position = 4 + i
       expect(depth).toBe(position % 3 === 0 ? layers : 2)
-      expect(largestDifference(rowOf(score.logits, i, vocabulary), rowOf(full.lensLogits[depth - 1]!, position, vocabulary))).toBeLessThan(1e-4)
+      expect(
+        largestDifference(rowOf(score.logits, i, vocabulary), rowOf(full.lensLogits[depth - 1]!, position, vocabulary)),
+      ).toBeLessThan(1e-4)
     })
   })
 
@@ -127,9 +170,11 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
   it('names a missing field and a field of the wrong type', async () => {
     const fields = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>
     const family = familyByModelType(String(fields.model_type), folder)
-    for (const field of ['hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'vocab_size']) {
+    for (const field of ['hidden_size', 'num_hidden_layers', 'num_attention_heads', feedForward, 'vocab_size']) {
       const { [field]: _, ...without } = fields
-      expect(() => family.fromConfig(new ConfigReader('config.json', without))).toThrow(new FileError('config.json', `field ${field} is missing`))
+      expect(() => family.fromConfig(new ConfigReader('config.json', without))).toThrow(
+        new FileError('config.json', `field ${field} is missing`),
+      )
       for (const wrong of [0, -1, 1.5, '32', 2 ** 40]) {
         const config = new ConfigReader('config.json', { ...fields, [field]: wrong })
         expect(() => family.fromConfig(config)).toThrow(new RegExp(`^config.json: field ${field} must be`))
@@ -145,21 +190,31 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused }) => {
     const back = family.fromMetadata(family.toMetadata(h), names)
     expect(plain(back)).toEqual(plain(h))
     expect(family.tensors(back)).toEqual(family.tensors(h))
-    expect(family.computedTensors(back).map((t) => [t.name, t.length])).toEqual(family.computedTensors(h).map((t) => [t.name, t.length]))
+    expect(family.computedTensors(back).map((t) => [t.name, t.length])).toEqual(
+      family.computedTensors(h).map((t) => [t.name, t.length]),
+    )
   })
 
   it('names a metadata key that is missing or makes no sense', async () => {
     const { metadata, tensors } = await readGguf(model.path)
     const family = familyByArchitecture(metadata.string('general.architecture'), model.path)
     const names = new Set(tensors.keys())
-    for (const key of ['block_count', 'embedding_length', 'attention.head_count', 'feed_forward_length', 'context_length']) {
+    for (const key of [
+      'block_count',
+      'embedding_length',
+      'attention.head_count',
+      'feed_forward_length',
+      'context_length',
+    ]) {
       const name = `${family.architecture}.${key}`
       const change = (value: number | null) => {
         const rest = [...metadata.values].filter(([k]) => k !== name)
         if (value !== null) rest.push([name, { type: 'uint32', value }])
         return new GgufMetadata('x.gguf', rest)
       }
-      expect(() => family.fromMetadata(change(null), names)).toThrow(new FileError('x.gguf', `metadata key ${name} is missing`))
+      expect(() => family.fromMetadata(change(null), names)).toThrow(
+        new FileError('x.gguf', `metadata key ${name} is missing`),
+      )
       expect(() => family.fromMetadata(change(0), names), name).toThrow(FileError)
     }
   })
@@ -171,7 +226,9 @@ describe('the list of families', () => {
     expect(() => familyByModelType('mamba', 'x/config.json')).toThrow(
       new UnsupportedError(`x/config.json: model_type "mamba" is not supported; supported: ${types}`),
     )
-    expect(() => familyByArchitecture('mamba', 'x.gguf')).toThrow(/^x.gguf: architecture "mamba" is not supported; supported: llama/)
+    expect(() => familyByArchitecture('mamba', 'x.gguf')).toThrow(
+      /^x.gguf: architecture "mamba" is not supported; supported: llama/,
+    )
   })
 })
 

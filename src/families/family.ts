@@ -1,5 +1,5 @@
-import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import type { ConfigReader } from '../checkpoint/config-reader.js'
+import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
 
 /** Sizes that every family has; L layers, H hidden, V vocabulary. */
@@ -17,6 +17,8 @@ export interface Hyperparameters {
   /** The longest sequence that the model was made for, in tokens. */
   readonly context: number
   readonly normEpsilon: number
+  /** Positions that the model has an embedding for: no sequence can be longer. Absent where positions are computed. */
+  readonly learnedPositions?: number
   /** True where the LM head is the token embedding. */
   readonly tiedEmbeddings: boolean
 }
@@ -33,6 +35,8 @@ export interface TensorMapping {
   readonly quantize: boolean
   /** Its rows are looked up by index (a token embedding), so they must stay in plain memory. */
   readonly lookup?: boolean
+  /** Leading rows of the checkpoint's tensor that the package leaves out; `shape` is without them. */
+  readonly skipRows?: number
   /** Rotary row permutation of llama.cpp's `llama` architecture: the number of heads that the rows are split into. */
   readonly rotaryHeads?: number
 }
@@ -96,8 +100,8 @@ export interface Family<H extends Hyperparameters = Hyperparameters> {
   tensors(h: H): TensorMapping[]
   computedTensors(h: H): ComputedTensor[]
 
-  /** ids i32 [rows] -> hidden rows [H, rows] that enter layer 0. */
-  embed(g: Graph, h: H, weights: Weights, ids: Tensor): Tensor
+  /** ids and positions i32 [rows] -> hidden rows [H, rows] that enter layer 0. */
+  embed(g: Graph, h: H, weights: Weights, ids: Tensor, positions: Tensor): Tensor
   /** Hidden rows [H, rows] -> [H, queries]. */
   layer(g: Graph, x: Tensor, context: LayerContext<H>): Tensor
   /** Final norm and LM head: [H, rows] -> logits [V, rows]. */

@@ -1,21 +1,32 @@
 import { UnsupportedError } from '../errors.js'
 import type { Family } from './family.js'
 import { llama } from './llama.js'
+import { opt } from './opt.js'
 
 /** Every model family. A new one is a file and a line here. */
-export const FAMILIES: readonly Family[] = [llama]
+export const FAMILIES: readonly Family[] = [llama, opt]
 
 /** @throws UnsupportedError that names the families there are */
 export function familyByModelType(modelType: string, path: string): Family {
   const family = FAMILIES.find((f) => f.modelTypes.includes(modelType))
-  if (family === undefined) throw unknown(path, `model_type "${modelType}"`, FAMILIES.flatMap((f) => f.modelTypes))
+  if (family === undefined)
+    throw unknown(
+      path,
+      `model_type "${modelType}"`,
+      FAMILIES.flatMap((f) => f.modelTypes),
+    )
   return family
 }
 
 /** @throws UnsupportedError that names the architectures there are */
 export function familyByArchitecture(architecture: string, path: string): Family {
   const family = FAMILIES.find((f) => f.architecture === architecture)
-  if (family === undefined) throw unknown(path, `architecture "${architecture}"`, FAMILIES.map((f) => f.architecture))
+  if (family === undefined)
+    throw unknown(
+      path,
+      `architecture "${architecture}"`,
+      FAMILIES.map((f) => f.architecture),
+    )
   return family
 }
 

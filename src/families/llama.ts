@@ -79,7 +79,9 @@ export const llama: Family<LlamaHyperparameters> = {
     const rotated = count('rope.dimension_count', headDim)
     const valueLength = count('attention.value_length', headDim)
     if (rotated !== headDim || valueLength !== headDim) {
-      throw new UnsupportedError(`${metadata.path}: heads of ${headDim} with ${rotated} rotated, ${valueLength} in values`)
+      throw new UnsupportedError(
+        `${metadata.path}: heads of ${headDim} with ${rotated} rotated, ${valueLength} in values`,
+      )
     }
     return {
       architecture: 'llama',
@@ -119,23 +121,50 @@ export const llama: Family<LlamaHyperparameters> = {
       values.push(['rope.scaling.type', { type: 'string', value: 'linear' }])
       values.push(['rope.scaling.factor', { type: 'float32', value: h.ropeScaling.factor }])
     }
-    return new GgufMetadata('', values.map(([name, value]) => [`llama.${name}`, value] as const))
+    return new GgufMetadata(
+      '',
+      values.map(([name, value]) => [`llama.${name}`, value] as const),
+    )
   },
 
   tensors(h) {
     const q = h.heads * h.headDim
     const kv = h.kvHeads * h.headDim
     const list: TensorMapping[] = [
-      { name: 'token_embd.weight', source: 'model.embed_tokens.weight', shape: [h.vocabulary, h.hidden], quantize: true, lookup: true },
+      {
+        name: 'token_embd.weight',
+        source: 'model.embed_tokens.weight',
+        shape: [h.vocabulary, h.hidden],
+        quantize: true,
+        lookup: true,
+      },
     ]
     for (let l = 0; l < h.layers; l++) {
-      const vector = (name: string, source: string, length: number): TensorMapping =>
-        ({ name: `blk.${l}.${name}`, source: `model.layers.${l}.${source}`, shape: [length], quantize: false })
-      const linear = (name: string, source: string, rows: number, columns: number, bias: boolean, rotaryHeads?: number) => {
+      const vector = (name: string, source: string, length: number): TensorMapping => ({
+        name: `blk.${l}.${name}`,
+        source: `model.layers.${l}.${source}`,
+        shape: [length],
+        quantize: false,
+      })
+      const linear = (
+        name: string,
+        source: string,
+        rows: number,
+        columns: number,
+        bias: boolean,
+        rotaryHeads?: number,
+      ) => {
         const rotary = rotaryHeads === undefined ? {} : { rotaryHeads }
         const s = `model.layers.${l}.${source}`
-        list.push({ name: `blk.${l}.${name}.weight`, source: `${s}.weight`, shape: [rows, columns], quantize: true, ...rotary })
-        if (bias) list.push({ name: `blk.${l}.${name}.bias`, source: `${s}.bias`, shape: [rows], quantize: false, ...rotary })
+        list.push({
+          name: `blk.${l}.${name}.weight`,
+          source: `${s}.weight`,
+          shape: [rows, columns],
+          quantize: true,
+          ...rotary,
+        })
+        if (bias)
+          list.push({ name: `blk.${l}.${name}.bias`, source: `${s}.bias`, shape: [rows], quantize: false, ...rotary })
       }
       list.push(vector('attn_norm.weight', 'input_layernorm.weight', h.hidden))
       linear('attn_q', 'self_attn.q_proj', q, h.hidden, h.attentionBias, h.heads)
@@ -222,7 +251,8 @@ function ropeFromConfig(config: ConfigReader, headDim: number): { ropeBase: numb
   const type = rope.string(typeField, { default: 'default' })
   if (type === 'default') return { ropeBase: base, ropeScaling: { type: 'none' } }
   if (type === 'linear') return { ropeBase: base, ropeScaling: { type: 'linear', factor: positive(rope, 'factor') } }
-  if (type === 'llama3') return { ropeBase: base, ropeScaling: { type: 'factors', factors: llama3Factors(rope, base, headDim) } }
+  if (type === 'llama3')
+    return { ropeBase: base, ropeScaling: { type: 'factors', factors: llama3Factors(rope, base, headDim) } }
   throw rope.unsupported(typeField)
 }
 
@@ -255,9 +285,9 @@ function ropeScalingFromMetadata(metadata: GgufMetadata, tensorNames: ReadonlySe
   if (tensorNames.has('rope_freqs.weight')) return { type: 'factors', factors: null }
   const type = metadata.has('llama.rope.scaling.type') ? metadata.string('llama.rope.scaling.type') : 'none'
   if (type === 'none') return { type: 'none' }
-  if (type !== 'linear') throw new UnsupportedError(`${metadata.path}: llama.rope.scaling.type ${type} is not supported`)
+  if (type !== 'linear')
+    throw new UnsupportedError(`${metadata.path}: llama.rope.scaling.type ${type} is not supported`)
   const factor = metadata.number('llama.rope.scaling.factor')
   if (!(factor > 0)) throw new FileError(metadata.path, 'metadata key llama.rope.scaling.factor must be above 0')
   return { type: 'linear', factor }
 }
-

@@ -117,7 +117,10 @@ export class Backend {
 
 function prototype(definition: string): TypeObject {
   const [result = '', rest = ''] = definition.split(' (')
-  const argumentTypes = rest.slice(0, -1).split(', ').map((a) => a.replace(/\w+$/, '').trim())
+  const argumentTypes = rest
+    .slice(0, -1)
+    .split(', ')
+    .map((a) => a.replace(/\w+$/, '').trim())
   return koffi.proto(result.trim(), argumentTypes)
 }
 

@@ -2,7 +2,7 @@ import koffi from 'koffi'
 import { TENSOR_TYPES, type TensorType } from '../checkpoint/tensor-type.js'
 import type { Backend } from './backend.js'
 import { Context } from './context.js'
-import { ggml, type GgmlFunctions, type Pointer } from './library.js'
+import { type GgmlFunctions, ggml, type Pointer } from './library.js'
 import { fullShape, pointerOf, type Shape, Tensor } from './tensor.js'
 
 export { Tensor } from './tensor.js'
@@ -66,7 +66,12 @@ export class Graph {
   /** Writes the rows of b into a at the given indices; belongs to the graph only once expanded. */
   setRows(a: Tensor, b: Tensor, ids: Tensor): Tensor {
     must(ids.type === 'i32' && ids.rows === 1 && b.type === 'f32', 'setRows', a, b, ids)
-    must(a.shape[0] === b.shape[0] && b.shape[1] === ids.shape[0] && a.rows === a.shape[1] && b.rows === b.shape[1], 'setRows', a, b)
+    must(
+      a.shape[0] === b.shape[0] && b.shape[1] === ids.shape[0] && a.rows === a.shape[1] && b.rows === b.shape[1],
+      'setRows',
+      a,
+      b,
+    )
     return this.node(this.f.ggml_set_rows, a.type, a.shape, a, b, ids)
   }
 
@@ -94,9 +99,26 @@ export class Graph {
     return new Tensor(this.f.ggml_rms_norm(this.context.pointer, pointerOf(a), epsilon), 'f32', a.shape)
   }
 
+  /** (a - mean) / sqrt(variance + epsilon) of every row. */
+  norm(a: Tensor, epsilon: number): Tensor {
+    must(a.type === 'f32', 'norm', a)
+    this.context.take()
+    return new Tensor(this.f.ggml_norm(this.context.pointer, pointerOf(a), epsilon), 'f32', a.shape)
+  }
+
+  relu(a: Tensor): Tensor {
+    must(a.type === 'f32' && a.contiguous, 'relu', a)
+    return this.node(this.f.ggml_relu, 'f32', a.shape, a)
+  }
+
   /** silu(gate) * up. */
   swiglu(gate: Tensor, up: Tensor): Tensor {
-    must(same(gate.shape, up.shape) && gate.type === 'f32' && up.type === 'f32' && gate.contiguous && up.contiguous, 'swiglu', gate, up)
+    must(
+      same(gate.shape, up.shape) && gate.type === 'f32' && up.type === 'f32' && gate.contiguous && up.contiguous,
+      'swiglu',
+      gate,
+      up,
+    )
     return this.node(this.f.ggml_swiglu_split, 'f32', gate.shape, gate, up)
   }
 
@@ -107,13 +129,29 @@ export class Graph {
 
   /** a [headDim, heads, rows] rotated by positions i32 [rows]; `factors` f32 [dimensions / 2] divide the frequencies. */
   rope(a: Tensor, positions: Tensor, rope: Rope, factors: Tensor | null): Tensor {
-    must(a.type === 'f32' && positions.type === 'i32' && a.shape[2] === positions.shape[0] && a.shape[3] === 1, 'rope', a, positions)
+    must(
+      a.type === 'f32' && positions.type === 'i32' && a.shape[2] === positions.shape[0] && a.shape[3] === 1,
+      'rope',
+      a,
+      positions,
+    )
     must(rope.dimensions % 2 === 0 && rope.dimensions <= a.shape[0], 'rope', a)
     if (factors) must(factors.type === 'f32' && factors.shape[0] >= rope.dimensions / 2, 'rope', factors)
     this.context.take()
     const p = this.f.ggml_rope_ext(
-      this.context.pointer, pointerOf(a), pointerOf(positions), factors ? pointerOf(factors) : null,
-      rope.dimensions, rope.pairs === 'interleaved' ? 0 : 2, 0, rope.base, rope.scale, 0, 1, 32, 1,
+      this.context.pointer,
+      pointerOf(a),
+      pointerOf(positions),
+      factors ? pointerOf(factors) : null,
+      rope.dimensions,
+      rope.pairs === 'interleaved' ? 0 : 2,
+      0,
+      rope.base,
+      rope.scale,
+      0,
+      1,
+      32,
+      1,
     )
     return new Tensor(p, 'f32', a.shape)
   }
@@ -127,10 +165,23 @@ export class Graph {
     must(q.type === 'f32' && k.type === v.type && (k.type === 'f32' || k.type === 'f16'), 'flashAttention', q, k, v)
     must(q.shape[0] === k.shape[0] && k.shape[1] === v.shape[1] && k.shape[2] === v.shape[2], 'flashAttention', q, k, v)
     must(q.shape[2] % k.shape[2] === 0 && q.shape[3] === 1, 'flashAttention', q, k)
-    must(mask.type === 'f16' && mask.shape[0] === k.shape[1] && mask.shape[1] === q.shape[1] && mask.contiguous, 'flashAttention', q, k, mask)
+    must(
+      mask.type === 'f16' && mask.shape[0] === k.shape[1] && mask.shape[1] === q.shape[1] && mask.contiguous,
+      'flashAttention',
+      q,
+      k,
+      mask,
+    )
     this.context.take()
     const p = this.f.ggml_flash_attn_ext(
-      this.context.pointer, pointerOf(q), pointerOf(k), pointerOf(v), pointerOf(mask), scale, 0, 0,
+      this.context.pointer,
+      pointerOf(q),
+      pointerOf(k),
+      pointerOf(v),
+      pointerOf(mask),
+      scale,
+      0,
+      0,
     )
     return new Tensor(p, 'f32', [v.shape[0], q.shape[2], q.shape[1], 1])
   }
@@ -151,7 +202,12 @@ export class Graph {
   }
 
   /** A window into a: shape and strides [bytes] of dimensions 1 and 2, from a byte offset. */
-  view(a: Tensor, shape: readonly [number, number, number], strides: readonly [number, number], offset: number): Tensor {
+  view(
+    a: Tensor,
+    shape: readonly [number, number, number],
+    strides: readonly [number, number],
+    offset: number,
+  ): Tensor {
     const s = fullShape(a.type, shape)
     const row = fullRow(a, s[0])
     const end = offset + (s[1] - 1) * strides[0] + (s[2] - 1) * strides[1] + row
@@ -159,7 +215,16 @@ export class Graph {
     this.context.take()
     const nb3 = strides[1] * s[2]
     const p = this.f.ggml_view_4d(
-      this.context.pointer, pointerOf(a), s[0], s[1], s[2], 1, strides[0], strides[1], nb3, offset,
+      this.context.pointer,
+      pointerOf(a),
+      s[0],
+      s[1],
+      s[2],
+      1,
+      strides[0],
+      strides[1],
+      nb3,
+      offset,
     )
     return new Tensor(p, a.type, s, [a.strides[0], strides[0], strides[1], nb3])
   }
@@ -197,12 +262,17 @@ export class Graph {
     return this.allocator === null ? 0 : Number(this.f.ggml_gallocr_get_buffer_size(this.allocator, 0))
   }
 
+  /** True where the graph uses an input, which else has no memory. */
+  uses(t: Tensor): boolean {
+    return this.f.ggml_get_data(pointerOf(t)) !== null
+  }
+
   /** Memory of an input or output. Do not keep it beyond `dispose`. */
   bytes(t: Tensor): ArrayBuffer {
     if (this.allocator === null || this.disposed) throw new Error('the graph has no memory')
     must(t.contiguous, 'bytes', t)
     const data: Pointer | null = this.f.ggml_get_data(pointerOf(t))
-    if (data === null) throw new Error(`${t} has no memory: nothing in the graph uses it`)
+    if (data === null) throw new Error(`${t.toString()} has no memory: nothing in the graph uses it`)
     return koffi.view(data, t.bytes)
   }
 

@@ -32,11 +32,15 @@ describe('the libraries of ggml', () => {
 
   it('are refused where their folder is missing', () => {
     const missing = join(folder, 'nowhere')
-    expect(() => loadFrom(missing)).toThrow(expect.objectContaining({ code: 'library_missing', message: `${missing} cannot be read: no such folder` }))
+    expect(() => loadFrom(missing)).toThrow(
+      expect.objectContaining({ code: 'library_missing', message: `${missing} cannot be read: no such folder` }),
+    )
   })
 
   it('are refused where one is missing', () => {
-    expect(() => loadFrom(folder)).toThrow(expect.objectContaining({ code: 'library_missing', message: `${folder} has no library ggml-base` }))
+    expect(() => loadFrom(folder)).toThrow(
+      expect.objectContaining({ code: 'library_missing', message: `${folder} has no library ggml-base` }),
+    )
     // Not a library of that name: other libraries of ggml share the beginning.
     writeFileSync(join(folder, 'libggml-base-extra.so'), '')
     writeFileSync(join(folder, 'libggml-base.txt'), '')
@@ -63,12 +67,15 @@ describe('the libraries of ggml', () => {
     // The base libraries alone, without those of the processors. In a process of its own: ggml keeps what it once found.
     const complete = librariesFolder()
     for (const file of readdirSync(complete)) {
-      if (/^libggml(-base)?\.(v?[0-9.]+\.)?so/.test(file)) symlinkSync(join(realpathSync(complete), file), join(folder, file))
+      if (/^libggml(-base)?\.(v?[0-9.]+\.)?so/.test(file))
+        symlinkSync(join(realpathSync(complete), file), join(folder, file))
     }
     const script = `import('${new URL('./library.ts', import.meta.url).href}').then(({ loadFrom }) => {
       try { loadFrom(${JSON.stringify(folder)}); console.log('loaded') } catch (e) { console.log(e.code, e.message) }
     })`
-    const output = execFileSync(process.execPath, ['--import', './test/typescript-loader.mjs', '-e', script], { encoding: 'utf8' })
+    const output = execFileSync(process.execPath, ['--import', './test/typescript-loader.mjs', '-e', script], {
+      encoding: 'utf8',
+    })
     expect(output.trim()).toBe(`library_missing ${folder} has no library for this processor`)
   })
 })
@@ -83,7 +90,8 @@ describe('the package of the libraries', () => {
     expect(() => librariesFolder('linux-x64', require.resolve)).toThrow(
       expect.objectContaining({
         code: 'library_missing',
-        message: 'package @node-llama-cpp/linux-x64 is not installed; run "npm install @node-llama-cpp/linux-x64@3.21.1"',
+        message:
+          'package @node-llama-cpp/linux-x64 is not installed; run "npm install @node-llama-cpp/linux-x64@3.21.1"',
       }),
     )
   })
@@ -95,6 +103,8 @@ describe('the package of the libraries', () => {
   })
 
   it('does not exist for every platform', () => {
-    expect(() => librariesFolder('sunos-sparc')).toThrow(expect.objectContaining({ code: 'library_missing', message: 'no ggml libraries exist for sunos-sparc' }))
+    expect(() => librariesFolder('sunos-sparc')).toThrow(
+      expect.objectContaining({ code: 'library_missing', message: 'no ggml libraries exist for sunos-sparc' }),
+    )
   })
 })

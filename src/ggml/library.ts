@@ -44,6 +44,8 @@ const BASE = {
   ggml_mul: 'void *ggml_mul(void *ctx, void *a, void *b)',
   ggml_cpy: 'void *ggml_cpy(void *ctx, void *a, void *b)',
   ggml_cont: 'void *ggml_cont(void *ctx, void *a)',
+  ggml_norm: 'void *ggml_norm(void *ctx, void *a, float eps)',
+  ggml_relu: 'void *ggml_relu(void *ctx, void *a)',
   ggml_rms_norm: 'void *ggml_rms_norm(void *ctx, void *a, float eps)',
   ggml_swiglu_split: 'void *ggml_swiglu_split(void *ctx, void *a, void *b)',
   ggml_soft_max: 'void *ggml_soft_max(void *ctx, void *a)',

@@ -33,7 +33,9 @@ describe('quantize', () => {
   })
 
   it('refuses sizes that do not fit', () => {
-    expect(() => quantize('q4_0', values, 1, 48, new Uint8Array(1000))).toThrow('48 columns do not divide into q4_0 blocks of 32')
+    expect(() => quantize('q4_0', values, 1, 48, new Uint8Array(1000))).toThrow(
+      '48 columns do not divide into q4_0 blocks of 32',
+    )
     expect(() => quantize('q6_k', values, 1, 288, new Uint8Array(1000))).toThrow(/q6_k blocks of 256/)
     expect(() => quantize('f16', values, 4, COLUMNS, new Uint8Array(1e6))).toThrow('4 x 512 values wanted, 1536 given')
     expect(() => quantize('q8_0', values, ROWS, COLUMNS, new Uint8Array(ROWS * rowBytes('q8_0', COLUMNS) - 1))).toThrow(

@@ -5,15 +5,10 @@ import { ggml } from './library.js'
  * Writes `rows` rows of `columns` float32 values as `type` into `out`, by ggml's own quantisation.
  * @throws RangeError where the sizes do not fit each other or the type's blocks
  */
-export function quantize(
-  type: TensorType,
-  values: Float32Array,
-  rows: number,
-  columns: number,
-  out: Uint8Array,
-): void {
+export function quantize(type: TensorType, values: Float32Array, rows: number, columns: number, out: Uint8Array): void {
   const { blockSize, id } = TENSOR_TYPES[type]
-  if (columns % blockSize !== 0) throw new RangeError(`${columns} columns do not divide into ${type} blocks of ${blockSize}`)
+  if (columns % blockSize !== 0)
+    throw new RangeError(`${columns} columns do not divide into ${type} blocks of ${blockSize}`)
   if (values.length < rows * columns) throw new RangeError(`${rows} x ${columns} values wanted, ${values.length} given`)
   if (out.byteLength < rows * rowBytes(type, columns)) throw new RangeError(`the output is too small for ${type}`)
   const { functions: f } = ggml()

@@ -61,7 +61,9 @@ export function fullShape(type: TensorType, shape: readonly number[]): Shape {
     throw new RangeError(`no tensor has the shape [${shape.join(', ')}]`)
   }
   if (full[0] % TENSOR_TYPES[type].blockSize !== 0) {
-    throw new RangeError(`rows of ${full[0]} elements cannot be ${type}: its blocks hold ${TENSOR_TYPES[type].blockSize}`)
+    throw new RangeError(
+      `rows of ${full[0]} elements cannot be ${type}: its blocks hold ${TENSOR_TYPES[type].blockSize}`,
+    )
   }
   return full
 }

@@ -187,7 +187,8 @@ class Source {
   }
 
   check(t: FileTensor): void {
-    if (t.offset % 32 !== 0) throw new FileError(this.file.path, `tensor ${t.name} does not start at a multiple of 32 bytes`)
+    if (t.offset % 32 !== 0)
+      throw new FileError(this.file.path, `tensor ${t.name} does not start at a multiple of 32 bytes`)
     if (t.offset + t.bytes > this.file.bytes) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
   }
 
@@ -209,7 +210,12 @@ function sizeOf(path: string): number {
  * True where ggml can multiply a matrix of this type and shape that lies in the named buffer type.
  * Takes and frees the matrix's memory without touching it.
  */
-export function supportsProduct(backend: Backend, bufferType: string, type: TensorType, shape: readonly number[]): boolean {
+export function supportsProduct(
+  backend: Backend,
+  bufferType: string,
+  type: TensorType,
+  shape: readonly number[],
+): boolean {
   const buft = backend.extraBufferTypes().get(bufferType)
   if (buft === undefined) return false
   const { functions: f } = ggml()
@@ -233,4 +239,3 @@ export function supportsProduct(backend: Backend, bufferType: string, type: Tens
 function missing(name: string): never {
   throw new Error(`the package has no tensor ${name}`)
 }
-
