@@ -49,6 +49,18 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./convert.js')).buildConvert,
   },
   {
+    name: 'calibrate',
+    usage: 'calibrate',
+    summary: 'fit a policy on traces, choose its threshold, bound its harm',
+    build: async () => (await import('./calibrate.js')).buildCalibrate,
+  },
+  {
+    name: 'policy',
+    usage: 'policy show|apply POLICY',
+    summary: 'explain a policy file, or run it over traces',
+    build: async () => (await import('./policy.js')).buildPolicy,
+  },
+  {
     name: 'bench',
     usage: 'bench [MODEL]',
     summary: 'measure prefill and decode speed by depth and batch',

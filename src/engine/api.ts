@@ -88,11 +88,14 @@ export interface GenerationResult {
   readonly layers: number
   /** Mean of `depths`. */
   readonly meanDepth: number
-  /** Evaluations of a layer for one row of this sequence in decoding, catch-up included. */
+  /**
+   * Evaluations of a layer for the rows that gave the new tokens (the prompt's last one and those after it), catch-up
+   * included: under `full`, L for each new token.
+   */
   readonly rowLayers: number
-  /** How often a layer's weights were read in decoding. */
+  /** Passes over a layer's weights that this sequence took part in, the prompt's included. */
   readonly layerPasses: number
-  /** Rows that no layer above their exit has run for yet. */
+  /** Positions that some layer has not seen yet, and whose hidden row waits for it. */
   readonly rowsWaiting: number
   /** Time in exit checks. */
   readonly checkMs: number

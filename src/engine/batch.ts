@@ -1,5 +1,6 @@
 import { ShoalError } from '../errors.js'
 import type { Engine, Feed, StepResult } from './engine.js'
+import { nextTurn } from './turns.js'
 
 /** A sequence that takes part in steps until it has nothing more to feed. */
 export interface Job {
@@ -11,9 +12,6 @@ export interface Job {
   /** The job has left the batch: with an error, or having fed all. Called once. */
   end(error?: unknown): void
 }
-
-/** The event loop gets its turn at least this often, in ms, also where every compute is short. */
-const YIELD_EVERY_MS = 8
 
 /** The running batch of one engine: jobs join and leave between steps, and one step serves all of them. */
 export class Batch {
@@ -83,15 +81,10 @@ export class Batch {
   }
 
   private async run(): Promise<void> {
-    let yielded = performance.now()
     while (this.busy) {
       for (const action of this.exclusive.splice(0)) await action()
       this.admit()
       await this.step()
-      if (performance.now() - yielded > YIELD_EVERY_MS) {
-        await nextTurn()
-        yielded = performance.now()
-      }
     }
   }
 
@@ -151,8 +144,4 @@ export class Batch {
 /** What a generation ends with that its caller stopped. */
 export function abortedError(reason: unknown): ShoalError {
   return new ShoalError('aborted', 'the generation was aborted', { cause: reason })
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

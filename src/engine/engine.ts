@@ -8,9 +8,11 @@ import { GraphCache } from './graph-cache.js'
 import { Head } from './head.js'
 import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
+import { LayerTimes } from './layer-times.js'
 import { Sequence } from './sequence.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
 import type { TokenDepth } from './token-depth.js'
+import { createTurns } from './turns.js'
 
 /** Rows that go through a stretch together at most; longer prompts go in pieces, which bounds a graph's memory. */
 const MOST_ROWS = 512
@@ -22,17 +24,22 @@ export interface Feed {
   readonly sequence: Sequence
   readonly ids: readonly number[]
   readonly depth: TokenDepth
+  /** `StepResult.rowLayers` counts rows from this position on; default all. */
+  readonly countFrom?: number
 }
 
 /** The outcome for the last token of a feed. */
 export interface StepResult {
   /** Logits of the layer that the token stopped at: [V], a copy. */
   readonly logits: Float32Array
+  /** The largest of `logits`: its index (the lowest of equals) and value. */
+  readonly top: number
+  readonly topValue: number
   /** log sum exp of `logits`. */
   readonly logSumExp: number
   /** Layers that it had run when its logits were read. */
   readonly depth: number
-  /** Evaluations of a layer for one row of this sequence in this step. */
+  /** Evaluations of a layer for one row of this sequence in this step, for rows from `Feed.countFrom` on. */
   readonly rowLayers: number
   /** Passes over a layer's weights in which this sequence took part. */
   readonly layerPasses: number
@@ -45,6 +52,7 @@ interface Traveller {
   readonly sequence: Sequence
   readonly ids: readonly number[]
   readonly depth: TokenDepth
+  readonly countFrom: number
   /** First new position, and the one after the last. */
   readonly start: number
   readonly end: number
@@ -73,6 +81,8 @@ export class Engine {
   private readonly stretches = new GraphCache<Stretch>({ most: 256, mostBytes: 64 << 20 })
   private readonly heads = new GraphCache<Head>({ most: 16, mostBytes: 64 << 20 })
   private readonly top = createTopTwo()
+  private readonly times = new LayerTimes()
+  private readonly turns = createTurns()
 
   constructor(options: {
     backend: Backend
@@ -157,7 +167,7 @@ export class Engine {
     this.parts.rows.dispose()
   }
 
-  private begin({ sequence, ids, depth }: Feed): Traveller {
+  private begin({ sequence, ids, depth, countFrom = 0 }: Feed): Traveller {
     if (ids.length === 0) throw new InputError('a step needs at least one token')
     const start = sequence.length
     if (depth.kind === 'plan') {
@@ -174,6 +184,7 @@ export class Engine {
       sequence,
       ids,
       depth,
+      countFrom,
       start,
       end: start + ids.length,
       embedded: false,
@@ -205,9 +216,10 @@ export class Engine {
 
   private extend(group: readonly Traveller[], others: readonly Traveller[], first: number): number[] {
     const layers = [first]
+    const most = this.times.most(group.reduce((rows, t) => rows + t.end - rowsFrom(t, first), 0))
     for (let last = first; ; last = layers.at(-1) as number) {
       const next = after(group[0] as Traveller, last)
-      if (next === null) return layers
+      if (next === null || layers.length >= most) return layers
       const together = group.every(
         (t) =>
           after(t, last) === next &&
@@ -251,11 +263,15 @@ export class Engine {
       // Where every row is wanted there is nothing to narrow, and the plain graph is the shorter one.
       const exact = { ...shape, narrowed: shape.narrowed && runs.some((r) => r.wanted < r.source.length) }
       const stretch = this.stretches.get(stretchKey(exact, runs), () => new Stretch(this.parts, exact, runs))
-      const running = stretch.run(runs)
-      if (running) await running
+      await this.finishCompute(stretch.run(runs))
+      this.times.note(
+        runs.reduce((rows, r) => rows + r.source.length, 0),
+        shape.layers.length,
+        stretch.lastMs,
+      )
       let row = 0
       piece.forEach(({ traveller: t, from, to }, i) => {
-        t.rowLayers += (to - from) * shape.layers.length
+        t.rowLayers += Math.max(0, to - Math.max(from, t.countFrom)) * shape.layers.length
         t.layerPasses += shape.layers.length
         row += (runs[i] as Run).target.length
         if (shape.sublayers && to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
@@ -314,6 +330,8 @@ export class Engine {
     const { top, topValue } = topTwo(logits, this.top)
     t.result = {
       logits,
+      top,
+      topValue,
       logSumExp: topValue - Math.log(head.probabilitiesOf(index)[top] ?? Number.NaN),
       depth: t.depth.kind === 'plan' ? t.depth.layers.length : layer + 1,
       rowLayers: t.rowLayers,
@@ -331,9 +349,14 @@ export class Engine {
 
   private async runHead(rows: readonly number[]): Promise<Head> {
     const head = this.heads.get(String(rows.length), () => new Head(this.parts, rows.length))
-    const running = head.run(rows)
-    if (running) await running
+    await this.finishCompute(head.run(rows))
     return head
+  }
+
+  private async finishCompute(running: void | Promise<void>): Promise<void> {
+    if (running) await running
+    const turn = this.turns.give()
+    if (turn) await turn
   }
 }
 

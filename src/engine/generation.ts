@@ -111,24 +111,18 @@ export class GenerationJob implements Job, Generation {
     const ids =
       generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
     if (generated === 0) this.fedPrompt = ids.length
-    return { sequence, ids, depth }
+    return { sequence, ids, depth, countFrom: this.promptTokens.length - 1 }
   }
 
   accept(result: StepResult): void {
     const sequence = this.sequence as Sequence
     this.lastAt = performance.now()
-    if (this.emitted.length === 0) {
-      this.firstAt = this.lastAt
-      // The prompt's own pass counts as its last row alone: what the first new token took.
-      this.rowLayers = result.depth
-      this.layerPasses = result.depth
-    } else {
-      this.rowLayers += result.rowLayers
-      this.layerPasses += result.layerPasses
-    }
+    if (this.emitted.length === 0) this.firstAt = this.lastAt
+    this.rowLayers += result.rowLayers
+    this.layerPasses += result.layerPasses
     this.checkMs += result.checkMs
     this.rowsWaiting = sequence.waiting
-    const { id, logprob } = this.sampler.sample(result.logits, result.logSumExp)
+    const { id, logprob } = this.sampler.sample(result.logits, result)
     const isEnd = this.parts.endIds.has(id) && !this.ignoreEos
     let text = isEnd ? '' : (this.stream?.push(id) ?? '')
     if (this.stream?.stopped) this.finishReason = 'stop'

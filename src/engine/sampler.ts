@@ -18,15 +18,22 @@ export interface Distribution {
   readonly probabilities: Float64Array
 }
 
+/** What is known of a row of logits: the largest, its index, and the log-sum-exp. */
+export interface KnownOfLogits {
+  readonly top: number
+  readonly topValue: number
+  readonly logSumExp: number
+}
+
 /** Chooses the tokens of one sequence. It remembers them for the repetition penalty and owns the sequence's random stream. */
 export interface Sampler {
   /** The seed in use, given or random. */
   readonly seed: number
   /**
    * Chooses the next token from logits [V], which stay untouched, and remembers it.
-   * @param logSumExp of the logits, where it is known already: finding it takes longer than the choice
+   * @param known what the head has told of the logits already: finding it takes longer than the choice
    */
-  sample(logits: Float32Array, logSumExp?: number): SampledToken
+  sample(logits: Float32Array, known?: KnownOfLogits): SampledToken
   /** The distribution that `sample` would draw from; draws and remembers nothing. One id at temperature 0. */
   distribution(logits: Float32Array): Distribution
 }
@@ -66,9 +73,9 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
     return scratch
   }
 
-  /** Leaves the two largest scores in `best`; the result is good until the next call. */
-  function filter(scores: Float32Array): Distribution {
-    const { top, topValue } = topTwo(scores, best)
+  /** The result is good until the next call. */
+  function filter(scores: Float32Array, known?: KnownOfLogits): Distribution {
+    const { top, topValue } = known ?? topTwo(scores, best)
     if (!Number.isFinite(topValue)) throw notNumbers()
     if (temperature === 0) return { ids: Int32Array.of(top), probabilities: Float64Array.of(1) }
 
@@ -87,14 +94,12 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
       const { ids, probabilities } = filter(penalise(logits))
       return { ids: ids.slice(), probabilities: probabilities.slice() }
     },
-    sample(logits, logSumExp) {
+    sample(logits, known) {
       const scores = penalise(logits)
-      const { ids, probabilities } = filter(scores)
+      const { ids, probabilities } = filter(scores, scores === logits ? known : undefined)
       const id = temperature === 0 ? ids[0]! : draw(ids, probabilities, random())
 
-      const logprob =
-        logits[id]! -
-        (logSumExp ?? logSumExpOf(logits, scores === logits ? best.topValue : topTwo(logits, best).topValue))
+      const logprob = logits[id]! - (known?.logSumExp ?? logSumExpOf(logits, topTwo(logits, best).topValue))
       if (Number.isNaN(logprob)) throw notNumbers()
       if (repetitionPenalty !== 1) seen.add(id)
       return { id, logprob }

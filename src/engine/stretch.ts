@@ -145,6 +145,11 @@ export class Stretch {
     return this.graph.memory
   }
 
+  /** What the last run took, in ms. */
+  get lastMs(): number {
+    return this.graph.lastMs
+  }
+
   /** Runs the layers for rows of the shape that the graph was built for. */
   run(runs: readonly Run[]): void | Promise<void> {
     let row = 0

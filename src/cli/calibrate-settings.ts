@@ -1,0 +1,65 @@
+import type { FitOptions } from '../calibrate/fit.js'
+import { FEATURE_NAMES } from '../depth/exit-features.js'
+import { LABELS } from '../depth/policy-file.js'
+import { UsageError } from './cli.js'
+
+type Settings = Omit<FitOptions, 'kind' | 'model' | 'created'>
+
+type Reader = (value: string, wrong: (expected: string) => UsageError) => Partial<Settings>
+
+/** What `--set key=value` takes. Whether a key goes with the kind of policy is said by the fit. */
+const SETTINGS: Readonly<Record<string, Reader>> = {
+  kernel: (value, wrong) => ({ kernel: oneOf(value, ['linear', 'rbf'], wrong) }),
+  C: (value, wrong) => ({ C: numberOf(value, wrong) }),
+  gamma: (value, wrong) => ({ gamma: numberOf(value, wrong) }),
+  c2: (value, wrong) => ({ c2: numberOf(value, wrong) }),
+  label: (value, wrong) => ({ label: oneOf(value, LABELS, wrong) }),
+  'per-layer': (value, wrong) => ({ perLayer: oneOf(value, ['true', 'false'], wrong) === 'true' }),
+  'class-weight': (value, wrong) => {
+    if (value === 'none' || value === 'balanced') return { classWeight: value }
+    const weights = value.split(',')
+    if (weights.length !== 2) throw wrong('none, balanced or two weights such as 1,3')
+    return { classWeight: [numberOf(weights[0]!, wrong), numberOf(weights[1]!, wrong)] }
+  },
+  features: (value, wrong) => ({
+    // The traces' own word for it in JSON is `top`.
+    features: value.split(',').map((name) => oneOf(name === 'top' ? 'top_prob' : name, FEATURE_NAMES, wrong)),
+  }),
+  layers: (value, wrong) => ({
+    layers: value.split(',').map((layer) => {
+      if (!/^\d+$/.test(layer)) throw wrong('layers such as 8,10,12')
+      return Number(layer)
+    }),
+  }),
+  threshold: (value, wrong) => ({ threshold: numberOf(value, wrong) }),
+}
+
+/** Reads `key=value` settings; unknown keys, repeated keys and impossible values are wrong usage. */
+export function parseSettings(items: readonly string[]): Settings {
+  const seen = new Set<string>()
+  let settings: Settings = {}
+  for (const item of items) {
+    const equals = item.indexOf('=')
+    const key = equals < 0 ? item : item.slice(0, equals)
+    const read = Object.hasOwn(SETTINGS, key) ? SETTINGS[key] : undefined
+    if (read === undefined)
+      throw new UsageError(`--set ${item}: unknown setting; known: ${Object.keys(SETTINGS).join(', ')}`)
+    if (equals < 0) throw new UsageError(`--set ${item}: a value is missing, as in ${key}=VALUE`)
+    if (seen.has(key)) throw new UsageError(`--set ${key} stands twice`)
+    seen.add(key)
+    const wrong = (expected: string): UsageError => new UsageError(`--set ${item}: it must be ${expected}`)
+    settings = { ...settings, ...read(item.slice(equals + 1), wrong) }
+  }
+  return settings
+}
+
+function oneOf<T extends string>(value: string, choices: readonly T[], wrong: (expected: string) => UsageError): T {
+  const found = choices.find((choice) => choice === value)
+  if (found === undefined) throw wrong(choices.join(' or '))
+  return found
+}
+
+function numberOf(value: string, wrong: (expected: string) => UsageError): number {
+  if (!/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(value)) throw wrong('a number')
+  return Number(value)
+}

@@ -1,0 +1,38 @@
+/** How long the event loop may be kept waiting by computes that run in place, in ms. */
+export const TURN_MS = 8
+
+/** Gives the event loop its turns in work that is mostly synchronous. */
+export interface Turns {
+  /** Lets the event loop in where it has waited for longer than TURN_MS. */
+  give(): void | Promise<void>
+}
+
+export function createTurns(): Turns {
+  let turn = startTurn()
+  return {
+    give() {
+      if (performance.now() - turn.started <= TURN_MS) return
+      // A long compute runs on another thread, and then the event loop has come round meanwhile.
+      if (turn.over) {
+        turn = startTurn()
+        return
+      }
+      return nextTurn().then(() => {
+        turn = startTurn()
+      })
+    },
+  }
+}
+
+/** Resolves when the event loop comes round. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+function startTurn(): { readonly started: number; over: boolean } {
+  const turn = { started: performance.now(), over: false }
+  setImmediate(() => {
+    turn.over = true
+  })
+  return turn
+}
