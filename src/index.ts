@@ -1,5 +1,14 @@
+export type {
+  Check,
+  ExitPolicy,
+  Plan,
+  Policy,
+  PolicyNeeds,
+  SequenceInfo,
+  SkipPolicy,
+  TokenInfo,
+} from './depth/policy.js'
+export { parseDepth } from './depth/spec.js'
 export type * from './engine/api.js'
 export { loadModel } from './engine/load.js'
-export type { Check, ExitPolicy, Plan, Policy, PolicyNeeds, SequenceInfo, SkipPolicy, TokenInfo } from './depth/policy.js'
-export { parseDepth } from './depth/spec.js'
-export { FileError, InputError, ShoalError, SpecError, UnsupportedError, type ErrorCode } from './errors.js'
+export { type ErrorCode, FileError, InputError, ShoalError, SpecError, UnsupportedError } from './errors.js'

@@ -1,4 +1,5 @@
 // Every policy that a SPEC can name. A new policy is its own file and one line here.
+export { adainfer } from './adainfer.js'
 export { exit } from './exit.js'
 export { full } from './full.js'
 export { gap } from './gap.js'

@@ -68,6 +68,8 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   readonly spec: string
   /** What a user should know about this policy on this model, one line each. */
   readonly notes?: readonly string[]
+  /** What a user should know before tokens are generated freely under this policy, one line each. */
+  readonly generationNotes?: readonly string[]
   readonly needs?: PolicyNeeds
   /** Layers after which a check runs, ascending, none of them the last one. */
   checkLayers(layers: number): Plan

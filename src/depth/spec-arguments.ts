@@ -121,6 +121,16 @@ export class SpecArguments {
     return Number(value)
   }
 
+  /** Any finite number, or null where the key is absent. */
+  numberOption(key: string): number | null {
+    const value = this.option(key)
+    if (value === null) return null
+    if (!NUMBER.test(value) || !Number.isFinite(Number(value))) {
+      throw this.error(`${key}= must be a number, not ${JSON.stringify(value)}`)
+    }
+    return Number(value) + 0
+  }
+
   choice<T extends string>(key: string, choices: readonly T[], fallback: T): T {
     const value = this.option(key)
     if (value === null) return fallback

@@ -1,5 +1,5 @@
 import { InputError, SpecError } from '../errors.js'
-import type { PolicyDefinition } from './definition.js'
+import type { DepthModel, PolicyDefinition } from './definition.js'
 import * as definitions from './index.js'
 import type { Policy } from './policy.js'
 import { SpecArguments } from './spec-arguments.js'
@@ -11,7 +11,7 @@ export const POLICIES: readonly PolicyDefinition[] = Object.values(definitions)
  * Reads a SPEC of `--depth`, `kind:value,key=value,...`, for a model of L layers. The policy's `spec` is canonical:
  * defaults left out, keys in a fixed order; parsing it gives the same policy. Throws SpecError.
  */
-export function parseDepth(spec: string, model: { readonly layers: number }): Policy {
+export function parseDepth(spec: string, model: DepthModel): Policy {
   const { layers } = model
   if (!Number.isSafeInteger(layers) || layers < 1) throw new InputError(`a model cannot have ${layers} layers`)
   const args = SpecArguments.split(spec.trim())
@@ -25,7 +25,7 @@ export function parseDepth(spec: string, model: { readonly layers: number }): Po
     )
   }
   args.only(Object.keys(definition.keys))
-  return definition.parse(args, layers)
+  return definition.parse(args, layers, model)
 }
 
 /** One line per kind of policy, for `--help`. */

@@ -147,6 +147,29 @@ export interface Score {
   readonly meanDepth: number
 }
 
+export interface PredictOptions {
+  readonly depth?: Depth
+  /** Token ids that are fed one by one after the prompt, whatever the model says. */
+  readonly continuation?: readonly number[]
+  readonly signal?: AbortSignal
+}
+
+/** The prompt's own pass under a policy: what comes next, and at which depth that was known. */
+export interface Prediction {
+  /** Logits [V] after the prompt, then after each token of the continuation; of the layer that each stopped at. */
+  readonly logits: readonly Float32Array[]
+  /** The most probable token after the prompt. */
+  readonly top: number
+  /** Layers that the prompt's last row had run when its logits were read. */
+  readonly depth: number
+  /** Evaluations of a layer for one row, the prompt's rows included. */
+  readonly rowLayers: number
+  /** Time in exit checks. */
+  readonly checkMs: number
+  /** Time of all, from the first layer to the last logits. */
+  readonly ms: number
+}
+
 /** A conversation that keeps its KV cache between turns. */
 export interface ChatSession {
   readonly messages: readonly Message[]
@@ -181,6 +204,8 @@ export interface Model {
   generate(prompt: string | readonly number[] | readonly Message[], options?: GenerateOptions): Generation
   trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
   score(ids: readonly number[], options: ScoreOptions): Promise<Score>
+  /** Runs a prompt only as far as its next token needs: for answers of one token. Token ids are fed as they are. */
+  predict(ids: readonly number[], options?: PredictOptions): Promise<Prediction>
   chat(options?: GenerateOptions): ChatSession
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>

@@ -11,6 +11,8 @@ import type {
   GenerateOptions,
   Generation,
   Model,
+  Prediction,
+  PredictOptions,
   Score,
   ScoreOptions,
   Trace,
@@ -20,6 +22,7 @@ import { Batch } from './batch.js'
 import { createChat } from './chat.js'
 import type { Engine } from './engine.js'
 import { GenerationJob, type KeptSequence } from './generation.js'
+import { predict } from './predict.js'
 import { score } from './score.js'
 import { trace } from './trace.js'
 
@@ -86,6 +89,14 @@ export class LoadedModel implements Model {
     const { depth, ...rest } = options
     const policy = this.policy(depth)
     return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, ids, policy, rest))
+  }
+
+  async predict(ids: readonly number[], options: PredictOptions = {}): Promise<Prediction> {
+    const { depth, ...rest } = options
+    this.checkIds(ids)
+    if (rest.continuation !== undefined && rest.continuation.length > 0) this.checkIds([...ids, ...rest.continuation])
+    const policy = this.policy(depth)
+    return this.batch.alone((engine) => predict(engine, ids, policy, rest))
   }
 
   chat(options: GenerateOptions = {}): ChatSession {

@@ -1,0 +1,30 @@
+/**
+ * Lower triangle of the Cholesky factor of a symmetric positive definite matrix, of which the lower triangle is read. A
+ * pivot that rounding has made too small is raised to `least`.
+ */
+export function cholesky(a: readonly Float64Array[], least = 1e-12): Float64Array[] {
+  const l = a.map((row) => Float64Array.from(row))
+  for (let i = 0; i < a.length; i++) {
+    for (let j = 0; j <= i; j++) {
+      let sum = a[i]![j]!
+      for (let k = 0; k < j; k++) sum -= l[i]![k]! * l[j]![k]!
+      l[i]![j] = i === j ? Math.sqrt(Math.max(sum, least)) : sum / l[j]![j]!
+    }
+  }
+  return l
+}
+
+/** x of L L^T x = b. */
+export function choleskySolve(l: readonly Float64Array[], b: Float64Array): Float64Array {
+  const n = b.length
+  const x = Float64Array.from(b)
+  for (let i = 0; i < n; i++) {
+    for (let k = 0; k < i; k++) x[i]! -= l[i]![k]! * x[k]!
+    x[i]! /= l[i]![i]!
+  }
+  for (let i = n - 1; i >= 0; i--) {
+    for (let k = i + 1; k < n; k++) x[i]! -= l[k]![i]! * x[k]!
+    x[i]! /= l[i]![i]!
+  }
+  return x
+}

@@ -1,0 +1,186 @@
+import type { Classifier } from '../depth/classifier.js'
+import { type FeatureName, needsCheckBefore } from '../depth/exit-features.js'
+import type { Label, PolicyFile, PolicyKind } from '../depth/policy-file.js'
+import { InputError } from '../errors.js'
+import { fitCrf } from './crf.js'
+import { fitLinearSvm } from './linear-svm.js'
+import { fitLogistic } from './logistic.js'
+import { fitRbfSvm } from './rbf-svm.js'
+import {
+  atCheck,
+  type Chains,
+  chainsOf,
+  classWeights,
+  fitScaling,
+  onlyLabel,
+  pooled,
+  type Samples,
+  standardise,
+} from './samples.js'
+import { type TraceSet, taskNames } from './traces.js'
+
+/** What can be chosen when a classifier is fitted; the paper publishes none of it. */
+export interface FitOptions {
+  readonly kind: PolicyKind
+  /** Default linear. */
+  readonly kernel?: 'linear' | 'rbf'
+  /** Of SVMs and logistic regression; default 1. */
+  readonly C?: number
+  /** Of the RBF kernel, on standardised features; default 0.5. */
+  readonly gamma?: number
+  /** Of the CRF: -log-likelihood + c2 |w|^2; default 0.1. */
+  readonly c2?: number
+  /** Default agreement. */
+  readonly label?: Label
+  /** One classifier per checked layer; default one for all, as in the paper. */
+  readonly perLayer?: boolean
+  /** Default none; a CRF takes none. */
+  readonly classWeight?: 'none' | 'balanced' | readonly [number, number]
+  /** Default gap and top_prob. */
+  readonly features?: readonly FeatureName[]
+  /** Layers after which a check runs; default all but the last. */
+  readonly layers?: readonly number[]
+  /** Default the classifier's own boundary: 0 for an SVM, 0.5 for a probability. */
+  readonly threshold?: number
+  readonly model?: { readonly name: string | null; readonly fingerprint: string | null }
+  /** Default now. */
+  readonly created?: Date
+}
+
+/** Fits a classifier on traces: a policy without a calibrated threshold and without a bound. */
+export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
+  const { kind, label = 'agreement', perLayer = false, classWeight = 'none' } = options
+  const features = options.features ?? ['gap', 'top_prob']
+  const checked = options.layers ?? Array.from({ length: traces.layers - 1 }, (_, layer) => layer)
+  checkOptions(options, features, checked, traces.layers)
+  if (traces.instances.length === 0) throw new InputError('there is nothing to fit: no instances')
+  const chains = chainsOf(traces, features, label, checked)
+  const all = pooled(chains)
+  const weights = classWeights(classWeight, all.y)
+  return {
+    format: 'shoal-policy',
+    version: 1,
+    kind,
+    created: (options.created ?? new Date()).toISOString(),
+    model: {
+      name: options.model?.name ?? null,
+      fingerprint: options.model?.fingerprint ?? null,
+      layers: traces.layers,
+    },
+    features,
+    label,
+    checked_layers: checked,
+    per_layer: perLayer,
+    parameters: parametersOf(options),
+    class_weights: weights,
+    classifiers: fitClassifiers(chains, all, options, weights),
+    threshold: options.threshold ?? (kind === 'adainfer-svm' ? 0 : 0.5),
+    training: {
+      instances: traces.instances.length,
+      samples: all.y.length,
+      positive: all.y.reduce((sum, y) => sum + y, 0) / all.y.length,
+      tasks: taskNames(traces),
+      unit: traces.unit,
+    },
+    calibration: null,
+    bound: null,
+  }
+}
+
+function checkOptions(
+  options: FitOptions,
+  features: readonly FeatureName[],
+  checked: readonly number[],
+  layers: number,
+): void {
+  const { kind, kernel, C, gamma, c2, classWeight = 'none', threshold } = options
+  const refuse = (given: unknown, name: string): void => {
+    if (given !== undefined) throw new InputError(`${name} is not an option of ${kind}`)
+  }
+  const positive = (value: number | undefined, name: string): void => {
+    if (value !== undefined && !(value > 0 && Number.isFinite(value))) {
+      throw new InputError(`${name} must be greater than 0, not ${value}`)
+    }
+  }
+  if (kind !== 'adainfer-svm') refuse(kernel, 'kernel')
+  if (kind !== 'adainfer-crf') refuse(c2, 'c2')
+  else {
+    refuse(C, 'C')
+    if (classWeight !== 'none') refuse(classWeight, 'class-weight')
+  }
+  if (kernel !== 'rbf') {
+    if (kind === 'adainfer-svm' && gamma !== undefined) throw new InputError('gamma is an option of kernel=rbf')
+    refuse(gamma, 'gamma')
+  }
+  positive(C, 'C')
+  positive(gamma, 'gamma')
+  if (c2 !== undefined && !(c2 >= 0 && Number.isFinite(c2))) throw new InputError(`c2 must be at least 0, not ${c2}`)
+  if (typeof classWeight !== 'string') for (const weight of classWeight) positive(weight, 'class-weight')
+  if (threshold !== undefined && !Number.isFinite(threshold)) throw new InputError('the threshold must be a number')
+  if (features.length === 0 || new Set(features).size < features.length) {
+    throw new InputError('features must be a list without repetitions')
+  }
+  const ascending = checked.every((layer, i) => i === 0 || layer > checked[i - 1]!)
+  if (checked.length === 0 || !ascending || checked[0]! < 0 || checked.at(-1)! > layers - 2) {
+    throw new InputError(`the checked layers must be ascending, from 0 to ${layers - 2}`)
+  }
+  const gapAt = checked.find((layer) => layer > 0 && !checked.includes(layer - 1))
+  if (features.some(needsCheckBefore) && gapAt !== undefined) {
+    throw new InputError(`cos_attention and cos_mlp of layer ${gapAt} need a check of layer ${gapAt - 1}`)
+  }
+}
+
+function parametersOf({ kind, kernel = 'linear', C = 1, gamma = 0.5, c2 = 0.1 }: FitOptions): PolicyFile['parameters'] {
+  if (kind === 'adainfer-crf') return { c2 }
+  if (kind === 'adainfer-logistic') return { C }
+  return kernel === 'rbf' ? { kernel, C, gamma } : { kernel, C }
+}
+
+function fitClassifiers(
+  chains: Chains,
+  all: Samples,
+  options: FitOptions,
+  weights: readonly [number, number],
+): Classifier[] {
+  const { kind, perLayer = false, c2 = 0.1 } = options
+  if (kind === 'adainfer-crf') return fitCrf(chains, { c2, perLayer })
+  if (!perLayer) {
+    const only = onlyLabel(all.y)
+    if (only !== null) throw new InputError(`there is nothing to fit: every sample has label ${only}`)
+    return [fitOne(all, options, weights)]
+  }
+  const { classWeight = 'none' } = options
+  return chains.x[0]!.map((_, check) => {
+    const samples = atCheck(chains, check)
+    return fitOne(samples, options, classWeights(classWeight, samples.y))
+  })
+}
+
+function fitOne(
+  { x, y }: Samples,
+  { kind, kernel = 'linear', C = 1, gamma = 0.5 }: FitOptions,
+  weights: readonly [number, number],
+): Classifier {
+  const scaling = fitScaling(x)
+  const only = onlyLabel(y)
+  if (only !== null) return constant(kind, only, y.length, scaling)
+  const samples = { x: standardise(x, scaling), y }
+  if (kind === 'adainfer-logistic') return { type: 'linear', scaling, ...fitLogistic(samples, { C, weights }) }
+  if (kernel === 'linear') return { type: 'linear', scaling, ...fitLinearSvm(samples, { C, weights }) }
+  const { vectors, coefficients, intercept } = fitRbfSvm(samples, { C, gamma, weights })
+  return { type: 'rbf', scaling, gamma, support_vectors: vectors, coefficients, intercept }
+}
+
+/**
+ * Where all samples of a layer have one label (the top layers may all agree), no boundary can be fitted: an SVM says +1
+ * or -1, and a logistic regression's free bias would run off, so it takes the odds of (n + 1/2) to 1/2.
+ */
+function constant(
+  kind: PolicyKind,
+  label: 0 | 1,
+  n: number,
+  scaling: { mean: readonly number[]; deviation: readonly number[] },
+): Classifier {
+  const size = kind === 'adainfer-logistic' ? Math.log(2 * n + 1) : 1
+  return { type: 'linear', scaling, weights: scaling.mean.map(() => 0), intercept: label === 1 ? size : -size }
+}

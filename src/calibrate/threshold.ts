@@ -1,0 +1,129 @@
+import type { Calibration, PolicyFile, TargetKind } from '../depth/policy-file.js'
+import { InputError } from '../errors.js'
+import { applyPolicy } from './apply.js'
+import { type TraceSet, taskNames } from './traces.js'
+
+/** What a threshold gives on traces. */
+export interface SweepPoint {
+  /** Null: no token ever exits. */
+  readonly threshold: number | null
+  /** Mean depth, 1 to L. */
+  readonly meanLayers: number
+  /** Share of instances whose token is the last layer's. */
+  readonly agreement: number
+  /** Share of instances with the gold answer; null where it is not known of all. */
+  readonly accuracy: number | null
+}
+
+/**
+ * Every different outcome that a threshold can have on these traces, from never exiting to exiting at the first check. An
+ * instance's exit moves only where the threshold passes one of its records (a value greater than all before it), so the
+ * sweep sorts all records once.
+ */
+export function sweepThresholds(policy: PolicyFile, traces: TraceSet): SweepPoint[] {
+  const { layers, instances } = traces
+  const checked = policy.checked_layers
+  const records: { value: number; instance: number; layer: number }[] = []
+  for (const [instance, { decision }] of applyPolicy(policy, traces).entries()) {
+    let most = Number.NEGATIVE_INFINITY
+    for (const [check, value] of decision.entries()) {
+      if (!(value > most)) continue
+      most = value
+      records.push({ value, instance, layer: checked[check]! })
+    }
+  }
+  records.sort((a, b) => b.value - a.value)
+
+  const n = instances.length
+  const judged = instances.every(({ correct }) => correct !== null)
+  const exits = new Int32Array(n).fill(layers - 1)
+  let depth = n * layers
+  let agreeing = n
+  let right = judged ? instances.reduce((sum, { correct }) => sum + correct![layers - 1]!, 0) : 0
+  const point = (threshold: number | null): SweepPoint => ({
+    threshold,
+    meanLayers: depth / n,
+    agreement: agreeing / n,
+    accuracy: judged ? right / n : null,
+  })
+
+  const points = [point(null)]
+  for (let r = 0; r < records.length; ) {
+    const { value } = records[r]!
+    for (; r < records.length && records[r]!.value === value; r++) {
+      const { instance, layer } = records[r]!
+      const { agree, correct } = instances[instance]!
+      const before = exits[instance]!
+      depth += layer - before
+      agreeing += agree[layer]! - agree[before]!
+      if (judged) right += correct![layer]! - correct![before]!
+      exits[instance] = layer
+    }
+    points.push(point(between(records[r]?.value, value)))
+  }
+  return points
+}
+
+/** A threshold that lets `value` exit and not `next`, the greatest value below it: as far from both as can be. */
+function between(next: number | undefined, value: number): number {
+  if (next === undefined) return value - Math.max(1e-6, Math.abs(value) * 1e-6)
+  const middle = next + (value - next) / 2
+  return middle < value ? middle : next
+}
+
+/** What a threshold is to reach: `accuracy-loss=0.01`, `agreement=0.98` or `mean-layers=12`. */
+export interface Target {
+  readonly kind: TargetKind
+  readonly value: number
+}
+
+/**
+ * Chooses the threshold on calibration instances, which should be others than those the classifier was fitted on: the
+ * fewest layers at which the accuracy lost to full depth, or the agreement with it, meets the target; for `mean-layers`
+ * the most layers that are not more than the target.
+ */
+export function calibrateThreshold(policy: PolicyFile, traces: TraceSet, target: Target): PolicyFile {
+  if (traces.instances.length === 0) throw new InputError('there are no instances left to calibrate the threshold on')
+  const points = sweepThresholds(policy, traces)
+  const full = points[0]!
+  const fits = points.filter((point) => meets(point, full, target))
+  if (fits.length === 0) {
+    const least = points.at(-1)!.meanLayers
+    throw new InputError(
+      `mean-layers=${target.value} cannot be reached: with the checks of this policy a token runs ${least.toFixed(2)} layers at least`,
+    )
+  }
+  const chosen = target.kind === 'mean-layers' ? fits[0]! : fits.at(-1)!
+  const calibration: Calibration = {
+    target: target.kind,
+    value: target.value,
+    reached: chosen.threshold !== null || target.kind === 'mean-layers',
+    instances: traces.instances.length,
+    tasks: taskNames(traces),
+    mean_layers: chosen.meanLayers,
+    agreement: chosen.agreement,
+    accuracy: chosen.accuracy,
+    full_accuracy: full.accuracy,
+  }
+  return { ...policy, threshold: chosen.threshold, calibration }
+}
+
+/** Rounding of a share must not fail a target that is met exactly. */
+const ROUNDING = 1e-12
+
+function meets(point: SweepPoint, full: SweepPoint, { kind, value }: Target): boolean {
+  switch (kind) {
+    case 'agreement':
+      return point.agreement >= value - ROUNDING
+    case 'mean-layers':
+      return point.meanLayers <= value + ROUNDING
+    case 'accuracy-loss': {
+      if (point.accuracy === null || full.accuracy === null) {
+        throw new InputError(
+          'accuracy-loss needs traces with the gold answer of every instance; agreement= does without',
+        )
+      }
+      return full.accuracy - point.accuracy <= value + ROUNDING
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import { parseJsonObject } from '../checkpoint/json.js'
+import { readTextFile } from '../checkpoint/text-file.js'
+import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
+import * as json from '../depth/json-field.js'
+import { FileError } from '../errors.js'
+
+/** Exit features of every layer for one position of a full-depth run. Arrays have L entries, one per layer. */
+export interface TraceInstance {
+  readonly task: string
+  /** Which sequence of the file the position belongs to, from 0; an answer is a sequence of one. */
+  readonly sequence: number
+  readonly features: Readonly<Partial<Record<FeatureName, Float64Array>>>
+  /** 1 where the argmax is the last layer's; always 1 at the last layer. */
+  readonly agree: Uint8Array
+  /** 1 where the argmax is the gold answer; null where no answer is known. */
+  readonly correct: Uint8Array | null
+}
+
+export interface TraceSet {
+  readonly path: string
+  /** L. */
+  readonly layers: number
+  /** What was traced: the position of an answer, or every generated token. */
+  readonly unit: 'answer' | 'generated'
+  /** How many sequences the instances belong to; those of one sequence stand together. */
+  readonly sequences: number
+  readonly instances: readonly TraceInstance[]
+}
+
+/** Traces from a `.parquet` file as `shoal trace` writes it, or from JSON. Throws FileError. */
+export async function readTraces(path: string): Promise<TraceSet> {
+  if (!path.toLowerCase().endsWith('.parquet')) return parseTraces(path, await readTextFile(path))
+  const { readParquetTraces } = await import('./traces-parquet.js')
+  return readParquetTraces(path)
+}
+
+/** How JSON names the features. */
+const JSON_NAMES: Readonly<Record<FeatureName, string>> = {
+  gap: 'gap',
+  top_prob: 'top',
+  entropy: 'entropy',
+  cos_attention: 'cos_attention',
+  cos_mlp: 'cos_mlp',
+  cos_hidden: 'cos_hidden',
+}
+
+const INSTANCE_FIELDS = ['task', 'agree', 'correct', 'top1', 'gold', 'final', 'sequence', ...Object.values(JSON_NAMES)]
+
+/**
+ * Traces from JSON: `{ layers: L, instances: [{ task, gap: [L], top: [L], agree: [L], .. }] }`. An instance may also have
+ * `entropy`, `cos_attention`, `cos_mlp` and `cos_hidden`; and, so that answers can be judged, `correct` [L] of 0 and 1, or
+ * `gold` (a token id) with `top1` [L] ids. `agree` may be left out where `top1` is there. Instances with the same
+ * `sequence` one after the other are tokens of one generated text.
+ */
+export function parseTraces(path: string, text: string): TraceSet {
+  const value = parseJsonObject(path, text, 'traces file')
+  const at = json.fieldsOf({ file: path, name: '', value }, ['layers', 'instances'])
+  const layers = json.whole(at('layers'), 2, 100_000)
+  let sequence = -1
+  let id: number | null = null
+  let repeated = false
+  const seen = new Set<number>()
+  const instances = json.listOf(
+    at('instances'),
+    (field) => {
+      const own = readSequence(field)
+      if (own === null || own !== id) {
+        if (own !== null && seen.has(own)) throw json.wrong(field, 'next to the others of its sequence')
+        if (own !== null) seen.add(own)
+        sequence++
+      } else repeated = true
+      id = own
+      return readInstance(field, layers, sequence)
+    },
+    1,
+  )
+  return { path, layers, unit: repeated ? 'generated' : 'answer', sequences: sequence + 1, instances }
+}
+
+function readSequence(field: json.Field): number | null {
+  const sequence = json.fieldsOf<string>(field, INSTANCE_FIELDS)('sequence')
+  return sequence.value === undefined ? null : json.whole(sequence, 0)
+}
+
+function readInstance(field: json.Field, layers: number, sequence: number): TraceInstance {
+  const at = json.fieldsOf<string>(field, INSTANCE_FIELDS)
+  const given = (key: string): boolean => at(key).value !== undefined
+  const numbers = (key: string): number[] => json.listOf(at(key), json.number, layers, layers)
+  const bits = (key: string): Uint8Array =>
+    Uint8Array.from(json.listOf(at(key), (f) => json.whole(f, 0, 1), layers, layers))
+  const features: Partial<Record<FeatureName, Float64Array>> = {}
+  for (const name of FEATURE_NAMES) {
+    const key = JSON_NAMES[name]
+    if (given(key)) features[name] = Float64Array.from(numbers(key))
+  }
+  const top1 = given('top1') ? json.listOf(at('top1'), (f) => json.whole(f, 0), layers, layers) : null
+  const gold = given('gold') ? json.whole(at('gold'), 0) : null
+  const agree = given('agree') || top1 === null ? bits('agree') : equalTo(top1, top1[layers - 1]!)
+  if (agree[layers - 1] !== 1) throw json.wrong(at('agree'), '1 at the last layer')
+  return {
+    task: given('task') ? json.text(at('task')) : 'unnamed',
+    sequence,
+    features,
+    agree,
+    correct: given('correct') ? bits('correct') : top1 !== null && gold !== null ? equalTo(top1, gold) : null,
+  }
+}
+
+/** 1 where an id is `wanted`. */
+export function equalTo(ids: ArrayLike<number>, wanted: number): Uint8Array {
+  return Uint8Array.from(ids, (id) => (id === wanted ? 1 : 0))
+}
+
+/** The instances of sequences `from` .. `to` - 1. */
+export function sliceTraces(traces: TraceSet, from: number, to = traces.sequences): TraceSet {
+  return selectTraces(traces, (sequence) => sequence >= from && sequence < to)
+}
+
+/** The instances of the sequences that `keep` chooses by their number. */
+export function selectTraces(traces: TraceSet, keep: (sequence: number) => boolean): TraceSet {
+  const instances = traces.instances.filter(({ sequence }) => keep(sequence))
+  return { ...traces, instances, sequences: new Set(instances.map(({ sequence }) => sequence)).size }
+}
+
+/** Names of the tasks, sorted. */
+export function taskNames(traces: TraceSet): string[] {
+  return [...new Set(traces.instances.map(({ task }) => task))].sort()
+}
+
+/** One feature of an instance, [L]. Throws FileError where the file lacks it. */
+export function featureOf(traces: TraceSet, instance: TraceInstance, feature: FeatureName): Float64Array {
+  const values = instance.features[feature]
+  if (values === undefined) throw new FileError(traces.path, `the traces lack the feature ${JSON_NAMES[feature]}`)
+  return values
+}

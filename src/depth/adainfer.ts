@@ -1,0 +1,92 @@
+import { type DecisionState, decide, startDecision } from './classifier.js'
+import type { PolicyDefinition } from './definition.js'
+import { requireLayers } from './definition.js'
+import { featureNeeds, type LastCheck, readFeatures } from './exit-features.js'
+import type { ExitPolicy } from './policy.js'
+import { loadPolicyFile, type PolicyFile } from './policy-file.js'
+
+/**
+ * AdaInfer (arXiv 2403.02181, section 3): a classical classifier on the features of an exit check says whether the
+ * layers above can be dropped. What was fitted, and the threshold, come from a policy file.
+ */
+export const adainfer: PolicyDefinition = {
+  kind: 'adainfer',
+  usage: 'adainfer:FILE[,threshold=T]',
+  summary: 'stop where the classifier of a policy file says so (shoal calibrate writes one)',
+  keys: { threshold: "instead of the file's own: stop where the online value is greater" },
+  examples: [
+    'adainfer:examples/policies/svm.policy.json',
+    'adainfer:examples/policies/crf.policy.json',
+    'adainfer:examples/policies/crf.policy.json,threshold=0.9',
+  ],
+  parse(args, layers, model) {
+    const path = args.text('the policy file', 'adainfer:policy.json')
+    const file = loadPolicyFile(path)
+    if (file.model.layers !== layers) {
+      throw args.error(`${path} was made for a model of ${file.model.layers} layers and this one has ${layers}`)
+    }
+    const threshold = args.numberOption('threshold')
+    const own = threshold === null || threshold === file.threshold
+    const notes = modelNotes(path, file, model?.fingerprint)
+    if (!own && file.bound?.holds) notes.push(`the bound of ${path} is for its own threshold, not for ${threshold}`)
+    const spec = `adainfer:${path}${own ? '' : `,threshold=${threshold}`}`
+    const policy = adainferPolicy(own ? file : { ...file, threshold }, spec)
+    return { ...policy, notes: [...notes, ...(policy.notes ?? [])] }
+  },
+}
+
+interface Token extends DecisionState, LastCheck {
+  /** Features of the check at hand: written anew at each one. */
+  readonly x: Float64Array
+}
+
+/** The exit policy of a policy file's contents. */
+export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undefined, Token> {
+  const { features, classifiers, threshold, kind } = file
+  const probability = kind === 'adainfer-logistic'
+  return {
+    kind: 'exit',
+    spec,
+    notes:
+      threshold === null
+        ? ['no threshold of this policy met what was asked of it, so every token runs all layers']
+        : [],
+    generationNotes: generationNotes(file),
+    needs: featureNeeds(features),
+    checkLayers(layers) {
+      requireLayers(spec, file.model.layers, layers)
+      return threshold === null ? [] : file.checked_layers
+    },
+    startToken: () => ({
+      ...startDecision(),
+      layer: -1,
+      attention: null,
+      mlp: null,
+      x: new Float64Array(features.length),
+    }),
+    exits(check, token) {
+      const value = decide(classifiers, probability, readFeatures(features, check, token, token.x), token)
+      return threshold !== null && value > threshold
+    },
+  }
+}
+
+function modelNotes(path: string, file: PolicyFile, fingerprint: string | null | undefined): string[] {
+  const { name, fingerprint: fitted } = file.model
+  if (fitted === null) return [`${path} does not say for which model it was made; whether it fits this one is unknown`]
+  if (fingerprint === undefined || fingerprint === null || fingerprint === fitted) return []
+  return [
+    `${path} was made for another model (${name ?? 'unnamed'}, ${fitted.slice(0, 12)}); AdaInfer's classifiers did only moderately well across models (arXiv 2403.02181)`,
+  ]
+}
+
+/**
+ * Early exit in free generation degrades quickly where it was calibrated on one-token answers (D-LLM reports
+ * perplexity 319 on Alpaca), unless a bound on generated tokens says how much.
+ */
+function generationNotes({ bound, threshold }: PolicyFile): string[] {
+  if (threshold === null || (bound?.unit === 'sequence' && bound.holds)) return []
+  return [
+    'this policy has no bound calibrated on generated tokens: early exit in free generation degrades quickly; shoal calibrate --max-disagreement on traces of generated tokens gives one',
+  ]
+}

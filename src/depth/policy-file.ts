@@ -1,0 +1,281 @@
+import { readFileSync, statSync } from 'node:fs'
+import { FileError } from '../errors.js'
+import type { Classifier } from './classifier.js'
+import { readClassifier } from './classifier-file.js'
+import { FEATURE_NAMES, type FeatureName, needsCheckBefore } from './exit-features.js'
+import * as json from './json-field.js'
+
+export const POLICY_KINDS = ['adainfer-svm', 'adainfer-crf', 'adainfer-logistic'] as const
+export type PolicyKind = (typeof POLICY_KINDS)[number]
+
+/**
+ * What a classifier is trained to say of layer l (the paper does not settle it): `agreement`: its argmax is the last
+ * layer's; `stable`: so is that of every layer above; `first-match`: this layer or one below it agreed; `correctness`:
+ * its argmax is the gold answer.
+ */
+export const LABELS = ['agreement', 'stable', 'first-match', 'correctness'] as const
+export type Label = (typeof LABELS)[number]
+
+export const TARGETS = ['accuracy-loss', 'agreement', 'mean-layers'] as const
+export type TargetKind = (typeof TARGETS)[number]
+
+/** How the threshold was chosen, and what it gives on the instances it was chosen on. */
+export interface Calibration {
+  readonly target: TargetKind
+  readonly value: number
+  /** False where no threshold met the target; then every token runs all layers. */
+  readonly reached: boolean
+  readonly instances: number
+  readonly tasks: readonly string[]
+  /** Mean depth, 1 to L. */
+  readonly mean_layers: number
+  /** Share of instances whose token is the last layer's. */
+  readonly agreement: number
+  readonly accuracy: number | null
+  readonly full_accuracy: number | null
+}
+
+/** A bound on the disagreement with full depth that holds with `confidence` (see calibrate/bound.ts). */
+export interface Bound {
+  readonly max_disagreement: number
+  readonly confidence: number
+  /** What is drawn: single answers, or sequences of generated tokens. */
+  readonly unit: 'answer' | 'sequence'
+  /** `any`: share of units in which some token differs; `mean`: mean share of tokens that differ. */
+  readonly measure: 'any' | 'mean'
+  readonly units: number
+  readonly tasks: readonly string[]
+  /** False where no threshold passed; then every token runs all layers. */
+  readonly holds: boolean
+  /** Thresholds tested until the first failure, safest first, and how many there were. */
+  readonly tested: number
+  readonly thresholds: number
+  /** At the chosen threshold; null where none passed. */
+  readonly disagreement: number | null
+  readonly p_value: number | null
+  readonly mean_layers: number
+  /** Units that this bound needs at least. */
+  readonly units_needed: number
+}
+
+/** A policy file; docs/json/policy.schema.json is its published form. */
+export interface PolicyFile {
+  readonly format: 'shoal-policy'
+  readonly version: 1
+  readonly kind: PolicyKind
+  /** ISO 8601. */
+  readonly created: string
+  readonly model: { readonly name: string | null; readonly fingerprint: string | null; readonly layers: number }
+  readonly features: readonly FeatureName[]
+  readonly label: Label
+  /** Layers after which a check runs, ascending, never the last one. */
+  readonly checked_layers: readonly number[]
+  /** One classifier per checked layer instead of one for all. */
+  readonly per_layer: boolean
+  /** What the classifier was fitted with: kernel, C, gamma, c2. */
+  readonly parameters: Readonly<Record<string, number | string>>
+  /** Of label 0 and label 1. */
+  readonly class_weights: readonly [number, number]
+  readonly classifiers: readonly Classifier[]
+  /** A token stops where the online value is greater; null: never. */
+  readonly threshold: number | null
+  readonly training: {
+    readonly instances: number
+    readonly samples: number
+    /** Share of samples with label 1. */
+    readonly positive: number
+    readonly tasks: readonly string[]
+    readonly unit: 'answer' | 'generated'
+  }
+  readonly calibration: Calibration | null
+  readonly bound: Bound | null
+}
+
+/** The largest that is believed: an RBF SVM of 100,000 support vectors takes about 10 MB. */
+const MAX_BYTES = 64 * 1024 * 1024
+const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
+
+/** Reads and checks a policy file. Throws FileError with the path and the field. */
+export function loadPolicyFile(path: string): PolicyFile {
+  let contents: string
+  try {
+    const { size } = statSync(path)
+    if (size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${size} bytes)`)
+    contents = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (error instanceof FileError) throw error
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const cause = { cause: error }
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw new FileError(path, 'no such file', 'file_missing', cause)
+    if (code === 'EISDIR') throw new FileError(path, 'is a folder, not a file', 'file_invalid', cause)
+    throw new FileError(path, `cannot be read (${code})`, 'file_invalid', cause)
+  }
+  return parsePolicyFile(path, contents)
+}
+
+/** Checks every field of a policy's text; `path` is for the messages. */
+export function parsePolicyFile(path: string, contents: string): PolicyFile {
+  let value: unknown
+  try {
+    value = JSON.parse(contents)
+  } catch (error) {
+    throw new FileError(path, 'the policy is not valid JSON', 'file_invalid', { cause: error })
+  }
+  return readPolicy({ file: path, name: '', value })
+}
+
+const FIELDS = [
+  'format',
+  'version',
+  'kind',
+  'created',
+  'model',
+  'features',
+  'label',
+  'checked_layers',
+  'per_layer',
+  'parameters',
+  'class_weights',
+  'classifiers',
+  'threshold',
+  'training',
+  'calibration',
+  'bound',
+] as const
+
+function readPolicy(root: json.Field): PolicyFile {
+  const { file, value } = root
+  // Said before anything else, so that another JSON file is not told that it lacks fields.
+  if (typeof value !== 'object' || value === null || (value as { format?: unknown }).format !== 'shoal-policy') {
+    throw new FileError(file, 'is not a policy file (field format must be "shoal-policy")')
+  }
+  if ((value as { version?: unknown }).version !== 1) {
+    throw new FileError(file, 'field version must be 1: other versions of policy files are not known here')
+  }
+  const at = json.fieldsOf(root, FIELDS)
+  const kind = json.choice(at('kind'), POLICY_KINDS)
+  const created = json.text(at('created'))
+  if (!DATE.test(created) || Number.isNaN(Date.parse(created))) {
+    throw json.wrong(at('created'), 'a date such as "2026-01-31T12:00:00Z"')
+  }
+  const model = json.fieldsOf(at('model'), ['name', 'fingerprint', 'layers'])
+  const layers = json.whole(model('layers'), 2, 100_000)
+  const features = json.listOf(at('features'), (f) => json.choice(f, FEATURE_NAMES), 1)
+  if (new Set(features).size < features.length) throw json.wrong(at('features'), 'a list without repetitions')
+  const checked = readCheckedLayers(at('checked_layers'), layers)
+  if (features.some(needsCheckBefore)) requireChecksBefore(at('checked_layers'), checked)
+  const perLayer = json.flag(at('per_layer'))
+  const count = perLayer ? checked.length : 1
+  const [zero, one] = json.listOf(at('class_weights'), json.positive, 2, 2)
+  const training = json.fieldsOf(at('training'), ['instances', 'samples', 'positive', 'tasks', 'unit'])
+  return {
+    format: 'shoal-policy',
+    version: 1,
+    kind,
+    created,
+    model: {
+      name: json.orNull(model('name'), json.text),
+      fingerprint: json.orNull(model('fingerprint'), json.text),
+      layers,
+    },
+    features,
+    label: json.choice(at('label'), LABELS),
+    checked_layers: checked,
+    per_layer: perLayer,
+    parameters: readParameters(at('parameters')),
+    class_weights: [zero!, one!],
+    classifiers: json.listOf(at('classifiers'), (f) => readClassifier(f, kind, features.length), count, count),
+    threshold: json.orNull(at('threshold'), json.number),
+    training: {
+      instances: json.whole(training('instances'), 1),
+      samples: json.whole(training('samples'), 1),
+      positive: json.number(training('positive'), 0, 1),
+      tasks: json.listOf(training('tasks'), json.text),
+      unit: json.choice(training('unit'), ['answer', 'generated']),
+    },
+    calibration: json.orNull(at('calibration'), (f) => readCalibration(f, layers)),
+    bound: json.orNull(at('bound'), (f) => readBound(f, layers)),
+  }
+}
+
+function readCheckedLayers(field: json.Field, layers: number): number[] {
+  const checked = json.listOf(field, (f) => json.whole(f, 0, layers - 2), 1)
+  if (checked.some((layer, i) => i > 0 && layer <= checked[i - 1]!)) throw json.wrong(field, 'ascending')
+  return checked
+}
+
+function requireChecksBefore(field: json.Field, checked: readonly number[]): void {
+  const lacks = checked.find((layer) => layer > 0 && !checked.includes(layer - 1))
+  if (lacks === undefined) return
+  throw new FileError(
+    field.file,
+    `field ${field.name}: cos_attention and cos_mlp of layer ${lacks} need a check before it`,
+  )
+}
+
+function readParameters(field: json.Field): Record<string, number | string> {
+  const at = json.fieldsOf(field, ['kernel', 'C', 'gamma', 'c2'])
+  const parameters: Record<string, number | string> = {}
+  if (at('kernel').value !== undefined) parameters.kernel = json.choice(at('kernel'), ['linear', 'rbf'])
+  for (const key of ['C', 'gamma'] as const) if (at(key).value !== undefined) parameters[key] = json.positive(at(key))
+  if (at('c2').value !== undefined) parameters.c2 = json.number(at('c2'), 0)
+  return parameters
+}
+
+function readCalibration(field: json.Field, layers: number): Calibration {
+  const at = json.fieldsOf(field, [
+    'target',
+    'value',
+    'reached',
+    'instances',
+    'tasks',
+    'mean_layers',
+    'agreement',
+    'accuracy',
+    'full_accuracy',
+  ])
+  return {
+    target: json.choice(at('target'), TARGETS),
+    value: json.number(at('value'), 0),
+    reached: json.flag(at('reached')),
+    instances: json.whole(at('instances'), 1),
+    tasks: json.listOf(at('tasks'), json.text),
+    mean_layers: json.number(at('mean_layers'), 1, layers),
+    agreement: json.number(at('agreement'), 0, 1),
+    accuracy: json.orNull(at('accuracy'), (f) => json.number(f, 0, 1)),
+    full_accuracy: json.orNull(at('full_accuracy'), (f) => json.number(f, 0, 1)),
+  }
+}
+
+function readBound(field: json.Field, layers: number): Bound {
+  const at = json.fieldsOf(field, [
+    'max_disagreement',
+    'confidence',
+    'unit',
+    'measure',
+    'units',
+    'tasks',
+    'holds',
+    'tested',
+    'thresholds',
+    'disagreement',
+    'p_value',
+    'mean_layers',
+    'units_needed',
+  ])
+  return {
+    max_disagreement: json.number(at('max_disagreement'), 0, 1),
+    confidence: json.number(at('confidence'), 0, 1),
+    unit: json.choice(at('unit'), ['answer', 'sequence']),
+    measure: json.choice(at('measure'), ['any', 'mean']),
+    units: json.whole(at('units'), 0),
+    tasks: json.listOf(at('tasks'), json.text),
+    holds: json.flag(at('holds')),
+    tested: json.whole(at('tested'), 0),
+    thresholds: json.whole(at('thresholds'), 0),
+    disagreement: json.orNull(at('disagreement'), (f) => json.number(f, 0, 1)),
+    p_value: json.orNull(at('p_value'), (f) => json.number(f, 0, 1)),
+    mean_layers: json.number(at('mean_layers'), 1, layers),
+    units_needed: json.whole(at('units_needed'), 1),
+  }
+}

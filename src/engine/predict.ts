@@ -1,0 +1,43 @@
+import type { Policy } from '../depth/policy.js'
+import { abortedError } from './aborted.js'
+import type { Prediction, PredictOptions } from './api.js'
+import type { Engine, StepResult } from './engine.js'
+import { startDepth } from './token-depth.js'
+
+/** Runs a prompt's own pass under a policy, then feeds a given continuation token by token under it. */
+export async function predict(
+  engine: Engine,
+  ids: readonly number[],
+  policy: Policy,
+  { continuation = [], signal }: Omit<PredictOptions, 'depth'>,
+): Promise<Prediction> {
+  const run = startDepth(policy, {
+    layers: engine.layers,
+    promptTokens: ids.length,
+    maxTokens: continuation.length + 1,
+  })
+  const sequence = engine.createSequence()
+  const results: StepResult[] = []
+  const started = performance.now()
+  try {
+    for (let i = 0; i <= continuation.length; i++) {
+      if (signal?.aborted) throw abortedError(signal.reason)
+      const feed = i === 0 ? ids : [continuation[i - 1] as number]
+      const depth = run.next(ids.length - 1 + i, i)
+      const [outcome] = await engine.step([{ sequence, ids: feed, depth }])
+      if (outcome === undefined || 'error' in outcome) throw outcome?.error
+      results.push(outcome.result)
+    }
+  } finally {
+    sequence.dispose()
+  }
+  const first = results[0] as StepResult
+  return {
+    logits: results.map((r) => r.logits),
+    top: first.top,
+    depth: first.depth,
+    rowLayers: results.reduce((sum, r) => sum + r.rowLayers, 0),
+    checkMs: results.reduce((sum, r) => sum + r.checkMs, 0),
+    ms: performance.now() - started,
+  }
+}

@@ -1,0 +1,62 @@
+import { createRandomStream } from '../engine/random-stream.js'
+import { InputError } from '../errors.js'
+
+export interface Interval {
+  /** The figure of the sample itself. */
+  readonly estimate: number
+  readonly low: number
+  readonly high: number
+}
+
+export interface BootstrapOptions {
+  /** Default 0.95. */
+  readonly confidence?: number
+  /** Samples drawn with replacement; default 2,000. */
+  readonly draws?: number
+  /** Default 0. */
+  readonly seed?: number
+}
+
+/** Mean of the values with its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13). */
+export function bootstrapMean(values: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
+  const { confidence = 0.95, draws = 2000, seed = 0 } = options
+  const n = values.length
+  if (n === 0) throw new InputError('a mean of no values has no interval')
+  if (!(confidence > 0 && confidence < 1)) throw new InputError('the confidence must be between 0 and 1')
+  const random = createRandomStream(seed)
+  const means = new Float64Array(draws)
+  for (let draw = 0; draw < draws; draw++) {
+    let sum = 0
+    for (let i = 0; i < n; i++) sum += values[Math.floor(random() * n)]!
+    means[draw] = sum / n
+  }
+  means.sort()
+  let total = 0
+  for (let i = 0; i < n; i++) total += values[i]!
+  return {
+    estimate: total / n,
+    low: quantile(means, (1 - confidence) / 2),
+    high: quantile(means, (1 + confidence) / 2),
+  }
+}
+
+/**
+ * Mean of a[i] - b[i] with its paired bootstrap interval: pairs are drawn, so what both have in common (hard and easy
+ * instances) does not widen it.
+ */
+export function pairedBootstrap(a: ArrayLike<number>, b: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
+  if (a.length !== b.length)
+    throw new InputError(`pairs need as many values on both sides, not ${a.length} and ${b.length}`)
+  return bootstrapMean(
+    Float64Array.from(a, (value, i) => value - b[i]!),
+    options,
+  )
+}
+
+/** Quantile q of sorted values, interpolated between neighbours. */
+export function quantile(sorted: ArrayLike<number>, q: number): number {
+  const place = q * (sorted.length - 1)
+  const below = Math.floor(place)
+  const value = sorted[below]!
+  return below + 1 < sorted.length ? value + (place - below) * (sorted[below + 1]! - value) : value
+}

@@ -1,0 +1,16 @@
+export { exactMatch, squadExactMatch, squadF1 } from './answer-match.js'
+export { TASKS, taskDefinition } from './definitions.js'
+export { type LoadTaskOptions, loadTask } from './load.js'
+export { type BuiltPrompt, buildPrompt, type PromptOptions, type ShotEncoding, shotEncoding } from './prompt.js'
+export {
+  isGoldToken,
+  labelTokens,
+  logLikelihood,
+  logProbability,
+  pickLabel,
+  SCORE_MODES,
+  type ScoreMode,
+} from './scoring.js'
+export { sampleShots } from './shots.js'
+export { candidatesOf, type Task, type TaskDefinition, type TaskGroup, type TaskItem } from './task.js'
+export { DEFAULT_TEMPLATE, parseTemplate, type Template } from './template.js'
