@@ -2,8 +2,10 @@ import { InputError } from '../errors.js'
 import { cholesky, choleskySolve } from './cholesky.js'
 import type { Samples } from './samples.js'
 
-/** Duality gap, of the value, at which the solution is taken; |w - w*|^2 / 2 is at most the gap. */
-const TOLERANCE = 1e-15
+/** Complementarity, of the value, at which the steps end: float64 carries them no further. */
+const TOLERANCE = 1e-12
+/** Duality gap, of the value, up to which it is a solution; beyond 1e-9 only with a huge C, where w is still close. */
+const MOST_GAP = 1e-6
 const MAX_STEPS = 200
 
 /**
@@ -40,6 +42,9 @@ function solveDual(v: readonly Float64Array[], upper: Float64Array, size: number
   const high = new Float64Array(n).fill(1)
   const diagonal = new Float64Array(n)
   let w = products(v, a, size)
+  // Where the solution is degenerate the last steps lose digits again, so the best w is kept.
+  let best = { w, primal: Number.POSITIVE_INFINITY }
+  let dual = Number.NEGATIVE_INFINITY
 
   for (let step = 0; step < MAX_STEPS; step++) {
     let gap = 0
@@ -49,9 +54,13 @@ function solveDual(v: readonly Float64Array[], upper: Float64Array, size: number
       total += a[i]!
       diagonal[i] = low[i]! / a[i]! + high[i]! / room[i]!
     }
+    if (!Number.isFinite(gap) || !w.every(Number.isFinite)) break
+    const half = dot(w, w) / 2
+    const primal = half + v.reduce((sum, row, i) => sum + upper[i]! * Math.max(0, 1 - dot(row, w)), 0)
+    if (primal < best.primal) best = { w, primal }
+    dual = Math.max(dual, total - half)
+    if (gap <= TOLERANCE * (1 + total)) break
     const residual = Float64Array.from(v, (row, i) => dot(row, w) - 1 - low[i]! + high[i]!)
-    const infeasible = residual.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-    if (gap <= TOLERANCE * (1 + total) && infeasible <= 1e-9) return w
 
     // Woodbury: (D + V V^T)^-1 needs only the small matrix I + V^T D^-1 V.
     const small = Array.from({ length: size }, (_, k) => {
@@ -92,7 +101,6 @@ function solveDual(v: readonly Float64Array[], upper: Float64Array, size: number
     const highMove = move.map((s, i) => highTerm[i]! + (high[i]! / room[i]!) * s)
     const most = Math.min(longest(a, move), longest(low, lowMove), longest(high, highMove), longest(room, move, -1))
     const rate = Math.min(1, 0.995 * most)
-    // At the end of what float64 can tell; the gap is then far below what anyone asks.
     if (!(rate > 1e-12)) break
     for (let i = 0; i < n; i++) {
       a[i]! += rate * move[i]!
@@ -101,9 +109,10 @@ function solveDual(v: readonly Float64Array[], upper: Float64Array, size: number
       high[i]! += rate * highMove[i]!
     }
     w = products(v, a, size)
-    if (!w.every(Number.isFinite)) throw new InputError('the linear SVM did not converge; use a smaller C')
   }
-  return w
+  if (!(best.primal - dual <= MOST_GAP * (1 + dual)))
+    throw new InputError('the linear SVM did not converge; use a smaller C')
+  return best.w
 }
 
 /** V^T a. */

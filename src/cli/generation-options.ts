@@ -55,7 +55,13 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
 
 /** The canonical SPEC that a command runs under; what its policy has to say about this model goes to stderr. */
 export function announceDepth(cli: Cli, model: Model, depth: string | undefined): string {
-  const policy = parseDepth(depth ?? model.settings.depth ?? 'full', { layers: model.hyperparameters.layers })
-  for (const line of policy.notes ?? []) note(cli, `note: ${line}`)
+  const policy = parseDepth(depth ?? model.settings.depth ?? 'full', {
+    layers: model.hyperparameters.layers,
+    get fingerprint() {
+      return model.fingerprint
+    },
+  })
+  const forGeneration = policy.kind === 'exit' ? policy.generationNotes : undefined
+  for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)
   return policy.spec
 }

@@ -49,6 +49,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./convert.js')).buildConvert,
   },
   {
+    name: 'eval',
+    usage: 'eval [MODEL]',
+    summary: 'answer tasks under several depths: accuracy, layers, FLOPs, time',
+    build: async () => (await import('./eval.js')).buildEval,
+  },
+  {
     name: 'calibrate',
     usage: 'calibrate',
     summary: 'fit a policy on traces, choose its threshold, bound its harm',

@@ -1,14 +1,17 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
 import { features } from '../depth/features.js'
 import type { Model, Trace } from '../engine/api.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { printTable } from './table.js'
+import { addTaskOptions, nameList } from './task-options.js'
 import { encodeText, readAll, readTextFile } from './text-input.js'
-import { tokenIds } from './values.js'
+import { type TraceTaskOptions, traceTask } from './trace-task.js'
+import { tokenIds, wholeNumber } from './values.js'
 
-interface TraceCommandOptions extends ModelOptions {
+interface TraceCommandOptions extends ModelOptions, Omit<TraceTaskOptions, 'task'> {
+  readonly task?: readonly string[]
   readonly tokens?: number[]
   readonly prompt?: string
   readonly text?: string
@@ -30,6 +33,7 @@ Examples:
   $ shoal trace "The capital of France is"               a logit lens: what each layer would have said
   $ shoal trace ./checkpoint --prompt "The sea" --json
   $ shoal trace ./checkpoint --tokens 1,450,7483 --out trace.safetensors
+  $ shoal trace --task fruit_v_animal_3,capitalize --shots 5 --out answers.parquet
 
 The file has hidden.{l} [S, H] (output of layer l, before the final norm), lens_logits.{l} [S, V] (final norm and head on
 it), logits [S, V], all float32, and input_ids [S].`
@@ -43,8 +47,16 @@ export function buildTrace(cli: Cli): Command {
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
     .option('--prompt <text>', 'the text')
     .option('--text <file>', 'file with the text')
-    .option('--out <file>', 'write everything to this safetensors file')
-  addModelOptions(command).addHelpText('after', EXAMPLES)
+    .option('--out <file>', 'write everything to this safetensors file; with --task, traces to a .parquet file')
+    .option('--task <names>', 'trace the questions of tasks instead', nameList)
+    .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
+    .addOption(
+      new Option('--positions <which>', 'with --task: before the answer, or every token of a greedy continuation')
+        .choices(['answer', 'generated'])
+        .default('answer'),
+    )
+    .option('--max-tokens <n>', 'with --positions generated: tokens of a continuation', wholeNumber(1), 32)
+  addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
   return command.action((first: string | undefined, second: string | undefined, options: TraceCommandOptions) =>
     trace(cli, first, second, options),
   )
@@ -56,6 +68,17 @@ async function trace(
   second: string | undefined,
   options: TraceCommandOptions,
 ): Promise<void> {
+  if (options.task !== undefined) {
+    if (
+      second !== undefined ||
+      options.tokens !== undefined ||
+      options.prompt !== undefined ||
+      options.text !== undefined
+    ) {
+      throw new UsageError('with --task there is no other text')
+    }
+    return await traceTask(cli, first, { ...options, task: options.task })
+  }
   const sources = [options.tokens, options.prompt, options.text].filter((source) => source !== undefined).length
   const positional = sources === 0 ? (second ?? first) : undefined
   if (sources > 1 || (sources === 1 && second !== undefined)) {

@@ -71,12 +71,14 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   /** What a user should know before tokens are generated freely under this policy, one line each. */
   readonly generationNotes?: readonly string[]
   readonly needs?: PolicyNeeds
-  /** Layers after which a check runs, ascending, none of them the last one. */
+  /** Layers after which a check runs, ascending; the last one only with `observesLast`. */
   checkLayers(layers: number): Plan
   /** The last layer that a token may run, for exits known beforehand; it needs no check. Default: L - 1. */
   lastLayer?(layers: number): number
   startSequence?(info: SequenceInfo): Sequence
   startToken?(info: TokenInfo, sequence: Sequence): Token
+  /** True where the policy also wants to see the last layer, at which nothing is left to decide. */
+  readonly observesLast?: boolean
   /** True stops the token after `check.layer`; its logits are those of this check. */
   exits(check: Check, token: Token, sequence: Sequence): boolean
 }

@@ -56,9 +56,9 @@ describe('the grammar', () => {
   })
 
   it.each([
-    ['', 'the kind of policy is missing; known: exit, full, gap, layers, unified'],
+    ['', 'the kind of policy is missing; known: adainfer, exit, full, gap, layers, unified'],
     [':3', 'the kind of policy is missing'],
-    ['gpa:0.8', 'unknown kind "gpa"; known: exit, full, gap, layers, unified'],
+    ['gpa:0.8', 'unknown kind "gpa"; known: adainfer, exit, full, gap, layers, unified'],
     ['entropy:0.3', 'unknown kind "entropy"'],
     ['constructor', 'unknown kind "constructor"'],
     ['full:3', 'full takes no value'],
@@ -162,7 +162,7 @@ describe('the grammar', () => {
 
   it('has one line of help per policy', () => {
     const lines = depthHelp().split('\n')
-    expect(lines).toHaveLength(5)
+    expect(lines).toHaveLength(6)
     expect(lines.find((line) => line.startsWith('gap'))).toContain('P(top1) - P(top2)')
   })
 

@@ -197,6 +197,8 @@ export interface Model {
   /** What `shoal.json` beside the checkpoint says. */
   readonly settings: { readonly depth?: string; readonly chatStop?: readonly string[] }
   readonly warnings: readonly string[]
+  /** Identifies the weights, whatever they are quantised to; hexadecimal. Policies remember it. */
+  readonly fingerprint: string
   /**
    * Continues a prompt: text, token ids (fed as they are) or chat messages. Calls made while others run share a batch.
    * Wrong options throw at once; what fails later rejects `result` and the iteration.

@@ -1,4 +1,5 @@
-import { ShoalError } from '../errors.js'
+import type { ShoalError } from '../errors.js'
+import { abortedError } from './aborted.js'
 import type { Engine, Feed, StepResult } from './engine.js'
 import { nextTurn } from './turns.js'
 
@@ -139,9 +140,4 @@ export class Batch {
     if (!this.running.delete(job)) return
     job.end(error)
   }
-}
-
-/** What a generation ends with that its caller stopped. */
-export function abortedError(reason: unknown): ShoalError {
-  return new ShoalError('aborted', 'the generation was aborted', { cause: reason })
 }

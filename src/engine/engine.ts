@@ -293,11 +293,11 @@ export class Engine {
     const head = await this.runHead(asking.map((t) => t.sequence.waitingRow(t.end - 1)))
     const stopped: { traveller: Traveller; index: number }[] = []
     asking.forEach((t, i) => {
-      const exits = t.next === null ? { value: true } : attempt(() => this.exits(t, layer, head, i))
+      const exits = checksAt(t, layer) ? attempt(() => this.exits(t, layer, head, i)) : { value: false }
       if ('error' in exits) {
         t.error = exits.error
         t.next = null
-      } else if (exits.value) stopped.push({ traveller: t, index: i })
+      } else if (exits.value || t.next === null) stopped.push({ traveller: t, index: i })
     })
     const share = (performance.now() - started) / asking.length
     for (const t of asking) if (checksAt(t, layer)) t.checkMs += share

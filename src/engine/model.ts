@@ -21,6 +21,7 @@ import type {
 import { Batch } from './batch.js'
 import { createChat } from './chat.js'
 import type { Engine } from './engine.js'
+import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type KeptSequence } from './generation.js'
 import { predict } from './predict.js'
 import { score } from './score.js'
@@ -52,6 +53,7 @@ export class LoadedModel implements Model {
   private readonly parts: ModelParts
   private readonly batch: Batch
   private disposing: Promise<void> | null = null
+  private knownFingerprint: string | null = null
 
   constructor(parts: ModelParts) {
     const { package: p } = parts
@@ -73,6 +75,11 @@ export class LoadedModel implements Model {
             specialTokens: p.specialTokens,
           })
     this.batch = new Batch(parts.engine, parts.slots)
+  }
+
+  get fingerprint(): string {
+    this.knownFingerprint ??= fingerprintOf(this.parts.package.gguf)
+    return this.knownFingerprint
   }
 
   generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
@@ -168,7 +175,14 @@ export class LoadedModel implements Model {
   }
 
   private policy(depth: Depth = this.settings.depth ?? 'full'): Policy {
-    return typeof depth === 'string' ? parseDepth(depth, { layers: this.hyperparameters.layers }) : depth
+    if (typeof depth !== 'string') return depth
+    const model = this
+    return parseDepth(depth, {
+      layers: this.hyperparameters.layers,
+      get fingerprint() {
+        return model.fingerprint
+      },
+    })
   }
 }
 

@@ -1,6 +1,7 @@
 import { allLayers } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
-import { InputError, ShoalError } from '../errors.js'
+import { InputError } from '../errors.js'
+import { abortedError } from './aborted.js'
 import type { Score, ScoreOptions } from './api.js'
 import type { Engine, StepResult } from './engine.js'
 import { startDepth } from './token-depth.js'
@@ -26,7 +27,7 @@ export async function score(
       tokens: readonly number[],
       next: Parameters<Engine['step']>[0][number]['depth'],
     ): Promise<StepResult> => {
-      if (signal?.aborted) throw new ShoalError('aborted', 'scoring was aborted', { cause: signal.reason })
+      if (signal?.aborted) throw abortedError(signal.reason)
       const [outcome] = await engine.step([{ sequence, ids: tokens, depth: next }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error
       return outcome.result

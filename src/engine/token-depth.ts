@@ -59,12 +59,14 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
     throw new InputError(`depth "${policy.spec}" stops after layer ${last}, and the layers are 0 to ${info.layers - 1}`)
   }
   const list = policy.checkLayers(info.layers)
-  if (list.some((l) => !Number.isInteger(l) || l < 0 || l >= info.layers - 1)) {
+  const mostChecked = policy.observesLast ? last : last - 1
+  const outside = policy.observesLast ? info.layers : info.layers - 1
+  if (list.some((l) => !Number.isInteger(l) || l < 0 || l >= outside)) {
     throw new InputError(
-      `depth "${policy.spec}" checks layers [${list.join(', ')}], and checks are 0 to ${info.layers - 2}`,
+      `depth "${policy.spec}" checks layers [${list.join(', ')}], and checks are 0 to ${outside - 1}`,
     )
   }
-  const checks = new Set(list.filter((l) => l < last))
+  const checks = new Set(list.filter((l) => l <= mostChecked))
   const needs = policy.needs ?? {}
   const sequence = policy.startSequence?.(info)
   return {

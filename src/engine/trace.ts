@@ -1,5 +1,5 @@
-import { ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
+import { abortedError } from './aborted.js'
 import type { Trace, TraceOptions } from './api.js'
 import type { Engine } from './engine.js'
 
@@ -13,7 +13,7 @@ export async function trace(
   const hidden = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.hidden))
   const lensLogits = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.vocabulary))
   const throwIfAborted = () => {
-    if (signal?.aborted) throw new ShoalError('aborted', 'the trace was aborted', { cause: signal.reason })
+    if (signal?.aborted) throw abortedError(signal.reason)
   }
   const sequence = engine.createSequence()
   try {

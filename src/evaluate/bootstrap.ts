@@ -3,7 +3,7 @@ import { InputError } from '../errors.js'
 
 export interface Interval {
   /** The figure of the sample itself. */
-  readonly estimate: number
+  readonly mean: number
   readonly low: number
   readonly high: number
 }
@@ -34,7 +34,7 @@ export function bootstrapMean(values: ArrayLike<number>, options: BootstrapOptio
   let total = 0
   for (let i = 0; i < n; i++) total += values[i]!
   return {
-    estimate: total / n,
+    mean: total / n,
     low: quantile(means, (1 - confidence) / 2),
     high: quantile(means, (1 + confidence) / 2),
   }
@@ -51,6 +51,37 @@ export function pairedBootstrap(a: ArrayLike<number>, b: ArrayLike<number>, opti
     Float64Array.from(a, (value, i) => value - b[i]!),
     options,
   )
+}
+
+/** sum(a) / sum(b) with its bootstrap interval over pairs. */
+export function ratioBootstrap(a: ArrayLike<number>, b: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
+  const { confidence = 0.95, draws = 2000, seed = 0 } = options
+  const n = a.length
+  if (n === 0 || n !== b.length) throw new InputError('a ratio needs as many values on both sides, and one at least')
+  const random = createRandomStream(seed)
+  const ratios = new Float64Array(draws)
+  for (let draw = 0; draw < draws; draw++) {
+    let above = 0
+    let below = 0
+    for (let i = 0; i < n; i++) {
+      const j = Math.floor(random() * n)
+      above += a[j]!
+      below += b[j]!
+    }
+    ratios[draw] = above / below
+  }
+  ratios.sort()
+  let above = 0
+  let below = 0
+  for (let i = 0; i < n; i++) {
+    above += a[i]!
+    below += b[i]!
+  }
+  return {
+    mean: above / below,
+    low: quantile(ratios, (1 - confidence) / 2),
+    high: quantile(ratios, (1 + confidence) / 2),
+  }
 }
 
 /** Quantile q of sorted values, interpolated between neighbours. */

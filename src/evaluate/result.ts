@@ -1,9 +1,6 @@
-/** A mean with its 95% bootstrap interval. */
-export interface Interval {
-  readonly mean: number
-  readonly low: number
-  readonly high: number
-}
+import type { Interval } from './bootstrap.js'
+
+export type { Interval } from './bootstrap.js'
 
 /** What one task, number of shots and depth gave. */
 export interface EvalCell {

@@ -2,6 +2,7 @@ export { exactMatch, squadExactMatch, squadF1 } from './answer-match.js'
 export { TASKS, taskDefinition } from './definitions.js'
 export { type LoadTaskOptions, loadTask } from './load.js'
 export { type BuiltPrompt, buildPrompt, type PromptOptions, type ShotEncoding, shotEncoding } from './prompt.js'
+export { type Question, type QuestionOptions, questionsOf } from './questions.js'
 export {
   isGoldToken,
   labelTokens,

@@ -1,0 +1,45 @@
+import type { Command } from 'commander'
+import { loadTask, type Task } from '../tasks/index.js'
+import { wholeNumber } from './values.js'
+
+/** Options that every command which asks a task's questions has. */
+export interface TaskOptions {
+  readonly data?: string
+  readonly template?: string
+  readonly seed: number
+  readonly limit?: number
+}
+
+export function addTaskOptions(command: Command): Command {
+  return command
+    .option('--data <folder>', 'folder of published data files; default SHOAL_DATA, then the three bundled tasks')
+    .option('--template <text>', 'how an item is written: "Q: {input}\\nA: {output}\\n\\n" by default')
+    .option('--seed <n>', 'of the shots', wholeNumber(0, 2 ** 32 - 1), 0)
+    .option('--limit <n>', 'questions of a task at most', wholeNumber(1))
+}
+
+/** `fruit_v_animal_3,capitalize`; a path that ends in .jsonl or .json is a task of one's own. */
+export function nameList(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+}
+
+export async function loadTasks(names: readonly string[], { data }: TaskOptions): Promise<Task[]> {
+  const tasks: Task[] = []
+  for (const name of names) tasks.push(await loadTask(name, data === undefined ? {} : { data }))
+  return tasks
+}
+
+/** A template from the command line, where `\n` stands for a line break. */
+export function templateOf({ template }: TaskOptions): { template?: string } {
+  return template === undefined ? {} : { template: template.replaceAll('\\n', '\n') }
+}
+
+/** Progress with an estimate of the time left. */
+export function timeLeft(started: number, done: number, total: number): string {
+  if (done === 0) return ''
+  const seconds = Math.round(((performance.now() - started) / done) * (total - done) * 0.001)
+  return seconds < 90 ? `${seconds} s left` : `${Math.round(seconds / 60)} min left`
+}

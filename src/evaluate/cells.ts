@@ -1,0 +1,115 @@
+import type { Policy } from '../depth/policy.js'
+import type { Question } from '../tasks/index.js'
+import { answerFlops } from './answer-cost.js'
+import type { Answer } from './answers.js'
+import { bootstrapMean, pairedBootstrap, ratioBootstrap } from './bootstrap.js'
+import type { ModelSize } from './cost.js'
+import type { EvalCell } from './result.js'
+
+/** A depth that is evaluated; null stands for full depth and for controls that are computed. */
+export interface DepthName {
+  readonly name: string
+  readonly policy: Policy | null
+}
+
+/** One question, its answer under a depth, and full depth's. Times of a computed control are NaN. */
+export interface Asked {
+  readonly question: Question
+  readonly answer: Answer
+  readonly full: Answer
+}
+
+interface CellKey {
+  readonly task: string
+  readonly group: string
+  readonly shots: number
+  readonly skipped: number
+}
+
+/** Prompts longer than this are beyond what ripple-8m and its variants were trained on. */
+const TRAINED_WINDOW = 256
+
+/** All figures of one cell with their 95% bootstrap intervals. */
+export function cellOf(
+  key: CellKey,
+  depth: DepthName,
+  asked: readonly Asked[],
+  size: ModelSize,
+  seed: number,
+): EvalCell {
+  const numbers = (of: (a: Asked) => number) => Float64Array.from(asked, of)
+  const correct = numbers((a) => a.answer.correct)
+  const depths = numbers((a) => a.answer.depth)
+  const ms = numbers((a) => a.answer.ms)
+  const measured = !ms.some(Number.isNaN)
+  const { flops, flopsWithChecks, full } = totalFlops(depth, asked, size)
+  const depthMean = bootstrapMean(depths, { seed })
+  const histogram = new Array<number>(size.layers).fill(0)
+  for (const d of depths) histogram[Math.round(d) - 1] = (histogram[Math.round(d) - 1] ?? 0) + 1
+  return {
+    ...key,
+    shotsUsed: mean(asked.map((a) => a.question.prompt.shots)),
+    beyondWindow: asked.some((a) => a.question.prompt.ids.length > TRAINED_WINDOW),
+    depth: depth.name,
+    prompts: asked.length,
+    accuracy: bootstrapMean(correct, { seed }),
+    accuracyDifference: pairedBootstrap(
+      correct,
+      numbers((a) => a.full.correct),
+      { seed },
+    ),
+    agreement: bootstrapMean(
+      numbers((a) => Number(a.answer.choice === a.full.choice)),
+      { seed },
+    ),
+    depthMean,
+    pruningRatio: 1 - depthMean.mean / size.layers,
+    flopsRatio: flops / full,
+    flopsRatioWithChecks: flopsWithChecks / full,
+    answerMs: measured ? bootstrapMean(ms, { seed }) : null,
+    timeRatio: measured
+      ? ratioBootstrap(
+          ms,
+          numbers((a) => a.full.ms),
+          { seed },
+        )
+      : null,
+    checkShare: measured ? sum(asked.map((a) => a.answer.checkMs)) / sum(asked.map((a) => a.answer.ms)) : null,
+    histogram,
+  }
+}
+
+/** A cell over the questions of all tasks. */
+export function pooledCell(
+  key: { shots: number; skipped: number },
+  depth: DepthName,
+  asked: readonly Asked[],
+  size: ModelSize,
+  seed: number,
+): EvalCell {
+  return cellOf({ task: 'overall', group: 'overall', ...key }, depth, asked, size, seed)
+}
+
+function totalFlops({ policy }: DepthName, asked: readonly Asked[], size: ModelSize) {
+  const everything = Array.from({ length: size.layers }, (_, layer) => layer)
+  let flops = 0
+  let flopsWithChecks = 0
+  let full = 0
+  for (const { question, answer } of asked) {
+    const rows = question.prompt.ids.length
+    const layers = everything.slice(0, Math.max(1, Math.round(answer.depth)))
+    const cost = answerFlops(size, rows, layers, policy)
+    flops += cost.flops
+    flopsWithChecks += cost.flopsWithChecks
+    full += answerFlops(size, rows, everything, null).flops
+  }
+  return { flops, flopsWithChecks, full }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0)
+}
+
+function mean(values: readonly number[]): number {
+  return sum(values) / values.length
+}

@@ -1,0 +1,106 @@
+import type { PositionTrace } from '../calibrate/record.js'
+import type { Policy } from '../depth/policy.js'
+import { parseDepth } from '../depth/spec.js'
+import type { Model } from '../engine/api.js'
+import { createRandomStream } from '../engine/random-stream.js'
+import { isGoldToken, type Task } from '../tasks/index.js'
+import { answer } from './answers.js'
+import type { Asked, DepthName } from './cells.js'
+import { stableFrom } from './curves.js'
+
+/** A control and what it answers. */
+export interface Control {
+  readonly depth: DepthName
+  readonly asked: Asked[]
+}
+
+export interface ControlOptions {
+  readonly seed: number
+  readonly maxTokens: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * What each exit policy is held against, at its own mean depth: `fixed` exits at one of the two neighbouring layers,
+ * `random` the policy's own exits permuted over the questions, `shortgpt` the layers of least influence left out; and
+ * `oracle`, the first layer from which the argmax stays, which no policy can know. All but `shortgpt` are read off
+ * full-depth traces: an exit there gives exactly that layer's answer.
+ */
+export async function controlsOf(
+  model: Model,
+  task: Task,
+  full: readonly Asked[],
+  traces: readonly PositionTrace[],
+  byDepth: ReadonlyMap<string, readonly Asked[]>,
+  depths: readonly DepthName[],
+  options: ControlOptions,
+): Promise<Control[]> {
+  const { layers } = model.hyperparameters
+  const at = (exits: readonly number[]): Asked[] =>
+    full.map(({ question, full: own }, i) => {
+      const exit = exits[i] as number
+      const top = (traces[i] as PositionTrace).top1[exit] as number
+      const correct = Number(isGoldToken(top, question.prompt.golds))
+      const computed = { correct, f1: correct, choice: top, depth: exit + 1, ms: Number.NaN, checkMs: Number.NaN }
+      return { question, answer: computed, full: own }
+    })
+  const controls: Control[] = [named('oracle', at(traces.map(stableFrom)))]
+  for (const { name, policy } of depths) {
+    if (policy?.kind !== 'exit') continue
+    const own = byDepth.get(name) as readonly Asked[]
+    const exits = own.map((a) => Math.round(a.answer.depth) - 1)
+    const meanDepth = exits.reduce((sum, e) => sum + e + 1, 0) / exits.length
+    const random = createRandomStream(options.seed)
+    controls.push(named(`fixed at ${name}`, at(fixedExits(meanDepth, exits.length, random))))
+    controls.push(named(`random at ${name}`, at(shuffled(exits, random))))
+    const kept = Math.min(layers, Math.max(1, Math.round(meanDepth)))
+    const plan = shortGptPlan(traces, layers, kept)
+    const spec = kept === layers ? 'full' : `layers:${plan.join(',')},prompt=plan`
+    const pruned = parseDepth(spec, { layers })
+    const asked: Asked[] = []
+    for (const { question, full: fullAnswer } of full) {
+      const given = await answer(model, task, question, pruned, { score: 'token', stop: '\n', ...options })
+      asked.push({ question, answer: given, full: fullAnswer })
+    }
+    controls.push({ depth: { name: `shortgpt at ${name}`, policy: pruned as Policy }, asked })
+  }
+  return controls
+}
+
+function named(name: string, asked: Asked[]): Control {
+  return { depth: { name, policy: null }, asked }
+}
+
+/** Exits at the two layers around a mean depth, so many at each that the mean is met; who goes deeper is random. */
+function fixedExits(meanDepth: number, count: number, random: () => number): number[] {
+  const shallow = Math.floor(meanDepth)
+  const deeper = Math.round((meanDepth - shallow) * count)
+  return shuffled(
+    Array.from({ length: count }, (_, i) => (i < deeper ? shallow : shallow - 1)),
+    random,
+  )
+}
+
+/** Keeps the `kept` layers of largest block influence, 1 - cos(input, output) (ShortGPT, arXiv 2403.03853). */
+function shortGptPlan(traces: readonly PositionTrace[], layers: number, kept: number): number[] {
+  const influence = Array.from({ length: layers }, (_, l) => {
+    // The first layer has no layer before it to compare with, and it is never the one to go.
+    if (l === 0) return Number.POSITIVE_INFINITY
+    return 1 - traces.reduce((sum, t) => sum + (t.features.cos_hidden[l] as number), 0) / traces.length
+  })
+  return influence
+    .map((value, layer) => ({ value, layer }))
+    .sort((a, b) => b.value - a.value)
+    .slice(0, kept)
+    .map(({ layer }) => layer)
+    .sort((a, b) => a - b)
+}
+
+function shuffled(values: readonly number[], random: () => number): number[] {
+  const result = [...values]
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    ;[result[i], result[j]] = [result[j] as number, result[i] as number]
+  }
+  return result
+}
