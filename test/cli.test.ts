@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openSafetensors } from '../src/checkpoint/safetensors.js'
 import { type Ended, shoal } from './cli-runner.js'
 
-const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'bench', 'models']
+const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'calibrate', 'policy', 'bench', 'models']
 const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
 
 let folder: string
@@ -398,6 +398,8 @@ describe('bench', () => {
 
 it('every schema is tested', () => {
   const schemas = readdirSync(new URL('../docs/json', import.meta.url))
-  const source = readFileSync(fileURLToPath(import.meta.url), 'utf8')
+  const folder = new URL('./', import.meta.url)
+  const tests = readdirSync(folder).filter((name) => name.endsWith('.test.ts'))
+  const source = tests.map((name) => readFileSync(new URL(name, folder), 'utf8')).join('')
   for (const schema of schemas) expect(source).toContain(`'${schema.replace('.schema.json', '')}'`)
 })

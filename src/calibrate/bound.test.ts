@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { gapPolicy, tracesOf } from '../../test/traces-of.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { binomialCdf, binomialPmf } from './binomial.js'
 import {
@@ -10,7 +11,6 @@ import {
   thresholdCandidates,
   unitsNeeded,
 } from './bound.js'
-import { gapPolicy, tracesOf } from './traces.fixture.js'
 
 /** Natural logarithm of a fraction of big integers, for exact binomial sums with p = a / b. */
 function exactCdf(k: number, n: number, a: bigint, b: bigint): number {

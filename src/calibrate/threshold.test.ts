@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { gapPolicy, tracesOf } from '../../test/traces-of.js'
 import { applyPolicy } from './apply.js'
 import { calibrateThreshold, sweepThresholds } from './threshold.js'
-import { gapPolicy, tracesOf } from './traces.fixture.js'
 
 const layers = 5
 const instance = fc.record({
@@ -86,7 +86,7 @@ describe('a target', () => {
       agreement: 0.75,
       reached: true,
       instances: 4,
-      accuracy: 0.5,
+      accuracy: 0.75,
       full_accuracy: 0.5,
     })
     // Every policy with fewer layers agrees less.

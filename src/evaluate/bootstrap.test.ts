@@ -5,9 +5,9 @@ import { bootstrapMean, pairedBootstrap, quantile } from './bootstrap.js'
 describe('bootstrap', () => {
   it('of a share is about its normal interval', () => {
     const values = Array.from({ length: 400 }, (_, i) => (i < 300 ? 1 : 0))
-    const { estimate, low, high } = bootstrapMean(values)
+    const { mean, low, high } = bootstrapMean(values)
     const deviation = Math.sqrt((0.75 * 0.25) / 400)
-    expect(estimate).toBe(0.75)
+    expect(mean).toBe(0.75)
     expect(low).toBeCloseTo(0.75 - 1.96 * deviation, 2)
     expect(high).toBeCloseTo(0.75 + 1.96 * deviation, 2)
     expect(bootstrapMean(values, { confidence: 0.5 }).low).toBeGreaterThan(low)
@@ -17,7 +17,7 @@ describe('bootstrap', () => {
     const values = [1, 2, 3, 5, 8]
     expect(bootstrapMean(values, { seed: 4 })).toEqual(bootstrapMean(values, { seed: 4 }))
     expect(bootstrapMean(values, { seed: 4 })).not.toEqual(bootstrapMean(values, { seed: 5, draws: 50 }))
-    expect(bootstrapMean([3, 3, 3])).toEqual({ estimate: 3, low: 3, high: 3 })
+    expect(bootstrapMean([3, 3, 3])).toEqual({ mean: 3, low: 3, high: 3 })
   })
 
   it('covers the mean about as often as it says', () => {

@@ -59,8 +59,11 @@ export async function controlsOf(
     const pruned = parseDepth(spec, { layers })
     const asked: Asked[] = []
     for (const { question, full: fullAnswer } of full) {
-      const given = await answer(model, task, question, pruned, { score: 'token', stop: '\n', ...options })
-      asked.push({ question, answer: given, full: fullAnswer })
+      const asking = { score: 'token' as const, stop: '\n', ...options }
+      const given = await answer(model, task, question, pruned, asking)
+      // Asked again beside it, so that both times are of the same minute.
+      const { ms } = await answer(model, task, question, 'full', asking)
+      asked.push({ question, answer: given, full: { ...fullAnswer, ms } })
     }
     controls.push({ depth: { name: `shortgpt at ${name}`, policy: pruned as Policy }, asked })
   }

@@ -25,7 +25,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
 const BASE = {
   ggml_version: 'const char *ggml_version()',
   ggml_log_set: 'void ggml_log_set(void *callback, void *data)',
-  ggml_init: 'void *ggml_init(ggml_init_params params)',
   ggml_free: 'void ggml_free(void *ctx)',
   ggml_tensor_overhead: 'size_t ggml_tensor_overhead()',
   ggml_graph_overhead_custom: 'size_t ggml_graph_overhead_custom(size_t size, bool grads)',
@@ -92,7 +91,7 @@ const REGISTRY = {
   ggml_backend_dev_by_type: 'void *ggml_backend_dev_by_type(int type)',
 } as const
 
-export type GgmlFunctions = Readonly<Record<keyof typeof BASE | keyof typeof REGISTRY, KoffiFunction>>
+export type GgmlFunctions = Readonly<Record<keyof typeof BASE | keyof typeof REGISTRY | 'ggml_init', KoffiFunction>>
 
 /** ggml's functions in this process; loaded once. */
 export interface Ggml {
@@ -134,7 +133,6 @@ export function librariesFolder(
 /** Loads the libraries of one folder; exported for the tests of its refusals. */
 export function loadFrom(folder: string): Ggml {
   if (!existsSync(folder)) throw new ShoalError('library_missing', `${folder} cannot be read: no such folder`)
-  koffiTypes()
   const base = open(folder, 'ggml-base')
   const version = String(base.func(BASE.ggml_version)())
   if (version !== GGML_VERSION) {
@@ -147,6 +145,9 @@ export function loadFrom(folder: string): Ggml {
   const functions: Record<string, KoffiFunction> = {}
   for (const [name, prototype] of Object.entries(BASE)) functions[name] = base.func(prototype)
   for (const [name, prototype] of Object.entries(REGISTRY)) functions[name] = registry.func(prototype)
+  // Nameless, so that two copies of Shoal in one process do not meet in koffi's names.
+  const initParams = koffi.struct({ mem_size: 'size_t', mem_buffer: 'void *', no_alloc: 'bool' })
+  functions.ggml_init = base.func('ggml_init', 'void *', [initParams])
   const f = functions as GgmlFunctions
   // ggml writes its own lines to stderr. A JavaScript callback cannot be called from its threads, so the log goes to a
   // C function that ignores its arguments and does nothing: reading a clock.
@@ -168,12 +169,4 @@ function open(folder: string, name: string) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new ShoalError('library_missing', `${join(folder, file)} cannot be loaded: ${reason}`, { cause })
   }
-}
-
-let typesKnown = false
-
-function koffiTypes(): void {
-  if (typesKnown) return
-  koffi.struct('ggml_init_params', { mem_size: 'size_t', mem_buffer: 'void *', no_alloc: 'bool' })
-  typesKnown = true
 }

@@ -1,5 +1,5 @@
-import type { PolicyFile } from '../depth/policy-file.js'
-import type { TraceSet } from './traces.js'
+import type { TraceSet } from '../src/calibrate/traces.js'
+import type { PolicyFile } from '../src/depth/policy-file.js'
 
 // Small traces and policies for tests.
 

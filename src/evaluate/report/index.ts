@@ -1,0 +1,6 @@
+export { reportFigures } from './figures.js'
+export { reportHtml } from './html.js'
+export { reportJson } from './json.js'
+export { reportMarkdown } from './markdown.js'
+export { type Figure, figureSvg, type Theme } from './svg.js'
+export { reportPaths, type WrittenFigures, writeFigures, writeReport } from './write.js'

@@ -1,0 +1,153 @@
+import type { EvalCell, EvalReport } from '../result.js'
+import { fixed, grouped, interval, NONE, signed, timeDecimals } from './format.js'
+import { MATRIX_MEASURES } from './heat-map.js'
+
+/** A table as text, for HTML and Markdown alike. */
+export interface Table {
+  readonly id: string
+  readonly title: string
+  readonly columns: readonly Column[]
+  readonly rows: readonly (readonly string[])[]
+  readonly notes: readonly string[]
+  /** True for long tables behind a figure, which a page may fold. */
+  readonly detail: boolean
+}
+
+export interface Column {
+  readonly name: string
+  readonly numeric: boolean
+}
+
+/** Stands behind a number of shots whose prompts were longer than the model's training window. */
+const BEYOND = '†'
+
+/** Every number of a report. */
+export function reportTables(report: EvalReport): Table[] {
+  const tables: Table[] = []
+  if (report.overall.length > 0) tables.push(cellTable('overall', 'All tasks', report.overall))
+  tables.push(cellTable('tasks', 'By task', report.cells))
+  tables.push(histogramTable(report))
+  if (report.curves.length > 0) tables.push(curveTable(report))
+  return [...tables, ...matrixTables(report)]
+}
+
+interface CellColumn extends Column {
+  text(cell: EvalCell): string
+}
+
+const CELL_COLUMNS: readonly CellColumn[] = [
+  { name: 'task', numeric: false, text: (cell) => cell.task },
+  { name: 'group', numeric: false, text: (cell) => cell.group },
+  { name: 'shots', numeric: true, text: shotsText },
+  { name: 'depth', numeric: false, text: (cell) => cell.depth },
+  { name: 'prompts', numeric: true, text: (cell) => grouped(cell.prompts) },
+  { name: 'skipped', numeric: true, text: (cell) => grouped(cell.skipped) },
+  { name: 'accuracy', numeric: true, text: (cell) => interval(cell.accuracy, 3) },
+  { name: 'against full', numeric: true, text: (cell) => interval(cell.accuracyDifference, 3, signed) },
+  { name: 'agreement', numeric: true, text: (cell) => interval(cell.agreement, 3) },
+  { name: 'mean depth', numeric: true, text: (cell) => interval(cell.depthMean, 2) },
+  { name: 'pruned', numeric: true, text: (cell) => percent(cell.pruningRatio) },
+  { name: 'FLOPs', numeric: true, text: (cell) => fixed(cell.flopsRatio, 3) },
+  { name: 'FLOPs with checks', numeric: true, text: (cell) => fixed(cell.flopsRatioWithChecks, 3) },
+  {
+    name: 'ms per answer',
+    numeric: true,
+    text: (cell) => interval(cell.answerMs, timeDecimals(cell.answerMs?.mean ?? 0)),
+  },
+  { name: 'time ratio', numeric: true, text: (cell) => interval(cell.timeRatio, 3) },
+  { name: 'checks', numeric: true, text: (cell) => percent(cell.checkShare) },
+]
+
+function cellTable(id: string, title: string, cells: readonly EvalCell[]): Table {
+  const columns = CELL_COLUMNS.filter(({ name }) => id !== 'overall' || (name !== 'task' && name !== 'group'))
+  const notes = [
+    'Intervals are 95% bootstrap intervals. FLOPs and time ratio are against full depth on the same prompts; pruned is 1 - mean depth / L; ' +
+      'checks is the share of the time that exit checks took.',
+  ]
+  if (cells.some((cell) => cell.answerMs === null)) notes.push(`${NONE}: computed from traces, so there is no time.`)
+  if (cells.some((cell) => cell.beyondWindow)) {
+    notes.push(`${BEYOND}: prompts were longer than the window that the model was trained on.`)
+  }
+  const rows = cells.map((cell) => columns.map((column) => column.text(cell)))
+  return { id, title, columns, rows, notes, detail: false }
+}
+
+function shotsText(cell: EvalCell): string {
+  const used = Math.abs(cell.shotsUsed - cell.shots) < 0.05 ? '' : ` (${fixed(cell.shotsUsed, 1)} fitted)`
+  return `${cell.shots}${used}${cell.beyondWindow ? ` ${BEYOND}` : ''}`
+}
+
+function percent(share: number | null): string {
+  const text = fixed(share === null ? null : share * 100, 1)
+  return text === NONE ? NONE : `${text}%`
+}
+
+function histogramTable(report: EvalReport): Table {
+  const depths = Array.from({ length: report.layers }, (_, i) => ({ name: String(i + 1), numeric: true }))
+  return {
+    id: 'histogram',
+    title: 'Prompts by depth',
+    columns: [...words('task'), ...numbers('shots'), ...words('depth'), ...depths],
+    rows: report.cells.map((cell) => [
+      cell.task,
+      String(cell.shots),
+      cell.depth,
+      ...depths.map((_, i) => fixed(cell.histogram[i] ?? 0, 0)),
+    ]),
+    notes: ['Columns count the layers run when the answer was given.'],
+    detail: true,
+  }
+}
+
+function curveTable(report: EvalReport): Table {
+  const layers = Array.from({ length: report.layers }, (_, i) => ({ name: String(i), numeric: true }))
+  return {
+    id: 'exit-features',
+    title: 'Exit features by layer',
+    columns: [...words('task', 'difficulty', 'feature'), ...numbers('instances'), ...layers],
+    rows: report.curves.flatMap((curve) =>
+      (
+        [
+          ['gap', curve.gap],
+          ['top probability', curve.topProb],
+        ] as const
+      ).map(([feature, values]) => [
+        curve.task,
+        curve.difficulty,
+        feature,
+        grouped(curve.instances),
+        ...layers.map((_, i) => fixed(values[i] ?? null, 3)),
+      ]),
+    ),
+    notes: ['Means over instances; layers are counted from 0. Easy: the answer is settled early.'],
+    detail: true,
+  }
+}
+
+function matrixTables({ matrix }: EvalReport): Table[] {
+  if (matrix === null) return []
+  const grouping = matrix.groups.length === matrix.train.length
+  return MATRIX_MEASURES.map((measure) => {
+    const values = measure.values(matrix)
+    return {
+      id: measure.name,
+      title: measure.title,
+      columns: [...words(...(grouping ? ['group'] : []), 'trained on \\ tested on'), ...numbers(...matrix.test)],
+      rows: matrix.train.map((name, r) => [
+        ...(grouping ? [matrix.groups[r]!] : []),
+        name,
+        ...matrix.test.map((_, c) => measure.text(values[r]?.[c] ?? Number.NaN)),
+      ]),
+      notes: [`Policy: ${matrix.policy}.`, ...matrix.notes],
+      detail: false,
+    }
+  })
+}
+
+function words(...names: readonly string[]): Column[] {
+  return names.map((name) => ({ name, numeric: false }))
+}
+
+function numbers(...names: readonly string[]): Column[] {
+  return names.map((name) => ({ name, numeric: true }))
+}

@@ -1,0 +1,66 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createAtomicFile } from '../../checkpoint/atomic-file.js'
+import { FileError, InputError, UnsupportedError } from '../../errors.js'
+import type { EvalReport } from '../result.js'
+import { reportFigures } from './figures.js'
+import { reportHtml } from './html.js'
+import { reportJson } from './json.js'
+import { reportMarkdown } from './markdown.js'
+import { loadPngRenderer, type PngRenderer } from './png.js'
+import { figureSvg } from './svg.js'
+
+/** The three files of a report. Throws InputError unless `path` ends in `.html`: a long run should learn that first. */
+export function reportPaths(path: string): { html: string; markdown: string; json: string } {
+  const match = /^(.*[^/\\])\.html?$/i.exec(path)
+  if (match === null) throw new InputError(`the report's name must end in .html, not ${path}`)
+  return { html: path, markdown: `${match[1]}.md`, json: `${match[1]}.json` }
+}
+
+/** Writes the page, and Markdown and JSON beside it; returns their paths. Throws FileError. */
+export async function writeReport(report: EvalReport, path: string): Promise<string[]> {
+  const { html, markdown, json } = reportPaths(path)
+  await writeWhole(json, `${JSON.stringify(reportJson(report), null, 2)}\n`)
+  await writeWhole(markdown, reportMarkdown(report))
+  await writeWhole(html, reportHtml(report))
+  return [html, markdown, json]
+}
+
+export interface WrittenFigures {
+  readonly files: readonly string[]
+  /** Why there are no PNG files, in one line; null where they were written. */
+  readonly warning: string | null
+}
+
+/** Writes each figure as SVG (light and dark) and PNG (light) into a folder, made where it is missing. */
+export async function writeFigures(report: EvalReport, folder: string): Promise<WrittenFigures> {
+  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    throw new FileError(folder, `cannot be made a folder (${error.code ?? error.message})`, 'file_invalid', {
+      cause: error,
+    })
+  })
+  let png: PngRenderer | null = null
+  let warning: string | null = null
+  try {
+    png = await loadPngRenderer()
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error
+    warning = `${error.message}; the figures are there as SVG`
+  }
+  const files: string[] = []
+  for (const figure of reportFigures(report)) {
+    const path = join(folder, figure.name)
+    await writeWhole(`${path}.svg`, `${figureSvg(figure, 'auto')}\n`)
+    files.push(`${path}.svg`)
+    if (png === null) continue
+    await writeWhole(`${path}.png`, png(figure))
+    files.push(`${path}.png`)
+  }
+  return { files, warning }
+}
+
+async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await createAtomicFile(path)
+  await file.write(typeof content === 'string' ? new TextEncoder().encode(content) : content, 0)
+  await file.commit()
+}
