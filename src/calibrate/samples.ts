@@ -51,8 +51,8 @@ export function atCheck({ x, y }: Chains, check: number): Samples {
 /** Mean and population deviation of each feature; the deviation of a constant feature counts as 1. */
 export function fitScaling(x: readonly Float64Array[]): Scaling {
   const d = x[0]?.length ?? 0
-  const mean = new Array<number>(d).fill(0)
-  const deviation = new Array<number>(d).fill(0)
+  const mean = Array.from<number>({ length: d }).fill(0)
+  const deviation = Array.from<number>({ length: d }).fill(0)
   for (const row of x) for (let i = 0; i < d; i++) mean[i]! += row[i]! / x.length
   for (const row of x) for (let i = 0; i < d; i++) deviation[i]! += (row[i]! - mean[i]!) ** 2 / x.length
   // Below rounding of the mean the feature is constant, and dividing would blow rounding up.

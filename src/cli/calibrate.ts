@@ -4,14 +4,26 @@ import { explainPolicy } from '../calibrate/explain.js'
 import { type FitOptions, fitPolicy } from '../calibrate/fit.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
+import {
+  countQuestions,
+  type TraceRecord,
+  type TraceTasksOptions,
+  traceSetOf,
+  traceTasks,
+} from '../calibrate/trace-task.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind, TARGETS } from '../depth/policy-file.js'
 import { parseSettings } from './calibrate-settings.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
+import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { bar, createProgressLine } from './progress-line.js'
+import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
 import { collect, decimal, wholeNumber } from './values.js'
 
-interface CalibrateOptions {
-  readonly traces: string
+interface CalibrateOptions extends ModelOptions, TaskOptions {
+  readonly traces?: string
+  readonly task?: readonly string[]
+  readonly shots: number
   readonly trainFirst?: number
   readonly policy: PolicyKind
   readonly set?: readonly string[]
@@ -20,11 +32,14 @@ interface CalibrateOptions {
   readonly confidence: number
   readonly measure?: 'any' | 'mean'
   readonly output: string
-  readonly json?: boolean
 }
+
+/** Of policies that are fitted on a task's answers where nothing else is asked. */
+const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
 
 const EXAMPLES = `
 Examples:
+  $ shoal calibrate --task fruit_v_animal_3 --shots 5 --policy adainfer-svm -o fruit.policy.json
   $ shoal calibrate --traces answers.parquet --policy adainfer-svm -o svm.policy.json
   $ shoal calibrate --traces answers.json --train-first 266 --policy adainfer-svm --set kernel=rbf --set C=1 -o rbf.policy.json
   $ shoal calibrate --traces answers.parquet --policy adainfer-crf --set label=stable --target agreement=0.98 -o crf.policy.json
@@ -47,14 +62,17 @@ after --train-first, else every second one. A target is met with the fewest laye
 those instances.`
 
 export function buildCalibrate(cli: Cli): Command {
-  return new Command('calibrate')
+  const command = new Command('calibrate')
     .description('Fit the classifier of an AdaInfer policy on traces, choose its threshold, bound its harm.')
-    .usage('--traces FILE --policy KIND -o FILE [options]')
-    .requiredOption('--traces <file>', 'traces of full-depth runs: .parquet of shoal trace, or JSON')
+    .argument('[model]', 'with --task: folder with a checkpoint, GGUF file, or name of a bundled model')
+    .usage('[MODEL] (--task NAMES | --traces FILE) --policy KIND -o FILE [options]')
+    .option('--task <names>', 'trace the questions of these tasks first', nameList)
+    .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
+    .option('--traces <file>', 'traces of full-depth runs: .parquet of shoal trace, or JSON; needs no model')
     .option('--train-first <n>', 'fit on the first n instances; default all', wholeNumber(1))
     .addOption(new Option('--policy <kind>', 'what is fitted').choices(POLICY_KINDS).makeOptionMandatory())
     .option('--set <key=value>', 'a setting, see below (may be given several times)', collect)
-    .option('--target <what>', 'accuracy-loss=0.01, agreement=0.98 or mean-layers=12', target)
+    .option('--target <what>', 'accuracy-loss=0.01 (with --task the default), agreement=0.98 or mean-layers=12', target)
     .option('--max-disagreement <share>', 'bound the disagreement with full depth, e.g. 0.02', decimal(0, 1))
     .option('--confidence <share>', 'with which the bound holds', decimal(0, 1), 0.95)
     .addOption(
@@ -64,27 +82,34 @@ export function buildCalibrate(cli: Cli): Command {
       ).choices(['any', 'mean']),
     )
     .requiredOption('-o, --output <file>', 'where the policy is written')
-    .option('--json', 'print one JSON document and nothing else on stdout')
-    .option('--verbose', 'show where an error comes from')
-    .addHelpText('after', EXAMPLES)
-    .action((options: CalibrateOptions) => calibrate(cli, options))
+  addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
+  return command.action((name: string | undefined, options: CalibrateOptions) => calibrate(cli, name, options))
 }
 
-async function calibrate(cli: Cli, options: CalibrateOptions): Promise<void> {
-  const { target: wanted, maxDisagreement, confidence, measure } = options
-  if (wanted !== undefined && maxDisagreement !== undefined) {
+async function calibrate(cli: Cli, name: string | undefined, options: CalibrateOptions): Promise<void> {
+  const { maxDisagreement, confidence, measure } = options
+  if (options.target !== undefined && maxDisagreement !== undefined) {
     throw new UsageError('give either --target or --max-disagreement: both choose the threshold')
   }
   if (measure !== undefined && maxDisagreement === undefined) {
     throw new UsageError('--measure goes with --max-disagreement')
   }
   const settings = parseSettings(options.set ?? [])
+  const wanted = options.target ?? defaultTarget(options, settings)
   const chooses = wanted !== undefined || maxDisagreement !== undefined
   if (chooses && settings.threshold !== undefined) {
     throw new UsageError('--target and --max-disagreement choose the threshold: leave --set threshold= out')
   }
-  const fitOptions: FitOptions = { ...settings, kind: options.policy }
-  const { train, rest } = splitTraces(await readTraces(options.traces), options.trainFirst, chooses)
+  if ((options.traces === undefined) === (options.task === undefined)) {
+    throw new UsageError('give either --task NAMES or --traces FILE; shoal calibrate --help shows examples')
+  }
+  if (options.traces !== undefined && name !== undefined) throw new UsageError('with --traces there is no MODEL')
+  const { traces, model } =
+    options.task === undefined
+      ? { traces: await readTraces(options.traces as string), model: undefined }
+      : await traceModel(cli, name, { ...options, task: options.task })
+  const fitOptions: FitOptions = { ...settings, kind: options.policy, ...(model === undefined ? {} : { model }) }
+  const { train, rest } = splitTraces(traces, options.trainFirst, chooses)
   let policy = fitPolicy(train, fitOptions)
   if (wanted !== undefined) policy = calibrateThreshold(policy, rest, wanted)
   if (maxDisagreement !== undefined) {
@@ -93,6 +118,60 @@ async function calibrate(cli: Cli, options: CalibrateOptions): Promise<void> {
   }
   await writePolicyFile(options.output, policy)
   show(cli, options, policy)
+}
+
+/**
+ * A classifier at its own boundary leaves far too early, so where the answers are at hand the threshold is chosen on them.
+ * From a traces file nothing is chosen unasked.
+ */
+function defaultTarget(
+  { task, maxDisagreement }: CalibrateOptions,
+  { threshold }: Partial<FitOptions>,
+): Target | undefined {
+  return task === undefined || maxDisagreement !== undefined || threshold !== undefined ? undefined : DEFAULT_TARGET
+}
+
+/** Traces of the tasks' answers, kept in memory. */
+async function traceModel(
+  cli: Cli,
+  name: string | undefined,
+  options: CalibrateOptions & { readonly task: readonly string[] },
+): Promise<{ traces: TraceSet; model: { name: string; fingerprint: string } }> {
+  const { shots, seed, limit } = options
+  return await withModel(
+    cli,
+    name,
+    options,
+    async (model) => {
+      const tasks = await loadTasks(options.task, options)
+      const traceOptions: TraceTasksOptions = {
+        shots,
+        seed,
+        positions: 'answer',
+        maxTokens: 1,
+        signal: cli.signal,
+        ...templateOf(options),
+        ...(limit === undefined ? {} : { limit }),
+      }
+      const total = countQuestions(model, tasks, traceOptions)
+      const line = createProgressLine(cli)
+      const started = performance.now()
+      const records: TraceRecord[] = []
+      try {
+        for await (const record of traceTasks(model, tasks, traceOptions)) {
+          records.push(record)
+          line.show(
+            `${bar(records.length / total)} ${records.length} of ${total} questions · ${timeLeft(started, records.length, total)}`,
+          )
+        }
+      } finally {
+        line.clear()
+      }
+      const traces = traceSetOf(records, model.hyperparameters.layers)
+      return { traces, model: { name: model.name, fingerprint: model.fingerprint } }
+    },
+    { slots: 1 },
+  )
 }
 
 /** What the classifier is fitted on, and the others. */

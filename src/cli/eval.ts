@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander'
 import { evaluate } from '../evaluate/evaluate.js'
+import { reportJson } from '../evaluate/report/json.js'
+import { reportPaths, writeFigures, writeReport } from '../evaluate/report/write.js'
 import type { EvalCell, EvalReport } from '../evaluate/result.js'
 import { SCORE_MODES, type ScoreMode } from '../tasks/index.js'
 import { type Cli, note, printJson } from './cli.js'
@@ -53,6 +55,7 @@ export function buildEval(cli: Cli): Command {
 
 async function runEval(cli: Cli, name: string | undefined, options: EvalOptions): Promise<void> {
   const { score, shots, seed, limit, maxTokens, controls } = options
+  if (options.report !== undefined) reportPaths(options.report)
   await withModel(
     cli,
     name,
@@ -78,11 +81,13 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
           line.show(`${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done, total)}`),
       }).finally(() => line.clear())
       if (options.report !== undefined || options.figures !== undefined) {
-        const { writeFigures, writeReport } = await import('../evaluate/report/write.js')
         if (options.report !== undefined) await writeReport(report, options.report)
-        if (options.figures !== undefined) await writeFigures(report, options.figures)
+        if (options.figures !== undefined) {
+          const { warning } = await writeFigures(report, options.figures)
+          if (warning !== null) note(cli, warning)
+        }
       }
-      if (options.json) printJson(cli, report)
+      if (options.json) printJson(cli, reportJson(report))
       else show(cli, report, options)
     },
     { slots: 1 },

@@ -71,7 +71,7 @@ async function apply(cli: Cli, path: string, options: ApplyOptions): Promise<voi
 /** Arrays of L - 1 entries, layers 0 .. L - 2; null where the policy does not check. */
 function instanceJson(policy: PolicyFile, { decision, smoothed, exit }: Applied): object {
   const byLayer = (values: Float64Array): (number | null)[] => {
-    const spread = new Array<number | null>(policy.model.layers - 1).fill(null)
+    const spread = Array.from<number | null>({ length: policy.model.layers - 1 }).fill(null)
     for (const [check, layer] of policy.checked_layers.entries()) spread[layer] = values[check]!
     return spread
   }

@@ -86,7 +86,7 @@ function accuracyPanel(panel: PanelCells, axis: CostAxis, series: readonly Serie
         { minSpan: 0.04, floor: -0.02, ceiling: 1.02 },
       )
       const x = linearScale(xDomain, [plot.x, plot.x + plot.width], plot.width / 55)
-      const y = linearScale(yDomain, [plot.y + plot.height, plot.y], 5)
+      const y = linearScale(yDomain, [plot.y + plot.height, plot.y], plot.height / 36)
       let body = drawAxes(plot, x, y, { title, x: axis.label, y: 'accuracy' })
       const full = cells.find((cell) => cell.depth === 'full')
       if (full !== undefined) {

@@ -3,13 +3,10 @@
  * U+FFFD: task names and specs come from files and arguments.
  */
 export function escapeXml(text: string): string {
-  return (
-    text
-      .toWellFormed()
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to be found
-      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]/g, '\ufffd')
-      .replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`)
-  )
+  return text
+    .toWellFormed()
+    .replace(/(?![\t\n\r])[\p{Cc}\ufffe\uffff]/gu, '\ufffd')
+    .replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`)
 }
 
 /** Text for a Markdown table cell or list item (GitHub's flavour): shown as it is, on one line. */
@@ -18,15 +15,14 @@ export function escapeMarkdown(text: string): string {
     text
       .toWellFormed()
       .replace(/\s+/g, ' ')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to be found
-      .replace(/[\u0000-\u001f\u007f]/g, '\ufffd')
+      .replace(/\p{Cc}/gu, '\ufffd')
       .replace(/[\\`*~|]/g, '\\$&')
       // Underscores and brackets stay where they mean nothing: `fruit_v_animal_3`, `[0.68, 0.74]`.
       .replace(/(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/gu, '\\_')
       .replace(/\](?=[([:])/g, '\\]')
       .replace(/&/g, '&amp;')
       .replace(/</g, '&lt;')
-      .replace(/^(\d+)(?=[.)])/, '$1\\')
+      .replace(/^(\d+)(?=[.)](?: |$))/, '$1\\')
       .replace(/^[#>+-](?=[# ]|$)/, '\\$&')
   )
 }

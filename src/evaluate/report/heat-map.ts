@@ -46,6 +46,7 @@ export const MATRIX_MEASURES: readonly MatrixMeasure[] = [
 ]
 
 const WIDTH = 960
+const LEAST_WIDTH = 560
 const EDGE = 12
 const TOP = 56
 const ROW = 28
@@ -66,8 +67,10 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
   const top = TOP + headHeight
   const bottom = top + train.length * ROW
   const right = left + test.length * cell
-  let body = textElement(EDGE, 26, shorten(measure.title, WIDTH - 2 * EDGE, 16), { size: 16, bold: true })
-  body += textElement(EDGE, 44, shorten(subtitle, WIDTH - 2 * EDGE, 12), { class: 'f-dim' })
+  // Slanted names reach beyond the last column.
+  const width = Math.max(LEAST_WIDTH, right + (slanted ? headHeight * 0.8 : 0) + EDGE)
+  let body = textElement(EDGE, 26, shorten(measure.title, width - 2 * EDGE, 16), { size: 16, bold: true })
+  body += textElement(EDGE, 44, shorten(subtitle, width - 2 * EDGE, 12), { class: 'f-dim' })
   body += textElement(left, TOP + 14, 'tested on', { class: 'f-dim', size: 11 })
   body += textElement(EDGE + 12, (top + bottom) / 2, 'trained on', {
     class: 'f-dim',
@@ -118,7 +121,7 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
     description:
       `${measure.unit} of ${matrix.policy} trained on the task of a row and tested on that of a column. ` +
       `${measure.reading} Outlined cells are tested on the task they were trained on; lines part task groups.`,
-    width: Math.max(WIDTH, right + EDGE),
+    width,
     height: bottom + 62,
     body,
   }

@@ -4,7 +4,7 @@ import { fixed } from './format.js'
 import { type Box, layOut, type Panel } from './panel.js'
 import { linearScale } from './scale.js'
 import { type Series, shortNames } from './series.js'
-import { element, type Figure, lineElement, shorten, textElement, tooltip } from './svg.js'
+import { element, type Figure, lineElement, shorten, textElement, textWidth, tooltip } from './svg.js'
 
 export interface HistogramFigure {
   readonly name: string
@@ -52,7 +52,8 @@ function histogramPanel(panel: PanelCells, figure: HistogramFigure, labels: Read
   return {
     height: HEAD + cells.length * ROW + FOOT,
     draw(box) {
-      const labelWidth = Math.min(170, box.width * 0.36)
+      const longest = Math.max(...cells.map((cell) => textWidth(labels.get(cell.depth) ?? cell.depth, 11)))
+      const labelWidth = Math.min(longest + 10, box.width * 0.42)
       const plot: Box = {
         x: box.x + 12 + labelWidth,
         y: box.y + HEAD,

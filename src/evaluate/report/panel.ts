@@ -19,7 +19,7 @@ export interface Panel {
 export interface LegendEntry {
   readonly label: string
   /** Markup of the sign, about 18 wide, its middle at (x, y). */
-  sign(x: number, y: number): string
+  readonly sign: (x: number, y: number) => string
 }
 
 export interface FigureParts {

@@ -1,10 +1,10 @@
 /** Maps a value to a place on the page, and knows where its ticks are. */
 export interface Scale {
-  place(value: number): number
+  readonly place: (value: number) => number
   readonly domain: readonly [number, number]
   readonly ticks: readonly number[]
   /** A tick with as many decimals as the ticks need. */
-  format(value: number): string
+  readonly format: (value: number) => string
 }
 
 export interface DomainOptions {
@@ -44,14 +44,16 @@ export function linearScale(domain: readonly [number, number], range: readonly [
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9))
   return {
     domain,
-    place: (value) => range[0] + ((value - low) / (high - low)) * (range[1] - range[0]),
+    // What lies outside the domain stays at its edge.
+    place: (value) => range[0] + Math.min(1, Math.max(0, (value - low) / (high - low))) * (range[1] - range[0]),
     ticks: Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => (first + i) * step),
     format: (value) => (Math.abs(value) < step / 2 ? 0 : value).toFixed(Math.min(decimals, 20)),
   }
 }
 
-function tickStep(least: number): number {
-  const power = 10 ** Math.floor(Math.log10(least))
-  const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= least * (1 - 1e-9)) ?? 10
-  return factor * power
+/** The multiple of 1, 2 or 5 that is nearest by ratio. */
+function tickStep(wanted: number): number {
+  const power = 10 ** Math.floor(Math.log10(wanted))
+  const rest = wanted / power
+  return power * (rest < Math.SQRT2 ? 1 : rest < Math.sqrt(10) ? 2 : rest < Math.sqrt(50) ? 5 : 10)
 }

@@ -61,12 +61,16 @@ function labelOf(depths: readonly string[], names: ReadonlyMap<string, string>):
   return first.replace(/:[\d.]+x?/, `:${value(first)} … ${value(last)}`)
 }
 
-/** Policy files without their folder, wherever that stays unambiguous. */
+/** Policy files without their folder and ending, wherever that stays unambiguous. */
 export function shortNames(depths: readonly string[]): ReadonlyMap<string, string> {
-  const short = new Map([...new Set(depths)].map((depth) => [depth, depth.replace(/:[^,]*[/\\](?=[^/\\,]+)/, ':')]))
+  const short = new Map([...new Set(depths)].map((depth) => [depth, fileName(depth)]))
   const uses = new Map<string, number>()
   for (const name of short.values()) uses.set(name, (uses.get(name) ?? 0) + 1)
   return new Map([...short].map(([depth, name]) => [depth, uses.get(name) === 1 ? name : depth]))
+}
+
+function fileName(depth: string): string {
+  return depth.replace(/:[^,]*[/\\](?=[^/\\,]+)/, ':').replace(/(?<=:[^,]+?)(?:\.policy)?\.json(?=,|$)/, '')
 }
 
 /** Closed outlines in a box of -1 to 1; a shape of its own for each series beside its colour. */

@@ -159,7 +159,7 @@ export function textWidth(text: string, size: number): number {
 /** Cuts the middle out of a text that is wider than `width`: the ends of names tell them apart. */
 export function shorten(text: string, width: number, size: number): string {
   if (textWidth(text, size) <= width) return text
-  const characters = [...text]
+  const characters = Array.from(text)
   for (let kept = characters.length - 1; kept > 1; kept--) {
     const head = Math.ceil(kept / 2)
     const short = `${characters.slice(0, head).join('')}…${characters.slice(characters.length - (kept - head)).join('')}`

@@ -1,0 +1,169 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Ajv } from 'ajv'
+import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readTraces } from '../src/calibrate/traces.js'
+import type { Model } from '../src/engine/api.js'
+import { loadModel } from '../src/engine/load.js'
+import { loadTask, questionsOf } from '../src/tasks/index.js'
+import { shoal } from './cli-runner.js'
+
+const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
+
+let folder: string
+let model: Model
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-eval-'))
+  model = await loadModel('ripple-8m', { threads: 1 })
+})
+afterAll(async () => {
+  await model.dispose()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const at = (name: string): string => join(folder, name)
+
+function matches(schema: string, text: string): Record<string, unknown> {
+  const path = new URL(`../docs/json/${schema}.schema.json`, import.meta.url)
+  const validate = ajv.compile(JSON.parse(readFileSync(path, 'utf8')) as object)
+  const document = JSON.parse(text) as Record<string, unknown>
+  validate(document)
+  expect(validate.errors).toBeNull()
+  return document
+}
+
+const TRACE = ['trace', '--task', 'fruit_v_animal_3', '--shots', '2', '--limit', '6', '--threads', '1']
+
+describe('shoal trace --task', () => {
+  it('writes a row per question and layer, as a full-depth trace of the prompt has them', async () => {
+    const ended = await shoal([...TRACE, '--out', at('a.parquet'), '--json'])
+    expect(ended).toMatchObject({ code: 0, stderr: '' })
+    expect(matches('trace-task', ended.stdout)).toMatchObject({ questions: 6 })
+    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(at('a.parquet')) })
+    expect(rows).toHaveLength(6 * 16)
+    const task = await loadTask('fruit_v_animal_3')
+    const { questions } = questionsOf(model, task, { shots: 2, seed: 0, score: 'token', limit: 6 })
+    const { lensLogits } = await model.trace(questions[2]!.prompt.ids)
+    const last = questions[2]!.prompt.ids.length - 1
+    for (let layer = 0; layer < 16; layer++) {
+      const logits = lensLogits[layer]!.subarray(last * 4096, (last + 1) * 4096)
+      const row = rows[2 * 16 + layer]!
+      expect(row).toMatchObject({ instance: 2, layer, position: last, task: 'fruit_v_animal_3' })
+      expect(logits[Number(row.top1)]).toBeCloseTo(Math.max(...logits), 4)
+    }
+    const traces = await readTraces(at('a.parquet'))
+    expect(traces).toMatchObject({ layers: 16, unit: 'answer', sequences: 6 })
+    expect(traces.instances.every(({ agree }) => agree[15] === 1)).toBe(true)
+  })
+
+  it('goes on where it was stopped, also where a line was cut off, and gives the same file', async () => {
+    const partial = `${at('b.parquet')}.partial`
+    const stop = new AbortController()
+    let lines = 0
+    const stopped = await shoal([...TRACE, '--out', at('b.parquet')], {
+      signal: stop.signal,
+      stderr: {
+        isTTY: true,
+        write() {
+          if (++lines === 3) stop.abort()
+          return true
+        },
+      },
+    })
+    expect(stopped.code).not.toBe(0)
+    expect(existsSync(at('b.parquet'))).toBe(false)
+    const text = readFileSync(partial, 'utf8')
+    truncateSync(partial, Buffer.byteLength(text) - 20)
+    expect(await shoal([...TRACE, '--out', at('b.parquet')])).toMatchObject({ code: 0 })
+    expect(existsSync(partial)).toBe(false)
+    const read = async (name: string) => parquetReadObjects({ file: await asyncBufferFromFile(at(name)) })
+    expect(await read('b.parquet')).toEqual(await read('a.parquet'))
+  })
+
+  it('refuses the partial file of another run', async () => {
+    writeFileSync(`${at('c.parquet')}.partial`, '{"format":"shoal-traces"}\n')
+    const ended = await shoal([...TRACE, '--out', at('c.parquet')])
+    expect(ended.code).toBe(1)
+    expect(ended.stderr).toMatch(/^shoal: .*c\.parquet\.partial: holds the traces of another run[^\n]*\n$/)
+  })
+
+  it('traces every token of a continuation', async () => {
+    const ended = await shoal([...TRACE, '--positions', 'generated', '--max-tokens', '4', '--out', at('g.parquet')])
+    expect(ended).toMatchObject({ code: 0 })
+    const traces = await readTraces(at('g.parquet'))
+    expect(traces).toMatchObject({ unit: 'generated', sequences: 6 })
+    expect(traces.instances.length).toBeGreaterThan(12)
+  })
+})
+
+describe('shoal calibrate --task and shoal eval', () => {
+  it('fit a policy that knows its model, and evaluate it beside full depth', async () => {
+    const fitted = await shoal([
+      'calibrate',
+      ...['--task', 'fruit_v_animal_3', '--shots', '3', '--limit', '30', '--threads', '1'],
+      ...['--policy', 'adainfer-svm', '-o', at('svm.policy.json'), '--json'],
+    ])
+    expect(fitted).toMatchObject({ code: 0 })
+    expect(matches('calibrate', fitted.stdout)).toMatchObject({ calibration: { target: 'accuracy-loss' } })
+    const policy = JSON.parse(readFileSync(at('svm.policy.json'), 'utf8')) as { model: { fingerprint: string } }
+    expect(policy.model.fingerprint).toBe(model.fingerprint)
+
+    const ended = await shoal([
+      'eval',
+      ...['--tasks', 'fruit_v_animal_3,capitalize', '--shots', '0,2', '--limit', '5', '--threads', '1', '--controls'],
+      ...['--depth', 'full', '--depth', 'gap:0.8', '--depth', `adainfer:${at('svm.policy.json')}`, '--json'],
+    ])
+    expect(ended.code).toBe(0)
+    expect(ended.stderr).not.toMatch(/made for another model/)
+    const report = matches('eval', ended.stdout) as unknown as {
+      cells: {
+        task: string
+        depth: string
+        accuracy: { mean: number }
+        agreement: { mean: number }
+        depth_mean: { mean: number }
+      }[]
+    }
+    const of = (depth: string) => report.cells.filter((cell) => cell.depth === depth)
+    expect(of('full')).toHaveLength(4)
+    for (const cell of of('full')) expect(cell).toMatchObject({ agreement: { mean: 1 }, depth_mean: { mean: 16 } })
+    // The oracle leaves where nothing changes any more.
+    for (const [i, cell] of of('oracle').entries()) {
+      expect(cell).toMatchObject({ agreement: { mean: 1 }, accuracy: { mean: of('full')[i]!.accuracy.mean } })
+      expect(cell.depth_mean.mean).toBeLessThanOrEqual(16)
+    }
+    // Random exits are the policy's own: as deep on average.
+    for (const [i, cell] of of('random at gap:0.8').entries()) {
+      expect(cell.depth_mean.mean).toBeCloseTo(of('gap:0.8')[i]!.depth_mean.mean, 6)
+    }
+  })
+
+  it('warn where a policy was made for another model, and where it is used for generation without a bound', async () => {
+    const ended = await shoal([
+      ...['run', 'ripple-8m-flex', 'Q: a, b\nA:', '--max-tokens', '2', '--threads', '1'],
+      ...['--depth', `adainfer:${at('svm.policy.json')}`],
+    ])
+    expect(ended.code).toBe(0)
+    expect(ended.stderr).toMatch(/made for another model \(ripple-8m/)
+    expect(ended.stderr).toMatch(/no bound calibrated on generated tokens/)
+  })
+
+  it('give the same token and depth on traces and in the engine', async () => {
+    const traced = await shoal([
+      ...['trace', '--task', 'capitalize', '--shots', '3', '--limit', '40', '--threads', '1', '--out', at('t.parquet')],
+    ])
+    expect(traced.code).toBe(0)
+    const applied = await shoal(['policy', 'apply', at('svm.policy.json'), '--traces', at('t.parquet'), '--json'])
+    const { instances } = JSON.parse(applied.stdout) as { instances: { exit: number }[] }
+    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(at('t.parquet')) })
+    const task = await loadTask('capitalize')
+    const { questions } = questionsOf(model, task, { shots: 3, seed: 0, score: 'token', limit: 40 })
+    for (const [i, { prompt }] of questions.entries()) {
+      const { top, depth } = await model.predict(prompt.ids, { depth: `adainfer:${at('svm.policy.json')}` })
+      expect(depth).toBe(instances[i]!.exit + 1)
+      expect(top).toBe(rows[i * 16 + instances[i]!.exit]!.top1)
+    }
+  })
+})
