@@ -147,7 +147,7 @@ async function evaluateSet(model, set) {
       full,
     ),
   )
-  const measured = await measure(model, set, engines, results)
+  const measured = await measure(model, set, engines)
   console.log(`${model.name} · ${set.name} · ${results.instances.length} prompts`)
   console.table(
     rows.map(({ name, accuracy, layers: l }) => ({ name, accuracy: accuracy.mean.toFixed(3), layers: l.toFixed(2) })),
@@ -165,7 +165,7 @@ async function evaluateSet(model, set) {
 }
 
 /** The first prompts of the results through the engine: token and depth as on traces, and every time. */
-async function measure(model, set, engines, results) {
+async function measure(model, set, engines) {
   const items = []
   let sequence = 0
   for (const name of set.tasks) {

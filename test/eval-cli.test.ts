@@ -102,8 +102,19 @@ describe('shoal calibrate --task and shoal eval', () => {
   it('fit a policy that knows its model, and evaluate it beside full depth', async () => {
     const fitted = await shoal([
       'calibrate',
-      ...['--task', 'fruit_v_animal_3', '--shots', '3', '--limit', '30', '--threads', '1'],
-      ...['--policy', 'adainfer-svm', '-o', at('svm.policy.json'), '--json'],
+      '--task',
+      'fruit_v_animal_3',
+      '--shots',
+      '3',
+      '--limit',
+      '30',
+      '--threads',
+      '1',
+      '--policy',
+      'adainfer-svm',
+      '-o',
+      at('svm.policy.json'),
+      '--json',
     ])
     expect(fitted).toMatchObject({ code: 0 })
     expect(matches('calibrate', fitted.stdout)).toMatchObject({ calibration: { target: 'accuracy-loss' } })
@@ -112,8 +123,22 @@ describe('shoal calibrate --task and shoal eval', () => {
 
     const ended = await shoal([
       'eval',
-      ...['--tasks', 'fruit_v_animal_3,capitalize', '--shots', '0,2', '--limit', '5', '--threads', '1', '--controls'],
-      ...['--depth', 'full', '--depth', 'gap:0.8', '--depth', `adainfer:${at('svm.policy.json')}`, '--json'],
+      '--tasks',
+      'fruit_v_animal_3,capitalize',
+      '--shots',
+      '0,2',
+      '--limit',
+      '5',
+      '--threads',
+      '1',
+      '--controls',
+      '--depth',
+      'full',
+      '--depth',
+      'gap:0.8',
+      '--depth',
+      `adainfer:${at('svm.policy.json')}`,
+      '--json',
     ])
     expect(ended.code).toBe(0)
     expect(ended.stderr).not.toMatch(/made for another model/)
@@ -142,8 +167,15 @@ describe('shoal calibrate --task and shoal eval', () => {
 
   it('warn where a policy was made for another model, and where it is used for generation without a bound', async () => {
     const ended = await shoal([
-      ...['run', 'ripple-8m-flex', 'Q: a, b\nA:', '--max-tokens', '2', '--threads', '1'],
-      ...['--depth', `adainfer:${at('svm.policy.json')}`],
+      'run',
+      'ripple-8m-flex',
+      'Q: a, b\nA:',
+      '--max-tokens',
+      '2',
+      '--threads',
+      '1',
+      '--depth',
+      `adainfer:${at('svm.policy.json')}`,
     ])
     expect(ended.code).toBe(0)
     expect(ended.stderr).toMatch(/made for another model \(ripple-8m/)
@@ -152,7 +184,17 @@ describe('shoal calibrate --task and shoal eval', () => {
 
   it('give the same token and depth on traces and in the engine', async () => {
     const traced = await shoal([
-      ...['trace', '--task', 'capitalize', '--shots', '3', '--limit', '40', '--threads', '1', '--out', at('t.parquet')],
+      'trace',
+      '--task',
+      'capitalize',
+      '--shots',
+      '3',
+      '--limit',
+      '40',
+      '--threads',
+      '1',
+      '--out',
+      at('t.parquet'),
     ])
     expect(traced.code).toBe(0)
     const applied = await shoal(['policy', 'apply', at('svm.policy.json'), '--traces', at('t.parquet'), '--json'])

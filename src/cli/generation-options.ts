@@ -57,9 +57,7 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
 export function announceDepth(cli: Cli, model: Model, depth: string | undefined): string {
   const policy = parseDepth(depth ?? model.settings.depth ?? 'full', {
     layers: model.hyperparameters.layers,
-    get fingerprint() {
-      return model.fingerprint
-    },
+    fingerprint: model.fingerprint,
   })
   const forGeneration = policy.kind === 'exit' ? policy.generationNotes : undefined
   for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)

@@ -176,13 +176,7 @@ export class LoadedModel implements Model {
 
   private policy(depth: Depth = this.settings.depth ?? 'full'): Policy {
     if (typeof depth !== 'string') return depth
-    const model = this
-    return parseDepth(depth, {
-      layers: this.hyperparameters.layers,
-      get fingerprint() {
-        return model.fingerprint
-      },
-    })
+    return parseDepth(depth, { layers: this.hyperparameters.layers })
   }
 }
 

@@ -44,7 +44,7 @@ export function cellOf(
   const measured = !ms.some(Number.isNaN)
   const { flops, flopsWithChecks, full } = totalFlops(depth, asked, size)
   const depthMean = bootstrapMean(depths, { seed })
-  const histogram = new Array<number>(size.layers).fill(0)
+  const histogram = Array.from({ length: size.layers }, () => 0)
   for (const d of depths) histogram[Math.round(d) - 1] = (histogram[Math.round(d) - 1] ?? 0) + 1
   return {
     ...key,
