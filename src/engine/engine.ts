@@ -265,13 +265,14 @@ export class Engine {
       }
       // Where every row is wanted there is nothing to narrow, and the plain graph is the shorter one.
       const exact = { ...shape, narrowed: shape.narrowed && runs.some((r) => r.wanted < r.source.length) }
-      const stretch = this.stretches.get(stretchKey(exact, runs), () => new Stretch(this.parts, exact, runs))
-      await this.finishCompute(stretch.run(runs))
-      this.times.note(
-        runs.reduce((rows, r) => rows + r.source.length, 0),
-        shape.layers.length,
-        stretch.lastMs,
+      const rows = runs.reduce((sum, r) => sum + r.source.length, 0)
+      const expectedMs = this.times.expect(rows, shape.layers.length)
+      const stretch = this.stretches.get(
+        stretchKey(exact, runs),
+        () => new Stretch(this.parts, exact, runs, expectedMs),
       )
+      await this.finishCompute(stretch.run(runs))
+      this.times.note(rows, shape.layers.length, stretch.lastMs)
       let row = 0
       piece.forEach(({ traveller: t, from, to }, i) => {
         t.rowLayers += Math.max(0, to - Math.max(from, t.countFrom)) * shape.layers.length

@@ -21,6 +21,18 @@ export class LayerTimes {
     this.means.set(key, before === undefined ? each : before + NEWEST * (each - before))
   }
 
+  /**
+   * What `layers` layers are expected to take for `rows` rows, in ms: at most what fewer rows suggest, Infinity where
+   * nothing is known.
+   */
+  expect(rows: number, layers: number): number {
+    const known = this.means.get(bucket(rows))
+    if (known !== undefined) return known * layers
+    const fewer = Math.max(...[...this.means.keys()].filter((key) => key < rows))
+    const each = this.means.get(fewer)
+    return each === undefined ? Number.POSITIVE_INFINITY : ((each * rows) / fewer) * layers
+  }
+
   /** Layers that a stretch of `rows` rows may have at most. */
   most(rows: number): number {
     const each = this.means.get(bucket(rows))

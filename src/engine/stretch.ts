@@ -70,11 +70,13 @@ export class Stretch {
   private readonly narrowMasks: Mask[]
   private readonly sublayers: { attention: Float32Array; mlp: Float32Array } | null
 
-  constructor(parts: StretchParts, shape: StretchShape, runs: readonly Run[]) {
+  /** @param expectedMs what a run is expected to take; Infinity where unknown */
+  constructor(parts: StretchParts, shape: StretchShape, runs: readonly Run[], expectedMs = Number.POSITIVE_INFINITY) {
     const { family, hyperparameters: h, weights, cache, rows } = parts
     const total = runs.reduce((n, r) => n + r.source.length, 0)
     const wanted = runs.reduce((n, r) => n + r.wanted, 0)
     const g = new Graph(parts.backend, 96 + shape.layers.length * (64 + 16 * runs.length))
+    g.lastMs = expectedMs
     this.graph = g
     const source = g.input('i32', total)
     const positions = g.input('i32', total)

@@ -26,7 +26,7 @@ export interface Rope {
  * Every operation checks types and shapes first, because ggml ends the process where they do not fit.
  */
 export class Graph {
-  /** What the last compute took, in ms; unknown before the first one, which therefore runs off the event loop. */
+  /** What the last compute took, in ms, or the first is expected to take: what is unknown runs off the event loop. */
   lastMs = Number.POSITIVE_INFINITY
   private readonly backend: Backend
   private readonly context: Context
