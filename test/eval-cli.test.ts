@@ -89,6 +89,16 @@ describe('shoal trace --task', () => {
     expect(ended.stderr).toMatch(/^shoal: .*c\.parquet\.partial: holds the traces of another run[^\n]*\n$/)
   })
 
+  it('refuses a partial file that another process is writing, and takes over that of one that is gone', async () => {
+    writeFileSync(`${at('d.parquet')}.partial.lock`, String(process.ppid))
+    const refused = await shoal([...TRACE, '--out', at('d.parquet')])
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toMatch(/^shoal: .*d\.parquet\.partial: process \d+ is writing these traces\n$/)
+    writeFileSync(`${at('d.parquet')}.partial.lock`, '999999999')
+    expect(await shoal([...TRACE, '--out', at('d.parquet')])).toMatchObject({ code: 0 })
+    expect(existsSync(`${at('d.parquet')}.partial.lock`)).toBe(false)
+  })
+
   it('traces every token of a continuation', async () => {
     const ended = await shoal([...TRACE, '--positions', 'generated', '--max-tokens', '4', '--out', at('g.parquet')])
     expect(ended).toMatchObject({ code: 0 })

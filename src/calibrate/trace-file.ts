@@ -1,6 +1,15 @@
-import { appendFileSync, createReadStream, existsSync, readFileSync, truncateSync } from 'node:fs'
+import {
+  appendFileSync,
+  createReadStream,
+  existsSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import { isAlive } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
 import { FEATURE_NAMES } from '../depth/exit-features.js'
 import { FileError } from '../errors.js'
@@ -19,6 +28,8 @@ export interface TraceFile {
   append(record: TraceRecord): void
   /** Writes the Parquet file. */
   finish(): Promise<void>
+  /** Lets another process go on; to be called in the end, finished or not. */
+  close(): void
 }
 
 /**
@@ -27,16 +38,19 @@ export interface TraceFile {
  */
 export function openTraceFile(path: string, run: Readonly<Record<string, unknown>>): TraceFile {
   const partial = `${path}.partial`
+  const unlock = lock(partial)
   const header = JSON.stringify({ format: 'shoal-traces', version: 1, run })
   const done = new Set<number>()
   try {
     if (existsSync(partial)) readPartial(partial, header, done)
     else appendFileSync(partial, `${header}\n`)
   } catch (error) {
+    unlock()
     throw fileError(partial, error)
   }
   return {
     done,
+    close: unlock,
     append(record) {
       const traces = record.traces.map(({ top1, top2, features }) => ({
         top1: Array.from(top1),
@@ -79,6 +93,23 @@ const COLUMNS = [
   { name: 'top2', type: 'INT32' as const, nullable: false },
   { name: 'gold', type: 'INT32' as const, nullable: true },
 ]
+
+/** Two processes that write one partial file would write everything twice. Returns what takes the lock away. */
+function lock(partial: string): () => void {
+  const path = `${partial}.lock`
+  const own = String(process.pid)
+  try {
+    writeFileSync(path, own, { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(partial, error)
+    const owner = Number(readFileSync(path, 'utf8'))
+    if (owner !== process.pid && isAlive(owner)) {
+      throw new FileError(partial, `process ${owner} is writing these traces`)
+    }
+    writeFileSync(path, own)
+  }
+  return () => rmSync(path, { force: true })
+}
 
 /** Collects the instances of a partial file; a last line that a stop cut off is cut away. */
 function readPartial(path: string, header: string, done: Set<number>): void {

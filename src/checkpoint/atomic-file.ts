@@ -120,7 +120,8 @@ export async function removeLeftovers(folder: string, name?: string): Promise<vo
   }
 }
 
-function isAlive(pid: number): boolean {
+/** True where a process of this machine has this id. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true

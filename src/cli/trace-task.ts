@@ -57,10 +57,11 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
             `${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done - before, total - before)}`,
           )
         }
+        await file.finish()
       } finally {
         line.clear()
+        file.close()
       }
-      await file.finish()
       if (options.json) {
         printJson(cli, { model: model.name, quantization: model.quantization, tasks: names, questions: total, out })
         return
