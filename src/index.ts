@@ -1,3 +1,5 @@
+export type { Quantization } from './checkpoint/tensor-type.js'
+export type { Tokenizer } from './checkpoint/tokenizer.js'
 export type {
   Check,
   ExitPolicy,
@@ -12,3 +14,4 @@ export { parseDepth } from './depth/spec.js'
 export type * from './engine/api.js'
 export { loadModel } from './engine/load.js'
 export { type ErrorCode, FileError, InputError, ShoalError, SpecError, UnsupportedError } from './errors.js'
+export type { Hyperparameters } from './families/family.js'

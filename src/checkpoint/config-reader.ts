@@ -29,9 +29,12 @@ export class ConfigReader {
     return v
   }
 
-  number(field: string, options: { default?: number } = {}): number {
+  number(field: string, options: { default?: number; min?: number } = {}): number {
+    const { min = Number.NEGATIVE_INFINITY } = options
     const v = this.value(field, options.default)
-    if (typeof v !== 'number' || !Number.isFinite(v)) throw this.wrong(field, 'a number')
+    if (typeof v !== 'number' || !Number.isFinite(v) || v < min) {
+      throw this.wrong(field, min === Number.NEGATIVE_INFINITY ? 'a number' : `a number >= ${min}`)
+    }
     return v
   }
 

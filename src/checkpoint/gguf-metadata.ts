@@ -49,9 +49,13 @@ export class GgufMetadata {
     return v
   }
 
-  number(key: string): number {
+  /** A finite number, at least `min`. */
+  number(key: string, min = Number.NEGATIVE_INFINITY): number {
     const v = this.require(key)
     if (v.type === 'string' || v.type === 'bool' || v.type === 'array') throw this.wrong(key, 'a number')
+    if (!Number.isFinite(v.value) || v.value < min) {
+      throw this.wrong(key, min === Number.NEGATIVE_INFINITY ? 'a finite number' : `a number >= ${min}`)
+    }
     return v.value
   }
 

@@ -361,11 +361,26 @@ describe('what goes wrong in one generation', () => {
     expect(() => model.generate([64])).toThrow('token id 64 is out of range: the ids are 0 to 63')
     expect(() => model.generate([1.5])).toThrow(/out of range/)
     expect(() => model.generate([-1])).toThrow(/out of range/)
+    expect(() => model.generate([1, undefined as unknown as number])).toThrow(/out of range/)
     expect(() => model.generate('text')).toThrow(/has no tokenizer files/)
     expect(() => model.chat()).toThrow(/has no tokenizer files/)
     await expect(model.trace([99])).rejects.toThrow(/token id 99/)
     await expect(model.score([1, 2], { promptLength: 3 })).rejects.toThrow(/prompt length must be from 1 to 2/)
     await expect(model.score([1, 2], { promptLength: 0 })).rejects.toThrow(/prompt length/)
+  })
+
+  it('takes its own copy of the ids', async () => {
+    const ids = [1, 2, 3]
+    const runs = [
+      model.generate(ids, { maxTokens: 1 }).result,
+      model.trace(ids),
+      model.score(ids, { promptLength: 1 }),
+      model.predict([1], { continuation: ids }),
+    ]
+    // An id that does not exist ends the process once it reaches ggml.
+    ids.fill(1e6)
+    const [generated] = (await Promise.all(runs)) as [GenerationResult]
+    expect(generated.promptTokens).toEqual([1, 2, 3])
   })
 
   it('is said at load where an option is wrong', async () => {

@@ -31,6 +31,8 @@ export class KvCache {
   private cells = 0
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
+  /** Memory ended while the slots were being moved: what they hold is lost, for all sequences. */
+  private broken: Error | null = null
 
   /**
    * @param width elements of one key (and one value): headDim * kvHeads
@@ -81,6 +83,7 @@ export class KvCache {
   /** Makes room for positions 0 .. positions-1, of which the first `used` hold data. May move slots. */
   reserve(slot: Slot, positions: number, used: number): void {
     const s = slot as MovableSlot
+    if (this.broken !== null) throw this.broken
     if (positions > this.context) throw new RangeError(`${positions} positions in a cache of ${this.context}`)
     if (positions > s.capacity) this.grow(s, positions, used)
     // They are written before another slot can make this one move.
@@ -112,6 +115,7 @@ export class KvCache {
   }
 
   private of(layer: number): { keys: StoredTensor; values: StoredTensor } {
+    if (this.broken !== null) throw this.broken
     const l = this.layers[layer]
     if (l === undefined) throw new RangeError(`the cache has no layer ${layer}`)
     return l
@@ -143,14 +147,19 @@ export class KvCache {
       s.base = base
       base += s.capacity
     }
-    const count = this.layers.length
-    for (let l = 0; l < count; l++) {
-      const old = this.of(l)
-      const fresh = this.allocateLayer(cells)
-      for (const m of moves) this.copyRows([old], [fresh], m.from, m.to, m.rows)
-      this.layers[l] = fresh
-      old.keys.dispose()
-      old.values.dispose()
+    try {
+      const count = this.layers.length
+      for (let l = 0; l < count; l++) {
+        const old = this.of(l)
+        const fresh = this.allocateLayer(cells)
+        for (const m of moves) this.copyRows([old], [fresh], m.from, m.to, m.rows)
+        this.layers[l] = fresh
+        old.keys.dispose()
+        old.values.dispose()
+      }
+    } catch (cause) {
+      this.broken = new Error('out of memory: the cache could not grow, and the model must be loaded anew', { cause })
+      throw this.broken
     }
     this.cells = cells
   }

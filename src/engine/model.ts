@@ -87,23 +87,23 @@ export class LoadedModel implements Model {
   }
 
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
-    this.checkIds(ids)
-    return this.batch.alone((engine) => trace(engine, this.hyperparameters, ids, options))
+    const checked = this.checkedIds(ids)
+    return this.batch.alone((engine) => trace(engine, this.hyperparameters, checked, options))
   }
 
   async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
-    this.checkIds(ids)
+    const checked = this.checkedIds(ids)
     const { depth, ...rest } = options
     const policy = this.policy(depth)
-    return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, ids, policy, rest))
+    return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, checked, policy, rest))
   }
 
   async predict(ids: readonly number[], options: PredictOptions = {}): Promise<Prediction> {
-    const { depth, ...rest } = options
-    this.checkIds(ids)
-    if (rest.continuation !== undefined && rest.continuation.length > 0) this.checkIds([...ids, ...rest.continuation])
+    const { depth, continuation = [], ...rest } = options
+    const prompt = this.checkedIds(ids)
+    const fed = this.checkedIds([...prompt, ...continuation]).slice(prompt.length)
     const policy = this.policy(depth)
-    return this.batch.alone((engine) => predict(engine, ids, policy, rest))
+    return this.batch.alone((engine) => predict(engine, prompt, policy, { ...rest, continuation: fed }))
   }
 
   chat(options: GenerateOptions = {}): ChatSession {
@@ -131,8 +131,7 @@ export class LoadedModel implements Model {
     policy: Policy,
     kept: KeptSequence | null,
   ): Generation {
-    const ids = this.tokens(prompt)
-    this.checkIds(ids)
+    const ids = this.checkedIds(this.tokens(prompt))
     const { tokenizer } = this
     const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
     const { engine, context } = this.parts
@@ -155,11 +154,12 @@ export class LoadedModel implements Model {
     return prompt
   }
 
-  private checkIds(ids: readonly number[]): void {
+  /** A copy: the work begins later, and an id that has no row would end the process. */
+  private checkedIds(given: readonly number[]): readonly number[] {
+    const ids = Array.from(given)
     const { vocabulary } = this.hyperparameters
-    const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
-    if (wrong !== undefined)
-      throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
+    const wrong = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
+    if (wrong >= 0) throw new InputError(`token id ${ids[wrong]} is out of range: the ids are 0 to ${vocabulary - 1}`)
     if (ids.length === 0) throw new InputError('the prompt has no tokens')
     if (ids.length > this.context) {
       throw new InputError(
@@ -167,6 +167,7 @@ export class LoadedModel implements Model {
         'context_exceeded',
       )
     }
+    return ids
   }
 
   private requireTokenizer(): Tokenizer {

@@ -37,7 +37,8 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
     next(position, generated) {
       if (generated === 0 && policy.prompt === 'full') return { kind: 'plan', layers: allLayers(info.layers) }
       const layers = policy.plan({ position, generated, layers: info.layers }, state)
-      if (layers !== plan) {
+      // By content and as a copy: a policy may use one array again and again.
+      if (layers.length !== plan.length || layers.some((l, i) => l !== plan[i])) {
         checkPlan(layers, info.layers, `depth "${policy.spec}"`)
         const grown = before === null ? undefined : layers.find((l) => !before?.has(l))
         if (grown !== undefined) {
@@ -45,7 +46,7 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
             `depth "${policy.spec}" adds layer ${grown} at position ${position}: within a sequence a plan may only shrink`,
           )
         }
-        plan = layers
+        plan = [...layers]
         before = new Set(layers)
       }
       return { kind: 'plan', layers: plan }

@@ -218,6 +218,24 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused, feedForward =
       expect(() => family.fromMetadata(change(0), names), name).toThrow(FileError)
     }
   })
+
+  it('refuses numbers in metadata that would end the process', async () => {
+    const { metadata, tensors } = await readGguf(model.path)
+    const family = familyByArchitecture(metadata.string('general.architecture'), model.path)
+    const names = new Set(tensors.keys())
+    const change = (key: string, value: GgufValue) =>
+      new GgufMetadata('x.gguf', [...metadata.values].filter(([k]) => k !== key).concat([[key, value]]))
+    const layers = `${family.architecture}.block_count`
+    expect(() => family.fromMetadata(change(layers, { type: 'uint64', value: 2 ** 40 }), names)).toThrow(
+      new FileError('x.gguf', `metadata key ${layers} must be from 1 to 4096`),
+    )
+    const epsilon = [...metadata.values.keys()].find((key) => key.endsWith('epsilon'))!
+    for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => family.fromMetadata(change(epsilon, { type: 'float32', value }), names)).toThrow(
+        new FileError('x.gguf', `metadata key ${epsilon} must be a number >= 0`),
+      )
+    }
+  })
 })
 
 describe('the list of families', () => {

@@ -46,6 +46,10 @@ describe('config.json of llama', () => {
     }
   })
 
+  it('has no norm whose epsilon is below 0: ggml would end the process', () => {
+    expect(() => read({ rms_norm_eps: -1e-6 })).toThrow('config.json: field rms_norm_eps must be a number >= 0')
+  })
+
   it('may leave out what has a default', () => {
     const { num_key_value_heads: _, head_dim: __, tie_word_embeddings: ___, attention_bias: ____, ...rest } = CONFIG
     expect(llama.fromConfig(new ConfigReader('config.json', rest))).toMatchObject({

@@ -3,6 +3,7 @@ import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Graph, Rope, Tensor } from '../ggml/graph.js'
 import type { ComputedTensor, Family, Hyperparameters, LayerContext, TensorMapping } from './family.js'
+import { layerCount, MOST_LAYERS } from './layer-count.js'
 
 /** How positions beyond the trained context are handled. */
 type RopeScaling =
@@ -38,7 +39,7 @@ export const llama: Family<LlamaHyperparameters> = {
     if (headDim % 2 !== 0) throw config.unsupported(config.has('head_dim') ? 'head_dim' : 'num_attention_heads')
     return {
       architecture: 'llama',
-      layers: config.count('num_hidden_layers', { max: 4096 }),
+      layers: config.count('num_hidden_layers', { max: MOST_LAYERS }),
       hidden,
       heads,
       kvHeads,
@@ -46,7 +47,7 @@ export const llama: Family<LlamaHyperparameters> = {
       feedForward: config.count('intermediate_size'),
       vocabulary: config.count('vocab_size'),
       context: config.count('max_position_embeddings'),
-      normEpsilon: config.number('rms_norm_eps', { default: 1e-6 }),
+      normEpsilon: config.number('rms_norm_eps', { default: 1e-6, min: 0 }),
       tiedEmbeddings: config.boolean('tie_word_embeddings', { default: false }),
       attentionBias: config.boolean('attention_bias', { default: false }),
       mlpBias: config.boolean('mlp_bias', { default: false }),
@@ -85,7 +86,7 @@ export const llama: Family<LlamaHyperparameters> = {
     }
     return {
       architecture: 'llama',
-      layers: count('block_count'),
+      layers: layerCount(metadata, key('block_count')),
       hidden,
       heads,
       kvHeads,
@@ -93,11 +94,11 @@ export const llama: Family<LlamaHyperparameters> = {
       feedForward: count('feed_forward_length'),
       vocabulary,
       context: count('context_length'),
-      normEpsilon: metadata.number(key('attention.layer_norm_rms_epsilon')),
+      normEpsilon: metadata.number(key('attention.layer_norm_rms_epsilon'), 0),
       tiedEmbeddings: !tensorNames.has('output.weight'),
       attentionBias: tensorNames.has('blk.0.attn_q.bias'),
       mlpBias: tensorNames.has('blk.0.ffn_gate.bias'),
-      ropeBase: metadata.has(key('rope.freq_base')) ? metadata.number(key('rope.freq_base')) : 10000,
+      ropeBase: ropeBaseFromMetadata(metadata, key('rope.freq_base')),
       ropeScaling: ropeScalingFromMetadata(metadata, tensorNames),
     }
   },
@@ -279,6 +280,13 @@ function positive(config: ConfigReader, field: string): number {
   const value = config.number(field)
   if (!(value > 0)) throw config.unsupported(field)
   return value
+}
+
+function ropeBaseFromMetadata(metadata: GgufMetadata, key: string): number {
+  if (!metadata.has(key)) return 10000
+  const base = metadata.number(key)
+  if (!(base > 0)) throw new FileError(metadata.path, `metadata key ${key} must be above 0`)
+  return base
 }
 
 function ropeScalingFromMetadata(metadata: GgufMetadata, tensorNames: ReadonlySet<string>): RopeScaling {

@@ -2,6 +2,7 @@ import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError } from '../errors.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
 import type { Family, Hyperparameters, LayerContext, TensorMapping, Weights } from './family.js'
+import { layerCount, MOST_LAYERS } from './layer-count.js'
 
 interface OptHyperparameters extends Hyperparameters {
   readonly learnedPositions: number
@@ -40,7 +41,7 @@ export const opt: Family<OptHyperparameters> = {
     const context = config.count('max_position_embeddings')
     return {
       architecture: 'opt',
-      layers: config.count('num_hidden_layers', { max: 4096 }),
+      layers: config.count('num_hidden_layers', { max: MOST_LAYERS }),
       hidden,
       heads,
       kvHeads: heads,
@@ -69,7 +70,7 @@ export const opt: Family<OptHyperparameters> = {
     const context = count('context_length')
     return {
       architecture: 'opt',
-      layers: count('block_count'),
+      layers: layerCount(metadata, 'opt.block_count'),
       hidden,
       heads,
       kvHeads: heads,
@@ -78,7 +79,7 @@ export const opt: Family<OptHyperparameters> = {
       vocabulary: count('vocab_size'),
       context,
       learnedPositions: context,
-      normEpsilon: metadata.number('opt.attention.layer_norm_epsilon'),
+      normEpsilon: metadata.number('opt.attention.layer_norm_epsilon', 0),
       tiedEmbeddings: !tensorNames.has('output.weight'),
       embeddingWidth: metadata.has('opt.token_embedding_length') ? count('token_embedding_length') : hidden,
       postNorm: tensorNames.has('blk.0.layer_output_norm.weight'),

@@ -94,14 +94,14 @@ export class Graph {
   }
 
   rmsNorm(a: Tensor, epsilon: number): Tensor {
-    must(a.type === 'f32', 'rmsNorm', a)
+    must(a.type === 'f32' && epsilon >= 0, 'rmsNorm', a)
     this.context.take()
     return new Tensor(this.f.ggml_rms_norm(this.context.pointer, pointerOf(a), epsilon), 'f32', a.shape)
   }
 
   /** (a - mean) / sqrt(variance + epsilon) of every row. */
   norm(a: Tensor, epsilon: number): Tensor {
-    must(a.type === 'f32', 'norm', a)
+    must(a.type === 'f32' && epsilon >= 0, 'norm', a)
     this.context.take()
     return new Tensor(this.f.ggml_norm(this.context.pointer, pointerOf(a), epsilon), 'f32', a.shape)
   }
@@ -253,6 +253,7 @@ export class Graph {
     this.context.seal()
     this.allocator = this.f.ggml_gallocr_new(this.backend.hostBufferType) as Pointer
     if (!this.f.ggml_gallocr_alloc_graph(this.allocator, this.graph)) {
+      this.dispose()
       throw new Error('out of memory: a compute graph could not be allocated')
     }
   }
