@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { rowOf } from '../../test/compare.js'
 import { useWorkspace } from '../../test/workspace.js'
-import type { ExitPolicy } from '../depth/policy.js'
+import type { ExitPolicy, SkipPolicy } from '../depth/policy.js'
 import { InputError, SpecError } from '../errors.js'
-import type { GeneratedToken, GenerateOptions, Generation, LoadOptions, Model } from './api.js'
+import type { GeneratedToken, GenerateOptions, Generation, GenerationResult, LoadOptions, Model } from './api.js'
 import { Engine } from './engine.js'
 
 const workspace = useWorkspace()
@@ -367,6 +367,34 @@ describe('what goes wrong in one generation', () => {
     await expect(model.trace([99])).rejects.toThrow(/token id 99/)
     await expect(model.score([1, 2], { promptLength: 3 })).rejects.toThrow(/prompt length must be from 1 to 2/)
     await expect(model.score([1, 2], { promptLength: 0 })).rejects.toThrow(/prompt length/)
+  })
+
+  it('refuses a policy that answers with a promise', async () => {
+    const depth = {
+      kind: 'exit',
+      spec: 'later',
+      checkLayers: () => [0],
+      exits: () => Promise.resolve(false),
+    } as unknown as ExitPolicy
+    await expect(model.generate([1], { ...GREEDY, depth, maxTokens: 1 }).result).rejects.toThrow(
+      'exits() must return true or false',
+    )
+  })
+
+  it('looks again at a plan that a policy changes in place', async () => {
+    const layers = [0, 1]
+    const depth: SkipPolicy = {
+      kind: 'skip',
+      spec: 'reused',
+      prompt: 'plan',
+      plan: ({ generated }) => {
+        layers[1] = generated === 0 ? 1 : 0
+        return layers
+      },
+    }
+    await expect(model.generate([1], { ...GREEDY, depth, maxTokens: 3 }).result).rejects.toThrow(
+      'layer 0 is listed twice',
+    )
   })
 
   it('takes its own copy of the ids', async () => {

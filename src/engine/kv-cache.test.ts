@@ -1,6 +1,7 @@
 import fc from 'fast-check'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { Backend } from '../ggml/backend.js'
+import { StoredTensor } from '../ggml/store.js'
 import { KvCache, type Slot } from './kv-cache.js'
 
 const backend = new Backend({ threads: 1 })
@@ -114,6 +115,25 @@ describe('the KV cache', () => {
     h.feed(0, 300)
     expect(() => h.feed(0, 1)).toThrow(RangeError)
     expect(() => h.cache.keys(2)).toThrow(RangeError)
+    h.cache.dispose()
+  })
+
+  it('is of no more use after memory ended while slots moved', () => {
+    const h = createHarness(1024)
+    h.feed(0, 10)
+    let copies = 0
+    const view = vi.spyOn(StoredTensor.prototype, 'view', 'get').mockImplementation(function (this: StoredTensor) {
+      // The second layer fails: the first one has moved by then.
+      if (++copies > 4) throw new Error('no memory')
+      return new Uint8Array(this.tensor.bytes)
+    })
+    try {
+      expect(() => h.feed(1, 10)).toThrow(/^out of memory/)
+    } finally {
+      view.mockRestore()
+    }
+    expect(() => h.feed(0, 1)).toThrow(/^out of memory/)
+    expect(() => h.cache.keys(0)).toThrow(/^out of memory/)
     h.cache.dispose()
   })
 })

@@ -47,8 +47,9 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   try {
     const choose = await chooseBuffers(backend, uses, options.cacheDir ?? cacheFolder())
     const weights = new WeightStore(backend, p.gguf, uses, choose)
+    let engine: Engine | null = null
     try {
-      const engine = new Engine({ backend, family, hyperparameters: h, weights, cacheType, context })
+      engine = new Engine({ backend, family, hyperparameters: h, weights, cacheType, context })
       const parameters = family.tensors(h).reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
       const release = async () => {
         weights.dispose()
@@ -64,6 +65,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
       })
       return new LoadedModel({ package: p, hyperparameters: h, parameters, context, slots, engine, release })
     } catch (error) {
+      engine?.dispose()
       weights.dispose()
       throw error
     }

@@ -38,7 +38,7 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
       if (generated === 0 && policy.prompt === 'full') return { kind: 'plan', layers: allLayers(info.layers) }
       const layers = policy.plan({ position, generated, layers: info.layers }, state)
       // By content and as a copy: a policy may use one array again and again.
-      if (layers.length !== plan.length || layers.some((l, i) => l !== plan[i])) {
+      if (before === null || layers.length !== plan.length || layers.some((l, i) => l !== plan[i])) {
         checkPlan(layers, info.layers, `depth "${policy.spec}"`)
         const grown = before === null ? undefined : layers.find((l) => !before?.has(l))
         if (grown !== undefined) {
@@ -74,7 +74,19 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
     spec: policy.spec,
     next(position, generated) {
       const token = policy.startToken?.({ position, generated }, sequence)
-      return { kind: 'exit', checks, last, needs, exits: (check) => policy.exits(check, token, sequence) }
+      return {
+        kind: 'exit',
+        checks,
+        last,
+        needs,
+        exits(check) {
+          const exits: unknown = policy.exits(check, token, sequence)
+          // A promise would count as true at every check.
+          if (typeof exits !== 'boolean')
+            throw new InputError(`depth "${policy.spec}": exits() must return true or false`)
+          return exits
+        },
+      }
     },
   }
 }
