@@ -1,5 +1,6 @@
 import { openPackage } from '../src/convert/package.js'
-import { Engine, type StepOutcome, type StepResult } from '../src/engine/engine.js'
+import { Engine } from '../src/engine/engine.js'
+import type { StepOutcome, StepResult } from '../src/engine/step.js'
 import { weightUses } from '../src/engine/weight-uses.js'
 import type { Hyperparameters } from '../src/families/family.js'
 import { familyByArchitecture } from '../src/families/index.js'

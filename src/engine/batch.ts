@@ -1,6 +1,7 @@
 import type { ShoalError } from '../errors.js'
 import { abortedError } from './aborted.js'
-import type { Engine, Feed, StepResult } from './engine.js'
+import type { Engine } from './engine.js'
+import type { Feed, StepResult } from './step.js'
 import { nextTurn } from './turns.js'
 
 /** A sequence that takes part in steps until it has nothing more to feed. */

@@ -10,72 +10,13 @@ import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
 import { LayerTimes } from './layer-times.js'
 import { Sequence } from './sequence.js'
+import type { Feed, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
-import type { TokenDepth } from './token-depth.js'
+import { after, checksAt, needsInput, pieces, rowsFrom, type Traveller } from './traveller.js'
 import { createTurns } from './turns.js'
 
-/**
- * Rows that go through a stretch together at most. Longer prompts go in pieces: that bounds a graph's memory, and what a
- * layer hands on stays in the caches (512 tokens of TinyLlama's shape: 230 tokens/s in pieces of 256, 219 in one).
- */
-const MOST_ROWS = 256
 /** Rows that go through the head together at most in a trace. */
 const MOST_HEAD_ROWS = 32
-
-/** Tokens that a sequence takes in one step, and how deep they go. */
-export interface Feed {
-  readonly sequence: Sequence
-  readonly ids: readonly number[]
-  readonly depth: TokenDepth
-  /** `StepResult.rowLayers` counts rows from this position on; default all. */
-  readonly countFrom?: number
-}
-
-/** The outcome for the last token of a feed. */
-export interface StepResult {
-  /** Logits of the layer that the token stopped at: [V], a copy. */
-  readonly logits: Float32Array
-  /** The largest of `logits`: its index (the lowest of equals) and value. */
-  readonly top: number
-  readonly topValue: number
-  /** log sum exp of `logits`. */
-  readonly logSumExp: number
-  /** Layers that it had run when its logits were read. */
-  readonly depth: number
-  /** Evaluations of a layer for one row of this sequence in this step, for rows from `Feed.countFrom` on. */
-  readonly rowLayers: number
-  /** Passes over a layer's weights in which this sequence took part. */
-  readonly layerPasses: number
-  /** This sequence's share of the time in exit checks. */
-  readonly checkMs: number
-}
-
-/** A feed on its way up the layers. */
-interface Traveller {
-  readonly sequence: Sequence
-  readonly ids: readonly number[]
-  readonly depth: TokenDepth
-  readonly countFrom: number
-  /** First new position, and the one after the last. */
-  readonly start: number
-  readonly end: number
-  embedded: boolean
-  /** The layer that runs next; null at the end. */
-  next: number | null
-  /** Copy of the last row's input to the layer that is checked next. */
-  input?: Float32Array
-  /** Copies of the last row's outputs in the layer that has just run, where a policy asks for them. */
-  sublayers?: { attention: Float32Array; mlp: Float32Array }
-  rowLayers: number
-  layerPasses: number
-  checkMs: number
-  result: StepResult | null
-  /** What a policy threw; it ends this feed and no other. */
-  error: unknown
-}
-
-/** The end of one feed: an error where its own policy or plan is at fault, which leaves its sequence unusable. */
-export type StepOutcome = { readonly result: StepResult } | { readonly error: unknown }
 
 /** Runs layers for rows: which layers, which rows, in which order. */
 export class Engine {
@@ -370,54 +311,6 @@ function attempt<T>(action: () => T): { value: T } | { error: unknown } {
   } catch (error) {
     return { error }
   }
-}
-
-/** The layer that a traveller runs after this one; null where it stops. */
-function after(t: Traveller, layer: number): number | null {
-  if (t.depth.kind === 'exit') return layer < t.depth.last ? layer + 1 : null
-  return t.depth.layers[t.depth.layers.indexOf(layer) + 1] ?? null
-}
-
-function checksAt(t: Traveller, layer: number): boolean {
-  return t.depth.kind === 'exit' && t.depth.checks.has(layer)
-}
-
-function needsInput(t: Traveller, layer: number): boolean {
-  return t.depth.kind === 'exit' && t.depth.needs.hidden === true && t.depth.checks.has(layer)
-}
-
-/** First position that the layer has to run for: the waiting rows come along under exit policies. */
-function rowsFrom(t: Traveller, layer: number): number {
-  return t.depth.kind === 'plan' ? t.start : (t.sequence.cached[layer] as number)
-}
-
-interface Piece {
-  readonly traveller: Traveller
-  readonly from: number
-  readonly to: number
-}
-
-/** Cuts the rows of a group into pieces of at most MOST_ROWS rows. `layer` undefined: the new positions, to embed. */
-function pieces(group: readonly Traveller[], layer: number | undefined): Piece[][] {
-  const all: Piece[][] = []
-  let piece: Piece[] = []
-  let room = MOST_ROWS
-  for (const traveller of group) {
-    let from = layer === undefined ? traveller.start : rowsFrom(traveller, layer)
-    while (from < traveller.end) {
-      const to = Math.min(traveller.end, from + room)
-      piece.push({ traveller, from, to })
-      room -= to - from
-      from = to
-      if (room === 0) {
-        all.push(piece)
-        piece = []
-        room = MOST_ROWS
-      }
-    }
-  }
-  if (piece.length > 0) all.push(piece)
-  return all
 }
 
 function range(from: number, to: number): number[] {

@@ -1,7 +1,8 @@
 import type { Policy } from '../depth/policy.js'
 import { abortedError } from './aborted.js'
 import type { Prediction, PredictOptions } from './api.js'
-import type { Engine, StepResult } from './engine.js'
+import type { Engine } from './engine.js'
+import type { StepResult } from './step.js'
 import { startDepth } from './token-depth.js'
 
 /** Runs a prompt's own pass under a policy, then feeds a given continuation token by token under it. */

@@ -3,7 +3,8 @@ import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import { abortedError } from './aborted.js'
 import type { Score, ScoreOptions } from './api.js'
-import type { Engine, StepResult } from './engine.js'
+import type { Engine } from './engine.js'
+import type { StepResult } from './step.js'
 import { startDepth } from './token-depth.js'
 
 /** Feeds the tokens after the prompt one by one under a policy and keeps what the model says after each. */

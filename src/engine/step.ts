@@ -1,0 +1,33 @@
+import type { Sequence } from './sequence.js'
+import type { TokenDepth } from './token-depth.js'
+
+/** Tokens that a sequence takes in one step, and how deep they go. */
+export interface Feed {
+  readonly sequence: Sequence
+  readonly ids: readonly number[]
+  readonly depth: TokenDepth
+  /** `StepResult.rowLayers` counts rows from this position on; default all. */
+  readonly countFrom?: number
+}
+
+/** The outcome for the last token of a feed. */
+export interface StepResult {
+  /** Logits of the layer that the token stopped at: [V], a copy. */
+  readonly logits: Float32Array
+  /** The largest of `logits`: its index (the lowest of equals) and value. */
+  readonly top: number
+  readonly topValue: number
+  /** log sum exp of `logits`. */
+  readonly logSumExp: number
+  /** Layers that it had run when its logits were read. */
+  readonly depth: number
+  /** Evaluations of a layer for one row of this sequence in this step, for rows from `Feed.countFrom` on. */
+  readonly rowLayers: number
+  /** Passes over a layer's weights in which this sequence took part. */
+  readonly layerPasses: number
+  /** This sequence's share of the time in exit checks. */
+  readonly checkMs: number
+}
+
+/** The end of one feed: an error where its own policy or plan is at fault, which leaves its sequence unusable. */
+export type StepOutcome = { readonly result: StepResult } | { readonly error: unknown }
