@@ -30,7 +30,8 @@ export async function createSafetensorsWriter(
   tensors: readonly TensorDeclaration[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<SafetensorsWriter> {
-  const header: Record<string, unknown> = {}
+  // Without a prototype, so that a tensor may have any name: on a plain object `__proto__` is not stored.
+  const header: Record<string, unknown> = Object.create(null)
   if (Object.keys(metadata).length > 0) header.__metadata__ = metadata
   const ends = new Map<string, { position: number; end: number }>()
   let size = 0

@@ -191,7 +191,10 @@ describe('writing', () => {
           await file.close()
         },
       ),
-      { numRuns: 50 },
+      {
+        numRuns: 50,
+        examples: [[['__proto__', 'constructor'], fc.sample(fc.infiniteStream(fc.constant<number[]>([5])), 1)[0]!, 0]],
+      },
     )
   })
 
