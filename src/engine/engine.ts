@@ -3,6 +3,7 @@ import { allLayers } from '../depth/plan.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
+import { abortedError } from './aborted.js'
 import { exitCheck } from './exit-check.js'
 import { GraphCache } from './graph-cache.js'
 import { Head } from './head.js'
@@ -111,7 +112,7 @@ export class Engine {
     this.parts.rows.dispose()
   }
 
-  private begin({ sequence, ids, depth, countFrom = 0 }: Feed): Traveller {
+  private begin({ sequence, ids, depth, countFrom = 0, signal }: Feed): Traveller {
     if (ids.length === 0) throw new InputError('a step needs at least one token')
     const start = sequence.length
     if (depth.kind === 'plan') {
@@ -129,6 +130,7 @@ export class Engine {
       ids,
       depth,
       countFrom,
+      signal,
       start,
       end: start + ids.length,
       embedded: false,
@@ -142,10 +144,13 @@ export class Engine {
   }
 
   /** Runs as many layers as the group can go without a decision, then decides for those who check or stop there. */
-  private async advance(group: readonly Traveller[], others: readonly Traveller[], first: number): Promise<void> {
-    if (first === 0 && group.some((t) => !t.embedded && needsInput(t, 0))) {
-      await this.runStretch(group, { layers: [], from: 'tokens', narrowed: false, sublayers: false })
+  private async advance(all: readonly Traveller[], others: readonly Traveller[], first: number): Promise<void> {
+    if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
+      await this.runStretch(all, { layers: [], from: 'tokens', narrowed: false, sublayers: false })
     }
+    for (const t of all) if (t.error !== null) t.next = null
+    const group = all.filter((t) => t.error === null)
+    if (group.length === 0) return
     for (const t of group) if (needsInput(t, first)) t.input = this.parts.rows.read(t.sequence.waitingRow(t.end - 1))
     const layers = this.extend(group, others, first)
     const last = layers.at(-1) as number
@@ -184,7 +189,9 @@ export class Engine {
   /** Runs one stretch for all rows that the group has at its first layer, in pieces. */
   private async runStretch(group: readonly Traveller[], shape: StretchShape): Promise<void> {
     const first = shape.layers[0]
-    for (const piece of pieces(group, first)) {
+    for (const whole of pieces(group, first)) {
+      const piece = whole.filter(({ traveller }) => goesOn(traveller))
+      if (piece.length === 0) continue
       const runs = piece.map(({ traveller: t, from, to }): Run => {
         const positions = range(from, to)
         const wanted = shape.narrowed ? (to === t.end ? 1 : 0) : 0
@@ -223,6 +230,7 @@ export class Engine {
       })
     }
     for (const t of group) {
+      if (t.error !== null) continue
       const from = first === undefined ? t.end : rowsFrom(t, first)
       for (const layer of shape.layers) t.sequence.cached[layer] = t.end
       t.embedded = true
@@ -231,8 +239,8 @@ export class Engine {
   }
 
   private async decide(group: readonly Traveller[], layer: number): Promise<void> {
-    for (const t of group) t.next = after(t, layer)
-    const asking = group.filter((t) => t.next === null || checksAt(t, layer))
+    for (const t of group) t.next = t.error === null ? after(t, layer) : null
+    const asking = group.filter((t) => t.error === null && (t.next === null || checksAt(t, layer)))
     if (asking.length === 0) return
     const started = performance.now()
     const head = await this.runHead(asking.map((t) => t.sequence.waitingRow(t.end - 1)))
@@ -303,6 +311,12 @@ export class Engine {
     const turn = this.turns.give()
     if (turn) await turn
   }
+}
+
+/** False, with the reason kept, where the caller has stopped this feed. */
+function goesOn(t: Traveller): boolean {
+  if (t.error === null && t.signal?.aborted) t.error = abortedError(t.signal.reason)
+  return t.error === null
 }
 
 function attempt<T>(action: () => T): { value: T } | { error: unknown } {

@@ -113,7 +113,7 @@ export class GenerationJob implements Job, Generation {
     const ids =
       generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
     if (generated === 0) this.fedPrompt = ids.length
-    return { sequence, ids, depth, countFrom: this.promptTokens.length - 1 }
+    return { sequence, ids, depth, countFrom: this.promptTokens.length - 1, signal: this.signal }
   }
 
   accept(result: StepResult): void {

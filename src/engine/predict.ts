@@ -25,7 +25,7 @@ export async function predict(
       if (signal?.aborted) throw abortedError(signal.reason)
       const feed = i === 0 ? ids : [continuation[i - 1] as number]
       const depth = run.next(ids.length - 1 + i, i)
-      const [outcome] = await engine.step([{ sequence, ids: feed, depth }])
+      const [outcome] = await engine.step([{ sequence, ids: feed, depth, signal }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error
       results.push(outcome.result)
     }

@@ -29,7 +29,7 @@ export async function score(
       next: Parameters<Engine['step']>[0][number]['depth'],
     ): Promise<StepResult> => {
       if (signal?.aborted) throw abortedError(signal.reason)
-      const [outcome] = await engine.step([{ sequence, ids: tokens, depth: next }])
+      const [outcome] = await engine.step([{ sequence, ids: tokens, depth: next, signal }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error
       return outcome.result
     }

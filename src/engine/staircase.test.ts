@@ -122,6 +122,42 @@ describe('the staircase', () => {
     console.log(`staircase: ${tokens} tokens, largest difference ${worst}`)
   })
 
+  it('stops a long prompt between its pieces, and no other feed of the step', async () => {
+    const ids = Array.from({ length: 700 }, (_, i) => (i * 17) % VOCABULARY)
+    const { engine } = opened
+    const plan: TokenDepth = { kind: 'plan', layers: allLayers(LAYERS) }
+    const exit: TokenDepth = {
+      kind: 'exit',
+      checks: new Set([0, 1]),
+      last: LAYERS - 1,
+      needs: { hidden: true },
+      exits: () => false,
+    }
+    for (const depth of [plan, exit]) {
+      let reads = 0
+      const signal = {
+        get aborted() {
+          return ++reads > 2
+        },
+        reason: 'enough',
+      } as unknown as AbortSignal
+      const [long, other] = [engine.createSequence(), engine.createSequence()]
+      const few = ids.slice(0, 5)
+      const [stopped, outcome] = await engine.step([
+        { sequence: long, ids, depth, signal },
+        { sequence: other, ids: few, depth },
+      ])
+      expect(stopped).toMatchObject({ error: { code: 'aborted' } })
+      expect(reads).toBe(3)
+      const lens = await lensOf(few)
+      expect(largestDifference(resultOf(outcome).logits, rowOf(lens[LAYERS - 1]!, 4, VOCABULARY))).toBeLessThan(
+        TOLERANCE,
+      )
+      long.dispose()
+      other.dispose()
+    }
+  })
+
   it('is exact for prompts longer than a piece, growth across 256, 512 and 1,024 cells, and moves of slots', async () => {
     const ids = Array.from({ length: 1100 }, (_, i) => (i * 31 + (i >> 3)) % VOCABULARY)
     const full = await lensOf(ids)

@@ -8,6 +8,8 @@ export interface Feed {
   readonly depth: TokenDepth
   /** `StepResult.rowLayers` counts rows from this position on; default all. */
   readonly countFrom?: number
+  /** Ends this feed with an error of code `aborted`, also between the pieces of a long prompt. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** The outcome for the last token of a feed. */

@@ -13,6 +13,7 @@ export interface Traveller {
   readonly ids: readonly number[]
   readonly depth: TokenDepth
   readonly countFrom: number
+  readonly signal: AbortSignal | undefined
   /** First new position, and the one after the last. */
   readonly start: number
   readonly end: number
@@ -27,7 +28,7 @@ export interface Traveller {
   layerPasses: number
   checkMs: number
   result: StepResult | null
-  /** What a policy threw; it ends this feed and no other. */
+  /** What its policy threw, or that it was aborted; null while all is well. It ends this feed and no other. */
   error: unknown
 }
 
