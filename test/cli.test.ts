@@ -2,13 +2,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Ajv } from 'ajv'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openSafetensors } from '../src/checkpoint/safetensors.js'
 import { type Ended, shoal } from './cli-runner.js'
+import { matches } from './schema.js'
 
 const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'calibrate', 'policy', 'bench', 'models']
-const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
 
 let folder: string
 let cacheBefore: string | undefined
@@ -31,15 +30,6 @@ async function json(schema: string, args: readonly string[], input = ''): Promis
   expect(ended).toMatchObject({ code: 0, stderr: '' })
   expect(ended.stdout.trimEnd()).not.toContain('\n')
   return matches(schema, ended.stdout)
-}
-
-function matches(schema: string, text: string): Record<string, unknown> {
-  const path = fileURLToPath(new URL(`../docs/json/${schema}.schema.json`, import.meta.url))
-  const document = JSON.parse(text) as Record<string, unknown>
-  const validate = ajv.compile(JSON.parse(readFileSync(path, 'utf8')) as object)
-  validate(document)
-  expect(validate.errors).toBeNull()
-  return document
 }
 
 function failure(ended: Ended, code: number, line: RegExp): void {

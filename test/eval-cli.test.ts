@@ -1,7 +1,6 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Ajv } from 'ajv'
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readTraces } from '../src/calibrate/traces.js'
@@ -9,8 +8,7 @@ import type { Model } from '../src/engine/api.js'
 import { loadModel } from '../src/engine/load.js'
 import { loadTask, questionsOf } from '../src/tasks/index.js'
 import { shoal } from './cli-runner.js'
-
-const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
+import { matches } from './schema.js'
 
 let folder: string
 let model: Model
@@ -24,15 +22,6 @@ afterAll(async () => {
 })
 
 const at = (name: string): string => join(folder, name)
-
-function matches(schema: string, text: string): Record<string, unknown> {
-  const path = new URL(`../docs/json/${schema}.schema.json`, import.meta.url)
-  const validate = ajv.compile(JSON.parse(readFileSync(path, 'utf8')) as object)
-  const document = JSON.parse(text) as Record<string, unknown>
-  validate(document)
-  expect(validate.errors).toBeNull()
-  return document
-}
 
 const TRACE = ['trace', '--task', 'fruit_v_animal_3', '--shots', '2', '--limit', '6', '--threads', '1']
 

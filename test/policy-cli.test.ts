@@ -2,16 +2,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Ajv } from 'ajv'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Ended, shoal } from './cli-runner.js'
+import { matches } from './schema.js'
 
 const TRACES = fileURLToPath(new URL('fixtures/classifiers/traces.json', import.meta.url))
 const reference = JSON.parse(readFileSync(new URL('fixtures/classifiers/reference.json', import.meta.url), 'utf8')) as {
   linear_svm: { decision_test: number[] }
   crf: { marginals_test: number[][] }
 }
-const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
 
 let folder: string
 beforeAll(() => {
@@ -20,16 +19,6 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const at = (name: string): string => join(folder, name)
-
-function matches(schema: string, text: string): unknown {
-  const validate = ajv.compile(
-    JSON.parse(readFileSync(new URL(`../docs/json/${schema}.schema.json`, import.meta.url), 'utf8')) as object,
-  )
-  const document: unknown = JSON.parse(text)
-  validate(document)
-  expect(validate.errors).toBeNull()
-  return document
-}
 
 function failure(ended: Ended, code: number, line: RegExp): void {
   expect(ended.code).toBe(code)
@@ -48,7 +37,7 @@ interface Applied {
 async function apply(name: string, ...more: string[]): Promise<Applied> {
   const ended = await shoal(['policy', 'apply', at(name), '--traces', TRACES, '--json', ...more])
   expect(ended).toMatchObject({ code: 0, stderr: '' })
-  return matches('policy-apply', ended.stdout) as Applied
+  return matches('policy-apply', ended.stdout) as unknown as Applied
 }
 
 describe('shoal calibrate and shoal policy', () => {
