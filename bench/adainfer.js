@@ -352,7 +352,7 @@ for all layers or one per layer, kernel) are those of the fewest layers whose lo
 cross-validation over the calibration prompts; the details list what every setting gives.
 
 Times are of the engine, one thread, with a check of the full head after every layer: on prompts of this length the checks
-take 4 to 5% of the time, and the rest of the difference to the layers is that a prompt which may stop anywhere goes layer
+take 4 to 7% of the time, and the rest of the difference to the layers is that a prompt which may stop anywhere goes layer
 by layer, where full depth skips most of the last one.
 
 ${parts.join('\n')}`
