@@ -19,7 +19,7 @@ function createHarness(context: number) {
   let moves = 0
   const cache = new KvCache(backend, { layers: LAYERS, width: WIDTH, type: 'f32', context, onMove: () => moves++ })
   const sequences = new Map<number, { slot: Slot; length: number }>()
-  const cell = (id: number, layer: number, position: number) => id * 1e5 + layer * 1e4 + position
+  const cell = (id: number, layer: number, position: number) => 1 + id * 1e5 + layer * 1e4 + position
   return {
     cache,
     get moves() {
@@ -30,10 +30,12 @@ function createHarness(context: number) {
       sequences.set(id, s)
       cache.reserve(s.slot, s.length + count, s.length)
       for (let l = 0; l < LAYERS; l++) {
-        for (const view of [cache.viewOf(l).keys, cache.viewOf(l).values]) {
-          const values = bytesOf(view)
-          for (let p = s.length; p < s.length + count; p++)
-            values.fill(cell(id, l, p), (s.slot.base + p) * WIDTH, (s.slot.base + p + 1) * WIDTH)
+        const keys = bytesOf(cache.viewOf(l).keys)
+        const values = bytesOf(cache.viewOf(l).values)
+        for (let p = s.length; p < s.length + count; p++) {
+          const at = s.slot.base + p
+          keys.fill(cell(id, l, p), at * WIDTH, (at + 1) * WIDTH)
+          for (let e = 0; e < WIDTH; e++) values[e * cache.cells + at] = cell(id, l, p) + e
         }
       }
       s.length += count
@@ -50,10 +52,18 @@ function createHarness(context: number) {
         taken.push([slot.base, slot.base + slot.capacity])
         for (let l = 0; l < LAYERS; l++) {
           const keys = bytesOf(cache.viewOf(l).keys)
+          const values = bytesOf(cache.viewOf(l).values)
           expect((slot.base + slot.capacity) * WIDTH).toBeLessThanOrEqual(keys.length)
-          for (let p = 0; p < length; p++) {
-            if (keys[(slot.base + p) * WIDTH] !== cell(id, l, p))
-              throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
+          const holds = (p: number, e: number, expected: number) =>
+            keys[(slot.base + p) * WIDTH + e] === expected &&
+            values[e * cache.cells + slot.base + p] === (expected === 0 ? 0 : expected + e)
+          for (let p = 0; p < slot.capacity; p++) {
+            // What no sequence wrote is zero, whoever used the cell before.
+            const expected = p < length ? cell(id, l, p) : 0
+            for (let e = 0; e < WIDTH; e++) {
+              if (!holds(p, e, expected))
+                throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
+            }
           }
         }
       }

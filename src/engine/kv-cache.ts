@@ -18,17 +18,25 @@ interface MovableSlot {
   used: number
 }
 
+interface LayerCells {
+  readonly keys: StoredTensor
+  readonly values: StoredTensor
+}
+
 /**
- * Keys and values of all sequences: per layer one tensor [kvDim, cells] for keys and one for values. A slot is a run of
- * cells that doubles as its sequence grows; slots move only then.
+ * Keys and values of all sequences: per layer one tensor [kvDim, cells] for keys and one [cells, kvDim] for values, which
+ * stand transposed because attention sums over cells. A slot is a run of cells that doubles as its sequence grows; slots
+ * move only then. Cells that no sequence uses are zero: attention multiplies masked cells by 0, and what another
+ * sequence left there need not be a number.
  */
 export class KvCache {
   readonly context: number
+  /** Cells of every layer, for all slots. */
+  cells = 0
   private readonly backend: Backend
   private readonly type: 'f32' | 'f16'
   private readonly width: number
-  private layers: { keys: StoredTensor; values: StoredTensor }[] = []
-  private cells = 0
+  private layers: LayerCells[] = []
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
   /** Memory ended while the slots were being moved: what they hold is lost, for all sequences. */
@@ -55,7 +63,7 @@ export class KvCache {
     return this.of(layer).keys.tensor
   }
 
-  /** Values of a layer: [width, cells]. */
+  /** Values of a layer: [cells, width]. */
   values(layer: number): Tensor {
     return this.of(layer).values.tensor
   }
@@ -77,7 +85,8 @@ export class KvCache {
   }
 
   close(slot: Slot): void {
-    this.slots.delete(slot as MovableSlot)
+    const s = slot as MovableSlot
+    if (this.slots.delete(s)) this.clear(s.base, s.used)
   }
 
   /** Makes room for positions 0 .. positions-1, of which the first `used` hold data. May move slots. */
@@ -104,7 +113,10 @@ export class KvCache {
     capacity = Math.min(capacity, Math.ceil(this.context / FIRST_CELLS) * FIRST_CELLS)
     const base = this.gap(capacity, s)
     if (base !== null) {
-      this.copyRows(this.layers, this.layers, s.base, base, used)
+      if (base !== s.base) {
+        for (const layer of this.layers) this.copyCells(layer, layer, s.base, base, used)
+        this.clear(s.base, s.used)
+      }
       s.base = base
       s.capacity = capacity
       return
@@ -114,7 +126,7 @@ export class KvCache {
     this.compact()
   }
 
-  private of(layer: number): { keys: StoredTensor; values: StoredTensor } {
+  private of(layer: number): LayerCells {
     if (this.broken !== null) throw this.broken
     const l = this.layers[layer]
     if (l === undefined) throw new RangeError(`the cache has no layer ${layer}`)
@@ -140,10 +152,10 @@ export class KvCache {
     const needed = [...this.slots].reduce((sum, s) => sum + s.capacity, 0)
     let cells = this.cells
     while (cells < needed) cells *= 2
-    const moves: { from: number; to: number; rows: number }[] = []
+    const moves: { from: number; to: number; count: number }[] = []
     let base = 0
     for (const s of this.slots) {
-      moves.push({ from: s.base, to: base, rows: s.used })
+      moves.push({ from: s.base, to: base, count: s.used })
       s.base = base
       base += s.capacity
     }
@@ -152,7 +164,7 @@ export class KvCache {
       for (let l = 0; l < count; l++) {
         const old = this.of(l)
         const fresh = this.allocateLayer(cells)
-        for (const m of moves) this.copyRows([old], [fresh], m.from, m.to, m.rows)
+        for (const m of moves) this.copyCells(old, fresh, m.from, m.to, m.count)
         this.layers[l] = fresh
         old.keys.dispose()
         old.values.dispose()
@@ -164,20 +176,28 @@ export class KvCache {
     this.cells = cells
   }
 
-  private copyRows(
-    from: readonly { keys: StoredTensor; values: StoredTensor }[],
-    to: readonly { keys: StoredTensor; values: StoredTensor }[],
-    source: number,
-    target: number,
-    rows: number,
-  ): void {
-    if (rows === 0 || (from === to && source === target)) return
-    const row = this.width * (this.type === 'f32' ? 4 : 2)
-    from.forEach((f, i) => {
-      const t = to[i] as { keys: StoredTensor; values: StoredTensor }
-      t.keys.view.set(f.keys.view.subarray(source * row, (source + rows) * row), target * row)
-      t.values.view.set(f.values.view.subarray(source * row, (source + rows) * row), target * row)
-    })
+  /** Copies `count` cells, from one place to another that does not overlap it. */
+  private copyCells(from: LayerCells, to: LayerCells, source: number, target: number, count: number): void {
+    if (count === 0) return
+    const row = this.width * this.elementBytes
+    to.keys.view.set(from.keys.view.subarray(source * row, (source + count) * row), target * row)
+    const read = columns(from.values, this.elementBytes)
+    const write = columns(to.values, this.elementBytes)
+    for (let i = 0; i < this.width; i++) write(i, target, count).set(read(i, source, count))
+  }
+
+  private clear(base: number, count: number): void {
+    if (count === 0 || this.broken !== null) return
+    const row = this.width * this.elementBytes
+    for (const { keys, values } of this.layers) {
+      keys.view.fill(0, base * row, (base + count) * row)
+      const column = columns(values, this.elementBytes)
+      for (let i = 0; i < this.width; i++) column(i, base, count).fill(0)
+    }
+  }
+
+  private get elementBytes(): number {
+    return this.type === 'f32' ? 4 : 2
   }
 
   private allocate(layers: number, cells: number): void {
@@ -188,7 +208,14 @@ export class KvCache {
   private allocateLayer(cells: number) {
     return {
       keys: new StoredTensor(this.backend, this.type, this.width, cells),
-      values: new StoredTensor(this.backend, this.type, this.width, cells),
+      values: new StoredTensor(this.backend, this.type, cells, this.width),
     }
   }
+}
+
+/** Reads the cells `from` .. `from + count - 1` of element i of the values as bytes. */
+function columns({ view, tensor }: StoredTensor, elementBytes: number) {
+  const line = tensor.shape[0] * elementBytes
+  return (i: number, from: number, count: number): Uint8Array =>
+    view.subarray(i * line + from * elementBytes, i * line + (from + count) * elementBytes)
 }

@@ -1,6 +1,7 @@
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph, type Tensor } from '../ggml/graph.js'
+import { Attention, blockOf, cellsOf } from './attention.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
 
@@ -36,23 +37,11 @@ export interface StretchParts {
   readonly rows: HiddenRows
 }
 
-const NEGATIVE_INFINITY_F16 = 0xfc00
-
 /** Everything that a stretch's graph depends on. Two steps of the same key run the same graph. */
 export function stretchKey(shape: StretchShape, runs: readonly Run[]): string {
-  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}`
+  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${blockOf(runs)}`
   for (const r of runs) key += `|${r.slot.base}:${r.source.length}:${cellsOf(r)}:${r.wanted}`
   return key
-}
-
-/**
- * Cells that a run attends over: its last position, rounded up so that a graph serves many tokens; the cells beyond are
- * masked. Steps of 64 while that is cheap to rebuild, 256 beyond.
- */
-function cellsOf(run: Run): number {
-  const positions = run.start + run.source.length
-  const step = positions <= 512 ? 64 : 256
-  return Math.min(Math.ceil(positions / step) * step, run.slot.capacity)
 }
 
 /**
@@ -61,13 +50,11 @@ function cellsOf(run: Run): number {
  */
 export class Stretch {
   private readonly graph: Graph
+  private readonly attention: Attention
   private readonly source: Int32Array
   private readonly positions: Int32Array
-  private readonly cells: Int32Array
   private readonly target: Int32Array
   private readonly narrowing: { rows: Int32Array; positions: Int32Array } | null
-  private readonly masks: Mask[]
-  private readonly narrowMasks: Mask[]
   private readonly sublayers: { attention: Float32Array; mlp: Float32Array } | null
 
   /** @param expectedMs what a run is expected to take; Infinity where unknown */
@@ -75,27 +62,20 @@ export class Stretch {
     const { family, hyperparameters: h, weights, cache, rows } = parts
     const total = runs.reduce((n, r) => n + r.source.length, 0)
     const wanted = runs.reduce((n, r) => n + r.wanted, 0)
-    const g = new Graph(parts.backend, 96 + shape.layers.length * (64 + 16 * runs.length))
+    const g = new Graph(parts.backend, 96 + shape.layers.length * (64 + 24 * runs.length))
     g.lastMs = expectedMs
     this.graph = g
     const source = g.input('i32', total)
     const positions = g.input('i32', total)
-    const cells = g.input('i32', total)
-    // Without layers tokens are embedded and no more.
-    const masks = shape.layers.length > 0 ? runs.map((r) => maskInput(g, r, r.source.length)) : []
+    this.attention = new Attention(g, h, cache, runs, shape.narrowed)
     const narrowing = shape.narrowed ? { rows: g.input('i32', wanted), positions: g.input('i32', wanted) } : null
-    const narrowMasks = shape.narrowed ? runs.map((r) => (r.wanted > 0 ? maskInput(g, r, r.wanted) : null)) : []
     const target = g.input('i32', narrowing ? wanted : total)
-    const joined = runs.length > 1 ? g.input('f32', h.headDim * h.heads, total) : null
-    const narrowJoined = joined && narrowing ? g.input('f32', h.headDim * h.heads, wanted) : null
 
     let x = shape.from === 'tokens' ? family.embed(g, h, weights, source, positions) : g.getRows(rows.tensor, source)
     const kept: { attention?: Tensor; mlp?: Tensor } = {}
     const last = shape.layers.at(-1)
     for (const layer of shape.layers) {
       const narrow = layer === last ? narrowing : null
-      const keys = cache.keys(layer)
-      const values = cache.values(layer)
       x = family.layer(g, x, {
         hyperparameters: h,
         weights,
@@ -103,21 +83,7 @@ export class Stretch {
         positions,
         queryPositions: narrow ? narrow.positions : positions,
         narrow: (t) => (narrow ? g.getRows(t, narrow.rows) : t),
-        attend: (q, k, v, { scale }) => {
-          g.expand(g.setRows(keys, g.reshape(k, h.headDim * h.kvHeads, total), cells))
-          g.expand(g.setRows(values, g.reshape(v, h.headDim * h.kvHeads, total), cells))
-          return attend(
-            g,
-            h,
-            q,
-            keys,
-            values,
-            scale,
-            runs,
-            narrow ? narrowMasks : masks,
-            narrow ? narrowJoined : joined,
-          )
-        },
+        attend: (q, k, v, { scale }) => this.attention.attend(layer, q, k, v, scale, narrow !== null),
         sublayer: (which, output) => {
           if (shape.sublayers && layer === last) kept[which] = g.output(output)
         },
@@ -130,11 +96,8 @@ export class Stretch {
     const ints = (t: Tensor) => (g.uses(t) ? new Int32Array(g.bytes(t)) : new Int32Array(0))
     this.source = ints(source)
     this.positions = ints(positions)
-    this.cells = ints(cells)
     this.target = ints(target)
     this.narrowing = narrowing ? { rows: ints(narrowing.rows), positions: ints(narrowing.positions) } : null
-    this.masks = shape.narrowed && shape.layers.length === 1 ? [] : masks.map((t) => maskOf(g, t))
-    this.narrowMasks = narrowMasks.flatMap((t) => (t ? [maskOf(g, t)] : []))
     this.sublayers = shape.sublayers
       ? {
           attention: new Float32Array(g.bytes(kept.attention as Tensor)),
@@ -156,28 +119,24 @@ export class Stretch {
   run(runs: readonly Run[]): void | Promise<void> {
     let row = 0
     let out = 0
-    let narrowMask = 0
-    runs.forEach((r, i) => {
+    this.attention.fill(runs)
+    for (const r of runs) {
       const count = r.source.length
       for (let j = 0; j < count; j++) {
         this.source[row + j] = r.source[j] as number
         this.positions[row + j] = r.start + j
-        this.cells[row + j] = r.slot.base + r.start + j
       }
-      const mask = this.masks[i]
-      if (mask) fillMask(mask, r.start)
       if (this.narrowing) {
         const first = count - r.wanted
         for (let j = 0; j < r.wanted; j++) {
           this.narrowing.rows[out + j] = row + first + j
           this.narrowing.positions[out + j] = r.start + first + j
         }
-        if (r.wanted > 0) fillMask(this.narrowMasks[narrowMask++] as Mask, r.start + first)
       }
       for (let j = 0; j < r.target.length; j++) this.target[out + j] = r.target[j] as number
       out += r.target.length
       row += count
-    })
+    }
     return this.graph.compute()
   }
 
@@ -194,62 +153,5 @@ export class Stretch {
 
   dispose(): void {
     this.graph.dispose()
-  }
-}
-
-/** Attention of every run over its own cells; the results are laid side by side. */
-function attend(
-  g: Graph,
-  h: Hyperparameters,
-  q: Tensor,
-  keys: Tensor,
-  values: Tensor,
-  scale: number,
-  runs: readonly Run[],
-  masks: readonly (Tensor | null)[],
-  joined: Tensor | null,
-): Tensor {
-  const width = h.headDim * h.heads
-  let row = 0
-  let result: Tensor | null = null
-  runs.forEach((run, i) => {
-    const mask = masks[i]
-    if (!mask) return
-    const [cells, queries] = mask.shape
-    const view = (t: Tensor) =>
-      g.view(t, [h.headDim, cells, h.kvHeads], [t.strides[1], t.strides[1] / h.kvHeads], run.slot.base * t.strides[1])
-    const mine =
-      joined === null ? q : g.view(q, [h.headDim, h.heads, queries], [q.strides[1], q.strides[2]], row * q.strides[2])
-    const attended = g.flashAttention(g.swapRows(mine), view(keys), view(values), mask, scale)
-    if (joined === null) result = g.reshape(attended, width, queries)
-    else {
-      const place = g.view(joined, [width, queries, 1], [joined.strides[1], joined.bytes], row * joined.strides[1])
-      g.expand(g.copy(g.reshape(attended, width, queries), place))
-    }
-    row += queries
-  })
-  return (joined ?? result) as Tensor
-}
-
-interface Mask {
-  readonly values: Uint16Array
-  readonly cells: number
-  readonly rows: number
-}
-
-function maskInput(g: Graph, run: Run, rows: number): Tensor {
-  return g.input('f16', cellsOf(run), rows)
-}
-
-function maskOf(g: Graph, t: Tensor): Mask {
-  return { values: new Uint16Array(g.bytes(t)), cells: t.shape[0], rows: t.shape[1] }
-}
-
-/** Row j sees positions 0 .. start + j. */
-function fillMask({ values, cells, rows }: Mask, start: number): void {
-  for (let j = 0; j < rows; j++) {
-    const seen = start + j + 1
-    values.fill(0, j * cells, j * cells + seen)
-    values.fill(NEGATIVE_INFINITY_F16, j * cells + seen, (j + 1) * cells)
   }
 }

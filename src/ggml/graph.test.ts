@@ -106,6 +106,49 @@ describe('the operations of a graph', () => {
     ).toBeCloseTo(10 / (1 + Math.exp(-2)), 4)
   })
 
+  it('compute a product of stacks, matrix by matrix', () => {
+    const product = run((g) => {
+      const [a, b] = [g.input('f32', 2, 2, 2), g.input('f32', 2, 1, 2)]
+      return {
+        output: g.mulMat(a, b),
+        inputs: [
+          [a, [1, 2, 3, 4, 5, 6, 7, 8]],
+          [b, [10, 1, 100, 1]],
+        ],
+      }
+    })
+    expect(product).toEqual([12, 34, 506, 708])
+  })
+
+  it('compute a softmax under a mask that all heads share', () => {
+    const shares = run((g) => {
+      const [a, mask] = [g.input('f32', 2, 2, 2), g.input('f16', 2, 2)]
+      const float16 = new Map([
+        [0, 0],
+        [Number.NEGATIVE_INFINITY, 0xfc00],
+      ])
+      const output = g.maskedSoftMax(a, mask, 0.5)
+      g.output(output)
+      g.allocate()
+      const rows = [0, Number.NEGATIVE_INFINITY, 0, 0].map((value) => float16.get(value) as number)
+      new Uint16Array(g.bytes(mask)).set(rows)
+      return { output, inputs: [[a, [7, 9, 0, 2 * Math.log(3), 1, 2, 4, 4]]] }
+    })
+    for (const [i, share] of [1, 0, 0.25, 0.75, 1, 0, 0.5, 0.5].entries()) expect(shares[i]).toBeCloseTo(share, 6)
+  })
+
+  it('turn matrices and lay rows of other order together', () => {
+    const values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    const of = (build: (g: Graph, a: Tensor) => Tensor) =>
+      run((g) => {
+        const a = g.input('f32', 3, 2, 2)
+        return { output: build(g, a), inputs: [[a, values]] }
+      })
+    expect(of((g, a) => g.transpose(a))).toEqual([1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12])
+    expect(of((g, a) => g.contiguous(g.swapRows(a)))).toEqual([1, 2, 3, 7, 8, 9, 4, 5, 6, 10, 11, 12])
+    expect(of((g, a) => g.add(g.contiguous(a), a))).toEqual(values.map((v) => 2 * v))
+  })
+
   it('rotate pairs that are neighbours or half a head apart', () => {
     const rope: Rope = { dimensions: 4, pairs: 'interleaved', base: 100, scale: 0.5 }
     const rotated = (pairs: Rope['pairs'], values: number[], factors: number[] | null) =>
@@ -167,6 +210,7 @@ describe('a graph refuses', () => {
   it.each<[string, () => unknown]>([
     ['products of other widths', () => g.mulMat(f(4, 2), f(5, 2))],
     ['products with a stack of matrices', () => g.mulMat(f(4, 2, 3), f(4, 2))],
+    ['products of stacks of other heights', () => g.mulMat(f(4, 2, 3), f(4, 2, 2))],
     ['products with rows that are not f32', () => g.mulMat(f(4, 2), g.input('f16', 4, 2))],
     ['products with rows that do not lie together', () => g.mulMat(f(4, 2), g.swapRows(f(4, 3, 2)))],
     ['sums of other widths', () => g.add(f(4), f(5))],
@@ -183,6 +227,9 @@ describe('a graph refuses', () => {
     ['relu of what is not f32', () => g.relu(g.input('f16', 4))],
     ['gates of other shapes', () => g.swiglu(f(4, 2), f(4, 3))],
     ['a softmax of what is not f32', () => g.softMax(i(4))],
+    ['a softmax under a mask of another size', () => g.maskedSoftMax(f(8, 2, 4), g.input('f16', 8, 3), 1)],
+    ['a softmax under a mask that is not f16', () => g.maskedSoftMax(f(8, 2, 4), f(8, 2), 1)],
+    ['a softmax under a mask of its own for each head', () => g.maskedSoftMax(f(8, 2, 4), g.input('f16', 8, 2, 4), 1)],
     ['positions of another number', () => g.rope(f(8, 2, 3), i(4), rope, null)],
     ['positions that are not i32', () => g.rope(f(8, 2, 3), f(3), rope, null)],
     ['rotation beyond the head', () => g.rope(f(4, 2, 3), i(3), rope, null)],

@@ -75,9 +75,10 @@ export class Graph {
     return this.node(this.f.ggml_set_rows, a.type, a.shape, a, b, ids)
   }
 
-  /** a [k, n], b [k, m] -> [n, m]. */
+  /** a [k, n], b [k, m] -> [n, m]; matrices of a stack [k, n, s] each with that of b [k, m, s]. */
   mulMat(a: Tensor, b: Tensor): Tensor {
-    must(a.shape[0] === b.shape[0] && a.rows === a.shape[1] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
+    must(a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
+    must(a.rows === a.shape[1] || (a.shape[2] === b.shape[2] && a.shape[3] === b.shape[3]), 'mulMat', a, b)
     return this.node(this.f.ggml_mul_mat, 'f32', [a.shape[1], b.shape[1], b.shape[2], b.shape[3]], a, b)
   }
 
@@ -125,6 +126,28 @@ export class Graph {
   softMax(a: Tensor): Tensor {
     must(a.type === 'f32' && a.contiguous, 'softMax', a)
     return this.node(this.f.ggml_soft_max, 'f32', a.shape, a)
+  }
+
+  /**
+   * softmax(scale a + mask) over the columns.
+   * @param a f32 [cells, rows, heads] @param mask f16 [cells, rows], the same for every head
+   */
+  maskedSoftMax(a: Tensor, mask: Tensor, scale: number): Tensor {
+    must(
+      a.type === 'f32' && a.contiguous && mask.type === 'f16' && mask.contiguous && mask.rows === mask.shape[1],
+      'maskedSoftMax',
+      a,
+      mask,
+    )
+    must(mask.shape[0] === a.shape[0] && mask.shape[1] === a.shape[1], 'maskedSoftMax', a, mask)
+    this.context.take()
+    const p = this.f.ggml_soft_max_ext(this.context.pointer, pointerOf(a), pointerOf(mask), scale, 0)
+    return new Tensor(p, 'f32', a.shape)
+  }
+
+  /** a, laid out contiguously. */
+  contiguous(a: Tensor): Tensor {
+    return a.contiguous ? a : this.node(this.f.ggml_cont, a.type, a.shape, a)
   }
 
   /** a [headDim, heads, rows] rotated by positions i32 [rows]; `factors` f32 [dimensions / 2] divide the frequencies. */
@@ -199,6 +222,15 @@ export class Graph {
     const p = this.f.ggml_permute(this.context.pointer, pointerOf(a), 0, 2, 1, 3)
     const [s, n] = [a.shape, a.strides]
     return new Tensor(p, a.type, [s[0], s[2], s[1], s[3]], [n[0], n[2], n[1], n[3]])
+  }
+
+  /** Exchanges dimensions 0 and 1: [a, b, c] -> [b, a, c], laid out contiguously. */
+  transpose(a: Tensor): Tensor {
+    this.context.take()
+    const p = this.f.ggml_permute(this.context.pointer, pointerOf(a), 1, 0, 2, 3)
+    const [s, n] = [a.shape, a.strides]
+    const turned = new Tensor(p, a.type, [s[1], s[0], s[2], s[3]], [n[1], n[0], n[2], n[3]])
+    return this.node(this.f.ggml_cont, a.type, turned.shape, turned)
   }
 
   /** A window into a: shape and strides [bytes] of dimensions 1 and 2, from a byte offset. */

@@ -48,6 +48,7 @@ const BASE = {
   ggml_rms_norm: 'void *ggml_rms_norm(void *ctx, void *a, float eps)',
   ggml_swiglu_split: 'void *ggml_swiglu_split(void *ctx, void *a, void *b)',
   ggml_soft_max: 'void *ggml_soft_max(void *ctx, void *a)',
+  ggml_soft_max_ext: 'void *ggml_soft_max_ext(void *ctx, void *a, void *mask, float scale, float maxBias)',
   ggml_reshape_4d: 'void *ggml_reshape_4d(void *ctx, void *a, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3)',
   ggml_view_4d:
     'void *ggml_view_4d(void *ctx, void *a, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, size_t nb1, size_t nb2, size_t nb3, size_t offset)',
