@@ -72,17 +72,19 @@ describe('shoal trace --task', () => {
   })
 
   it('refuses the partial file of another run', async () => {
-    writeFileSync(`${at('c.parquet')}.partial`, '{"format":"shoal-traces"}\n')
+    writeFileSync(`${at('c.parquet')}.partial`, '{"format":"shoal-traces","version":1,"run":{"shots":9}}\n')
     const ended = await shoal([...TRACE, '--out', at('c.parquet')])
     expect(ended.code).toBe(1)
-    expect(ended.stderr).toMatch(/^shoal: .*c\.parquet\.partial: holds the traces of another run[^\n]*\n$/)
+    expect(ended.stderr).toMatch(
+      /^shoal: .*c\.parquet\.partial: was begun by a run with [^\n]*remove it to start over\n$/,
+    )
   })
 
   it('refuses a partial file that another process is writing, and takes over that of one that is gone', async () => {
     writeFileSync(`${at('d.parquet')}.partial.lock`, String(process.ppid))
     const refused = await shoal([...TRACE, '--out', at('d.parquet')])
     expect(refused.code).toBe(1)
-    expect(refused.stderr).toMatch(/^shoal: .*d\.parquet\.partial: process \d+ is writing these traces\n$/)
+    expect(refused.stderr).toMatch(/^shoal: .*d\.parquet\.partial: process \d+ is writing it\n$/)
     writeFileSync(`${at('d.parquet')}.partial.lock`, '999999999')
     expect(await shoal([...TRACE, '--out', at('d.parquet')])).toMatchObject({ code: 0 })
     expect(existsSync(`${at('d.parquet')}.partial.lock`)).toBe(false)

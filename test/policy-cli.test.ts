@@ -91,12 +91,17 @@ describe('shoal calibrate and shoal policy', () => {
     expect([3, 7, 11, 15]).toContain(instances[0]!.exit)
   })
 
-  it('choose a threshold for a target on other instances than those fitted on', async () => {
+  it('choose a threshold for a target on values that no instance had a part in', async () => {
     const args = ['--policy', 'adainfer-logistic', '--set', 'per-layer=true', '--target', 'agreement=0.95', '--json']
+    const apart = await calibrate('apart.json', ...args, '--train-first', '190')
+    expect(matches('calibrate', apart.stdout)).toMatchObject({
+      training: { instances: 190 },
+      calibration: { instances: 190, reached: true },
+    })
     const { stdout } = await calibrate('target.json', ...args)
     expect(matches('calibrate', stdout)).toMatchObject({
-      training: { instances: 190 },
-      calibration: { target: 'agreement', value: 0.95, instances: 190, reached: true },
+      training: { instances: 380 },
+      calibration: { target: 'agreement', value: 0.95, instances: 380, reached: true },
       bound: null,
     })
   })
@@ -121,7 +126,7 @@ describe('shoal calibrate and shoal policy', () => {
     expect(stdout).toMatch(
       /^adainfer-svm: a support vector machine, one for all layers \(kernel rbf, C 1, gamma 0\.5\)/,
     )
-    expect(stdout).toContain('threshold chosen for mean-layers=12 on 190 instances of 5 tasks')
+    expect(stdout).toContain('threshold chosen for mean-layers=12 on 380 instances of 5 tasks')
     expect(stdout).toContain('no bound on the harm was calibrated')
     const json = await shoal(['policy', 'show', at('words.json'), '--json'])
     matches('policy', json.stdout)

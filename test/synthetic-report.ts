@@ -30,8 +30,14 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
     topProb: Array.from({ length: LAYERS }, (_, l) => 0.05 + 0.93 / (1 + Math.exp(rise - 0.5 - l))),
   })
   const matrixTasks = tasks.slice(0, 8)
-  const matrix = (value: (r: number, c: number) => number) =>
-    matrixTasks.map((_, r) => tasks.slice(0, 8).map((_, c) => value(r, c)))
+  const matrix = <T>(value: (r: number, c: number) => T) =>
+    matrixTasks.map((_, r) => matrixTasks.map((_, c) => value(r, c)))
+  const matrixLoss = (r: number, c: number) => (r === c ? -0.004 : 0.01 - 0.013 * Math.abs(r - c))
+  const matrixPlace = (task: string, i: number) => ({
+    name: task,
+    model: 'ripple-8m',
+    group: i < 2 ? 'classification' : 'rules',
+  })
   return {
     model: 'ripple-8m',
     quantization: 'f32',
@@ -46,10 +52,24 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
     curves: tasks.flatMap((task, t) => [curve(task, 'easy', 6 + t * 0.4), curve(task, 'hard', 11 + t * 0.3)]),
     matrix: {
       policy: 'adainfer-svm',
-      train: matrixTasks,
-      test: matrixTasks,
-      groups: matrixTasks.map((_, i) => (i < 2 ? 'classification' : 'rules')),
-      accuracyDifference: matrix((r, c) => (r === c ? -0.004 : 0.01 - 0.013 * Math.abs(r - c))),
+      target: 'accuracy-loss=0.01',
+      shots: 5,
+      train: matrixTasks.map((task, i) => ({
+        ...matrixPlace(task, i),
+        tasks: [task],
+        fitted: 250,
+        calibrated: 250,
+        threshold: 0.3,
+      })),
+      test: matrixTasks.map((task, i) => ({
+        ...matrixPlace(task, i),
+        task,
+        layers: LAYERS,
+        prompts: 500,
+        accuracy: 0.9 - i * 0.06,
+      })),
+      accuracy: matrix((r, c) => 0.9 - c * 0.06 + matrixLoss(r, c)),
+      accuracyDifference: matrix((r, c) => around(matrixLoss(r, c), 0.005)),
       agreement: matrix((r, c) => 0.99 - 0.03 * Math.abs(r - c)),
       depthMean: matrix((r, c) => 11.5 + 0.6 * Math.abs(r - c)),
       notes: ['ripple-8m and ripple-8m-flex are relatives.'],
@@ -74,6 +94,7 @@ function cell(task: string, t: number, shots: number, setting: (typeof SETTINGS)
     prompts: 1000,
     skipped: t === 1 ? 7 : 0,
     accuracy: around(accuracy, 0.018),
+    f1: null,
     accuracyDifference: around(-loss, depth === 'full' ? 0 : 0.007),
     agreement: around(1 - loss * 1.4, depth === 'full' ? 0 : 0.006),
     depthMean: around(mean, single ? 0 : 0.15),

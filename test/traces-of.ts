@@ -36,6 +36,7 @@ export function gapPolicy(layers: number, checked: readonly number[]): PolicyFil
     created: '2026-01-31T12:00:00Z',
     model: { name: null, fingerprint: null, layers },
     features: ['gap'],
+    tokens: [],
     label: 'agreement',
     checked_layers: checked,
     per_layer: false,

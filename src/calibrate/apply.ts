@@ -2,7 +2,8 @@ import { type CrfClassifier, decide, startDecision } from '../depth/classifier.j
 import type { PolicyFile } from '../depth/policy-file.js'
 import { FileError } from '../errors.js'
 import { crfMarginals } from './crf.js'
-import { featureOf, type TraceInstance, type TraceSet } from './traces.js'
+import { inputsOf } from './samples.js'
+import type { TraceInstance, TraceSet } from './traces.js'
 
 /** What a policy says of one traced instance, as it would online. */
 export interface Applied {
@@ -27,8 +28,7 @@ export function applyPolicy(file: PolicyFile, traces: TraceSet): Applied[] {
 
 function applyToInstance(file: PolicyFile, traces: TraceSet, instance: TraceInstance): Applied {
   const { classifiers, kind, checked_layers: checked } = file
-  const columns = file.features.map((feature) => featureOf(traces, instance, feature))
-  const rows = checked.map((layer) => Float64Array.from(columns, (column) => column[layer]!))
+  const rows = inputsOf(traces, instance, file)
   const state = startDecision()
   const decision = Float64Array.from(rows, (row) => decide(classifiers, kind === 'adainfer-logistic', row, state))
   return {

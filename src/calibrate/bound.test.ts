@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { boundTrials } from '../../test/bound-trials.js'
 import { gapPolicy, tracesOf } from '../../test/traces-of.js'
+import { POLICY_KINDS } from '../depth/policy-file.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { binomialCdf, binomialPmf } from './binomial.js'
 import {
@@ -11,6 +13,8 @@ import {
   thresholdCandidates,
   unitsNeeded,
 } from './bound.js'
+import { fitPolicy } from './fit.js'
+import { readTraces, selectTraces } from './traces.js'
 
 /** Natural logarithm of a fraction of big integers, for exact binomial sums with p = a / b. */
 function exactCdf(k: number, n: number, a: bigint, b: bigint): number {
@@ -152,6 +156,22 @@ describe('a bound', () => {
     expect(violations / 2000).toBeLessThanOrEqual(0.058)
     // And it is not met by never exiting.
     expect(violations).toBeGreaterThan(0)
+  })
+
+  describe.each(POLICY_KINDS)('on real traces of ripple-8m, %s', (kind) => {
+    it.each([149, 400])('holds for 2,000 calibration sets of %d prompts', async (size) => {
+      const traces = await readTraces('test/fixtures/classifiers/traces.json')
+      const train = selectTraces(traces, (i) => i % 3 === 0)
+      const population = selectTraces(traces, (i) => i % 3 !== 0)
+      const fitted = fitPolicy(train, { kind })
+      const candidates = thresholdCandidates(fitted, train)
+      const request = { maxDisagreement: 0.02, confidence: 0.95 }
+      const trials = boundTrials(fitted, candidates, population, request, { sets: 2000, size, seed: 1 })
+      // There is something to violate, and it is not met by never exiting.
+      expect(Math.max(...trials.truth)).toBeGreaterThan(0.05)
+      expect(trials.meanLayers).toBeLessThan(16)
+      expect(trials.violations / 2000).toBeLessThanOrEqual(0.058)
+    })
   })
 
   it('has candidates from safe to bold, in the order of their mean depth', () => {

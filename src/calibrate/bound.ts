@@ -73,6 +73,23 @@ export function fixedSequenceTest(candidates: number, confidence: number, pValue
   return { chosen: candidates - 1, tested: candidates, pValue: last }
 }
 
+/**
+ * The fixed sequence test of a bound.
+ * @param disagreementAt mean loss of the n units with candidate i
+ */
+export function testCandidates(
+  candidates: number,
+  n: number,
+  disagreementAt: (i: number) => number,
+  { maxDisagreement, confidence, measure = 'any' }: BoundRequest,
+): Tested {
+  return fixedSequenceTest(candidates, confidence, (i) =>
+    measure === 'any'
+      ? binomialPValue(Math.round(disagreementAt(i) * n), n, maxDisagreement)
+      : hoeffdingBentkusPValue(disagreementAt(i), n, maxDisagreement),
+  )
+}
+
 /** Candidates for the threshold, safest first: even steps of mean depth on data that the tests do not see. */
 export function thresholdCandidates(policy: PolicyFile, traces: TraceSet, count = 64): number[] {
   const points = sweepThresholds(policy, traces).filter(({ threshold }) => threshold !== null)
@@ -112,12 +129,12 @@ export function boundPolicy(
     const losses = sequenceLosses(traces, exitsAt(threshold), measure)
     return n === 0 ? 0 : losses.reduce((sum, loss) => sum + loss, 0) / n
   }
-  const { chosen, tested, pValue } = fixedSequenceTest(candidates.length, confidence, (i) => {
-    const disagreement = disagreementAt(candidates[i]!)
-    return measure === 'any'
-      ? binomialPValue(Math.round(disagreement * n), n, maxDisagreement)
-      : hoeffdingBentkusPValue(disagreement, n, maxDisagreement)
-  })
+  const { chosen, tested, pValue } = testCandidates(
+    candidates.length,
+    n,
+    (i) => disagreementAt(candidates[i]!),
+    request,
+  )
   const threshold = chosen < 0 ? null : candidates[chosen]!
   const exits = exitsAt(threshold)
   const bound: Bound = {

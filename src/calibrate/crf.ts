@@ -20,7 +20,7 @@ export function fitCrf(chains: Chains, { c2, perLayer }: { c2: number; perLayer:
   const { x: w, converged } = minimise(
     (at, gradient) => negativeLogLikelihood(chains, at, gradient, { d, width, groups, c2 }),
     new Float64Array(groups * width),
-    { tolerance: 1e-7 },
+    { tolerance: 1e-5 },
   )
   if (!converged || !w.every(Number.isFinite)) throw new InputError('the CRF did not converge; use a larger c2')
   return Array.from({ length: groups }, (_, g) => {

@@ -30,7 +30,7 @@ export function explainPolicy(policy: PolicyFile): string[] {
   const lines = [
     `${kind}: ${KINDS[kind]}, ${one} (${parameters.join(', ')}), made ${policy.created.slice(0, 10)}`,
     `model: ${modelText(model)}`,
-    `looks at ${policy.features.map((feature) => FEATURES[feature]).join(', ')}`,
+    `looks at ${policy.features.map((feature) => FEATURES[feature]).join(', ')}${tokensText(policy.tokens)}`,
     `checks after ${checked.length === model.layers - 1 ? 'every layer but the last' : `layers ${checked.join(', ')}`}`,
     `learned that ${LABELS[policy.label]} (label ${policy.label}), from ${training.instances} ${training.unit === 'answer' ? 'answers' : 'generated tokens'} of ${tasksText(training.tasks)}: ${training.samples} checks, ${percent(training.positive)} of them with label 1`,
   ]
@@ -40,6 +40,10 @@ export function explainPolicy(policy: PolicyFile): string[] {
   if (policy.calibration !== null) lines.push(calibrationText(policy.calibration, model.layers))
   lines.push(policy.bound === null ? 'no bound on the harm was calibrated' : boundText(policy.bound, model.layers))
   return lines
+}
+
+function tokensText(tokens: readonly number[]): string {
+  return tokens.length === 0 ? '' : ` and whether the best token is ${tokens.join(', ')}`
 }
 
 function modelText({ name, fingerprint, layers }: PolicyFile['model']): string {

@@ -1,10 +1,11 @@
-import type { Classifier } from '../depth/classifier.js'
+import type { Classifier, LinearClassifier, RbfClassifier, Scaling } from '../depth/classifier.js'
 import { type FeatureName, needsCheckBefore } from '../depth/exit-features.js'
-import type { Label, PolicyFile, PolicyKind } from '../depth/policy-file.js'
+import type { Label, PolicyFile, PolicyKind, Scores } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { fitCrf } from './crf.js'
 import { fitLinearSvm } from './linear-svm.js'
 import { fitLogistic } from './logistic.js'
+import { marginOf, toLogOdds } from './platt.js'
 import { fitRbfSvm } from './rbf-svm.js'
 import {
   atCheck,
@@ -12,6 +13,7 @@ import {
   chainsOf,
   classWeights,
   fitScaling,
+  frequentTokens,
   onlyLabel,
   pooled,
   type Samples,
@@ -38,6 +40,13 @@ export interface FitOptions {
   readonly classWeight?: 'none' | 'balanced' | readonly [number, number]
   /** Default gap and top_prob. */
   readonly features?: readonly FeatureName[]
+  /**
+   * How many of the tokens that the last layer gives most often the classifier tells apart, in an input each; default 0.
+   * How sure a layer must be then depends on what it says.
+   */
+  readonly tokens?: number
+  /** Of an SVM: its own margin (default), or log-odds, which compare between layers. */
+  readonly scores?: Scores
   /** Layers after which a check runs; default all but the last. */
   readonly layers?: readonly number[]
   /** Default the classifier's own boundary: 0 for an SVM, 0.5 for a probability. */
@@ -47,14 +56,16 @@ export interface FitOptions {
   readonly created?: Date
 }
 
+/** More inputs than this fit noise. */
+const MAX_TOKENS = 64
+
 /** Fits a classifier on traces: a policy without a calibrated threshold and without a bound. */
 export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
   const { kind, label = 'agreement', perLayer = false, classWeight = 'none' } = options
-  const features = options.features ?? ['gap', 'top_prob']
-  const checked = options.layers ?? Array.from({ length: traces.layers - 1 }, (_, layer) => layer)
-  checkOptions(options, features, checked, traces.layers)
+  const { features, checked } = plannedChecks(options, traces.layers)
   if (traces.instances.length === 0) throw new InputError('there is nothing to fit: no instances')
-  const chains = chainsOf(traces, features, label, checked)
+  const inputs = { features, tokens: frequentTokens(traces, options.tokens ?? 0), checked_layers: checked }
+  const chains = chainsOf(traces, inputs, label)
   const all = pooled(chains)
   const weights = classWeights(classWeight, all.y)
   return {
@@ -68,6 +79,7 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
       layers: traces.layers,
     },
     features,
+    tokens: inputs.tokens,
     label,
     checked_layers: checked,
     per_layer: perLayer,
@@ -87,13 +99,27 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
   }
 }
 
+/**
+ * What will be looked at, and after which layers.
+ * @throws InputError where options contradict each other, or do not fit a model of so many layers
+ */
+export function plannedChecks(
+  options: FitOptions,
+  layers: number,
+): { features: readonly FeatureName[]; checked: readonly number[] } {
+  const features = options.features ?? ['gap', 'top_prob']
+  const checked = options.layers ?? Array.from({ length: layers - 1 }, (_, layer) => layer)
+  checkOptions(options, features, checked, layers)
+  return { features, checked }
+}
+
 function checkOptions(
   options: FitOptions,
   features: readonly FeatureName[],
   checked: readonly number[],
   layers: number,
 ): void {
-  const { kind, kernel, C, gamma, c2, classWeight = 'none', threshold } = options
+  const { kind, kernel, C, gamma, c2, classWeight = 'none', threshold, scores, tokens = 0 } = options
   const refuse = (given: unknown, name: string): void => {
     if (given !== undefined) throw new InputError(`${name} is not an option of ${kind}`)
   }
@@ -102,7 +128,10 @@ function checkOptions(
       throw new InputError(`${name} must be greater than 0, not ${value}`)
     }
   }
-  if (kind !== 'adainfer-svm') refuse(kernel, 'kernel')
+  if (kind !== 'adainfer-svm') {
+    refuse(kernel, 'kernel')
+    refuse(scores, 'scores')
+  }
   if (kind !== 'adainfer-crf') refuse(c2, 'c2')
   else {
     refuse(C, 'C')
@@ -116,6 +145,9 @@ function checkOptions(
   positive(gamma, 'gamma')
   if (c2 !== undefined && !(c2 >= 0 && Number.isFinite(c2))) throw new InputError(`c2 must be at least 0, not ${c2}`)
   if (typeof classWeight !== 'string') for (const weight of classWeight) positive(weight, 'class-weight')
+  if (!(Number.isSafeInteger(tokens) && tokens >= 0 && tokens <= MAX_TOKENS)) {
+    throw new InputError(`tokens must be a whole number from 0 to ${MAX_TOKENS}, not ${tokens}`)
+  }
   if (threshold !== undefined && !Number.isFinite(threshold)) throw new InputError('the threshold must be a number')
   if (features.length === 0 || new Set(features).size < features.length) {
     throw new InputError('features must be a list without repetitions')
@@ -130,10 +162,11 @@ function checkOptions(
   }
 }
 
-function parametersOf({ kind, kernel = 'linear', C = 1, gamma = 0.5, c2 = 0.1 }: FitOptions): PolicyFile['parameters'] {
+function parametersOf(options: FitOptions): PolicyFile['parameters'] {
+  const { kind, kernel = 'linear', C = 1, gamma = 0.5, c2 = 0.1, scores = 'margin' } = options
   if (kind === 'adainfer-crf') return { c2 }
   if (kind === 'adainfer-logistic') return { C }
-  return kernel === 'rbf' ? { kernel, C, gamma } : { kernel, C }
+  return { kernel, C, ...(kernel === 'rbf' ? { gamma } : {}), ...(scores === 'margin' ? {} : { scores }) }
 }
 
 function fitClassifiers(
@@ -147,7 +180,7 @@ function fitClassifiers(
   if (!perLayer) {
     const only = onlyLabel(all.y)
     if (only !== null) throw new InputError(`there is nothing to fit: every sample has label ${only}`)
-    return [fitOne(all, options, weights)]
+    return [fitOne(all, options, weights, chains.x[0]!.length)]
   }
   const { classWeight = 'none' } = options
   return chains.x[0]!.map((_, check) => {
@@ -156,16 +189,25 @@ function fitClassifiers(
   })
 }
 
-function fitOne(
-  { x, y }: Samples,
-  { kind, kernel = 'linear', C = 1, gamma = 0.5 }: FitOptions,
-  weights: readonly [number, number],
-): Classifier {
+/** @param run samples that stand together and belong to one instance */
+function fitOne({ x, y }: Samples, options: FitOptions, weights: readonly [number, number], run = 1): Classifier {
+  const { kind, C = 1, scores = 'margin' } = options
   const scaling = fitScaling(x)
   const only = onlyLabel(y)
-  if (only !== null) return constant(kind, only, y.length, scaling)
+  if (only !== null) return constant(kind === 'adainfer-logistic' || scores === 'log-odds', only, y.length, scaling)
   const samples = { x: standardise(x, scaling), y }
   if (kind === 'adainfer-logistic') return { type: 'linear', scaling, ...fitLogistic(samples, { C, weights }) }
+  const svm = fitSvm(samples, scaling, options, weights)
+  if (scores === 'margin') return svm
+  return toLogOdds(svm, samples, run, (part) => marginOf(fitSvm(part, scaling, options, weights)))
+}
+
+function fitSvm(
+  samples: Samples,
+  scaling: Scaling,
+  { kernel = 'linear', C = 1, gamma = 0.5 }: FitOptions,
+  weights: readonly [number, number],
+): LinearClassifier | RbfClassifier {
   if (kernel === 'linear') return { type: 'linear', scaling, ...fitLinearSvm(samples, { C, weights }) }
   const { vectors, coefficients, intercept } = fitRbfSvm(samples, { C, gamma, weights })
   return { type: 'rbf', scaling, gamma, support_vectors: vectors, coefficients, intercept }
@@ -173,14 +215,9 @@ function fitOne(
 
 /**
  * Where all samples of a layer have one label (the top layers may all agree), no boundary can be fitted: an SVM says +1
- * or -1, and a logistic regression's free bias would run off, so it takes the odds of (n + 1/2) to 1/2.
+ * or -1; log-odds would run off, so they are those of (n + 1/2) to 1/2.
  */
-function constant(
-  kind: PolicyKind,
-  label: 0 | 1,
-  n: number,
-  scaling: { mean: readonly number[]; deviation: readonly number[] },
-): Classifier {
-  const size = kind === 'adainfer-logistic' ? Math.log(2 * n + 1) : 1
+function constant(isLogOdds: boolean, label: 0 | 1, n: number, scaling: Scaling): Classifier {
+  const size = isLogOdds ? Math.log(2 * n + 1) : 1
   return { type: 'linear', scaling, weights: scaling.mean.map(() => 0), intercept: label === 1 ? size : -size }
 }

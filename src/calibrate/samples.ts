@@ -1,9 +1,8 @@
 import type { Scaling } from '../depth/classifier.js'
-import type { FeatureName } from '../depth/exit-features.js'
-import type { Label } from '../depth/policy-file.js'
-import { InputError } from '../errors.js'
+import type { Label, PolicyFile } from '../depth/policy-file.js'
+import { FileError, InputError } from '../errors.js'
 import { labelsOf } from './labels.js'
-import { featureOf, type TraceSet } from './traces.js'
+import { equalTo, featureOf, type TraceInstance, type TraceSet } from './traces.js'
 
 /** What a classifier is fitted on: feature rows and labels of 0 and 1. */
 export interface Samples {
@@ -19,18 +18,38 @@ export interface Chains {
   readonly y: readonly Uint8Array[]
 }
 
-/** Features and labels of the checked layers of every instance. */
-export function chainsOf(
-  traces: TraceSet,
-  features: readonly FeatureName[],
-  label: Label,
-  checked: readonly number[],
-): Chains {
+/** What a classifier looks at, and after which layers. */
+export type Inputs = Pick<PolicyFile, 'features' | 'tokens' | 'checked_layers'>
+
+/** Inputs of the checked layers of an instance, as `readInputs` gives them online. */
+export function inputsOf(traces: TraceSet, instance: TraceInstance, { features, tokens, checked_layers }: Inputs) {
+  const columns: ArrayLike<number>[] = features.map((feature) => featureOf(traces, instance, feature))
+  for (const token of tokens) columns.push(equalTo(bestTokensOf(traces, instance), token))
+  return checked_layers.map((layer) => Float64Array.from(columns, (column) => column[layer]!))
+}
+
+/** The `count` tokens that the last layer gives most often, fewer where there are fewer; a tie goes to the lower id. */
+export function frequentTokens(traces: TraceSet, count: number): number[] {
+  if (count === 0) return []
+  const times = new Map<number, number>()
+  for (const instance of traces.instances) {
+    const token = bestTokensOf(traces, instance)[traces.layers - 1]!
+    times.set(token, (times.get(token) ?? 0) + 1)
+  }
+  const ordered = [...times].sort(([a, n], [b, m]) => m - n || a - b)
+  return ordered.slice(0, count).map(([token]) => token)
+}
+
+function bestTokensOf({ path }: TraceSet, { top1 }: TraceInstance): ArrayLike<number> {
+  if (top1 === undefined) throw new FileError(path, 'the traces lack top1, the best token of each layer')
+  return top1
+}
+
+/** Inputs and labels of the checked layers of every instance. */
+export function chainsOf(traces: TraceSet, inputs: Inputs, label: Label): Chains {
+  const { checked_layers: checked } = inputs
   return {
-    x: traces.instances.map((instance) => {
-      const columns = features.map((feature) => featureOf(traces, instance, feature))
-      return checked.map((layer) => Float64Array.from(columns, (column) => column[layer]!))
-    }),
+    x: traces.instances.map((instance) => inputsOf(traces, instance, inputs)),
     y: traces.instances.map((instance) => {
       const labels = labelsOf(label, instance)
       return Uint8Array.from(checked, (layer) => labels[layer]!)

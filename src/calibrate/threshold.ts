@@ -21,10 +21,18 @@ export interface SweepPoint {
  * sweep sorts all records once.
  */
 export function sweepThresholds(policy: PolicyFile, traces: TraceSet): SweepPoint[] {
-  const { layers, instances } = traces
-  const checked = policy.checked_layers
+  const decisions = applyPolicy(policy, traces).map(({ decision }) => decision)
+  return sweepDecisions(decisions, policy.checked_layers, traces)
+}
+
+/** The sweep over online values that are known already: [instances][checks]. */
+export function sweepDecisions(
+  decisions: readonly Float64Array[],
+  checked: readonly number[],
+  { layers, instances }: Omit<TraceSet, 'path'>,
+): SweepPoint[] {
   const records: { value: number; instance: number; layer: number }[] = []
-  for (const [instance, { decision }] of applyPolicy(policy, traces).entries()) {
+  for (const [instance, decision] of decisions.entries()) {
     let most = Number.NEGATIVE_INFINITY
     for (const [check, value] of decision.entries()) {
       if (!(value > most)) continue
@@ -86,7 +94,16 @@ export interface Target {
  */
 export function calibrateThreshold(policy: PolicyFile, traces: TraceSet, target: Target): PolicyFile {
   if (traces.instances.length === 0) throw new InputError('there are no instances left to calibrate the threshold on')
-  const points = sweepThresholds(policy, traces)
+  return withThreshold(policy, sweepThresholds(policy, traces), traces, target)
+}
+
+/** The policy with the threshold that a sweep over `traces` gives for the target. */
+export function withThreshold(
+  policy: PolicyFile,
+  points: readonly SweepPoint[],
+  traces: TraceSet,
+  target: Target,
+): PolicyFile {
   const full = points[0]!
   const fits =
     target.kind === 'mean-layers'

@@ -70,7 +70,7 @@ export function traceSetOf(records: readonly TraceRecord[], layers: number): Tra
     record.traces.map((trace): TraceInstance => {
       const agree = equalTo(trace.top1, trace.top1[layers - 1] as number)
       const correct = record.gold === null ? null : equalTo(trace.top1, record.gold)
-      return { task: record.task, sequence, features: trace.features, agree, correct }
+      return { task: record.task, sequence, features: trace.features, top1: trace.top1, agree, correct }
     }),
   )
   const unit = records.some((record) => record.traces.length > 1) ? 'generated' : 'answer'

@@ -50,6 +50,7 @@ export async function readParquetTraces(path: string): Promise<TraceSet> {
       task: group.task,
       sequence,
       features: Object.fromEntries([...group.features].map(([name, values]) => [name, Float64Array.from(values)])),
+      top1: Int32Array.from(group.top1),
       agree: equalTo(group.top1, group.top1[layers - 1]!),
       correct: group.gold === null ? null : equalTo(group.top1, group.gold),
     }

@@ -10,6 +10,8 @@ export interface TraceInstance {
   /** Which sequence of the file the position belongs to, from 0; an answer is a sequence of one. */
   readonly sequence: number
   readonly features: Readonly<Partial<Record<FeatureName, Float64Array>>>
+  /** Ids of each layer's argmax, where they are known. */
+  readonly top1?: ArrayLike<number>
   /** 1 where the argmax is the last layer's; always 1 at the last layer. */
   readonly agree: Uint8Array
   /** 1 where the argmax is the gold answer; null where no answer is known. */
@@ -101,6 +103,7 @@ function readInstance(field: json.Field, layers: number, sequence: number): Trac
     task: given('task') ? json.text(at('task')) : 'unnamed',
     sequence,
     features,
+    ...(top1 === null ? {} : { top1 }),
     agree,
     correct: given('correct') ? bits('correct') : top1 !== null && gold !== null ? equalTo(top1, gold) : null,
   }

@@ -1,9 +1,24 @@
+import { InvalidArgumentError } from 'commander'
 import type { FitOptions } from '../calibrate/fit.js'
+import type { Target } from '../calibrate/threshold.js'
 import { FEATURE_NAMES } from '../depth/exit-features.js'
-import { LABELS } from '../depth/policy-file.js'
+import { LABELS, type PolicyKind, SCORES, TARGETS } from '../depth/policy-file.js'
 import { UsageError } from './cli.js'
 
-type Settings = Omit<FitOptions, 'kind' | 'model' | 'created'>
+/** Of policies that are fitted on a task's answers where nothing else is asked. */
+export const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
+
+export type Settings = Omit<FitOptions, 'kind' | 'model' | 'created'>
+
+/**
+ * What is fitted on a task's answers where nothing is set: of the six sets of docs/adainfer.md, cross-validated on their
+ * calibration halves, these take clearly fewer layers than gap and top probability alone on two, and about as many on four.
+ */
+export function answerSettings(kind: PolicyKind): Settings {
+  if (kind === 'adainfer-crf') return { perLayer: true, tokens: 4, c2: 1 }
+  const shared: Settings = { perLayer: true, tokens: 4, features: ['gap', 'top_prob', 'cos_hidden'] }
+  return kind === 'adainfer-svm' ? { ...shared, classWeight: 'balanced', scores: 'log-odds' } : shared
+}
 
 type Reader = (value: string, wrong: (expected: string) => UsageError) => Partial<Settings>
 
@@ -25,6 +40,8 @@ const SETTINGS: Readonly<Record<string, Reader>> = {
     // The traces' own word for it in JSON is `top`.
     features: value.split(',').map((name) => oneOf(name === 'top' ? 'top_prob' : name, FEATURE_NAMES, wrong)),
   }),
+  tokens: (value, wrong) => ({ tokens: numberOf(value, wrong) }),
+  scores: (value, wrong) => ({ scores: oneOf(value, SCORES, wrong) }),
   layers: (value, wrong) => ({
     layers: value.split(',').map((layer) => {
       if (!/^\d+$/.test(layer)) throw wrong('layers such as 8,10,12')
@@ -62,4 +79,15 @@ function oneOf<T extends string>(value: string, choices: readonly T[], wrong: (e
 function numberOf(value: string, wrong: (expected: string) => UsageError): number {
   if (!/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(value)) throw wrong('a number')
   return Number(value)
+}
+
+/** The value of `--target`. */
+export function parseTarget(text: string): Target {
+  const [, name, number] = /^([a-z-]+)=(\d*\.?\d+)$/.exec(text) ?? []
+  const kind = TARGETS.find((t) => t === name)
+  const value = Number(number)
+  if (kind === undefined || (kind !== 'mean-layers' && value > 1)) {
+    throw new InvalidArgumentError('It must be accuracy-loss=0.01, agreement=0.98 or mean-layers=12, with a number.')
+  }
+  return { kind, value }
 }

@@ -1,7 +1,8 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { boundPolicy, thresholdCandidates } from '../calibrate/bound.js'
 import { explainPolicy } from '../calibrate/explain.js'
 import { type FitOptions, fitPolicy } from '../calibrate/fit.js'
+import { fitOutOfFold } from '../calibrate/out-of-fold.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
 import {
@@ -12,8 +13,8 @@ import {
   traceTasks,
 } from '../calibrate/trace-task.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
-import { POLICY_KINDS, type PolicyFile, type PolicyKind, TARGETS } from '../depth/policy-file.js'
-import { parseSettings } from './calibrate-settings.js'
+import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
+import { answerSettings, DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
@@ -34,9 +35,6 @@ interface CalibrateOptions extends ModelOptions, TaskOptions {
   readonly output: string
 }
 
-/** Of policies that are fitted on a task's answers where nothing else is asked. */
-const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
-
 const EXAMPLES = `
 Examples:
   $ shoal calibrate --task fruit_v_animal_3 --shots 5 --policy adainfer-svm -o fruit.policy.json
@@ -54,12 +52,17 @@ Settings (--set key=value):
   per-layer=false      true: one classifier per layer
   class-weight=none    balanced, or weights of labels 0 and 1 such as 1,3
   features=gap,top_prob    also entropy, cos_attention, cos_mlp, cos_hidden
+  tokens=0             also which of the n most frequent answers the best token is
+  scores=margin        of an SVM; log-odds: values of different layers compare
   layers=8,10,12       layers that are checked; default all but the last
   threshold=0.9        without --target; default the classifier's own boundary
 
-With --target or --max-disagreement the threshold is chosen on instances that the classifier was not fitted on: those
-after --train-first, else every second one. A target is met with the fewest layers; a bound holds for prompts drawn like
-those instances.`
+With --task the defaults are per-layer=true, tokens=4 and, but for a CRF, features=gap,top_prob,cos_hidden; for an SVM also
+class-weight=balanced and scores=log-odds.
+
+The threshold is never chosen on values of instances that the classifier was fitted on. With --train-first it is chosen on
+the others; without, --target takes values by five-fold cross-validation and --max-disagreement every second instance. A
+target is met with the fewest layers; a bound holds for prompts drawn like the instances it was tested on.`
 
 export function buildCalibrate(cli: Cli): Command {
   const command = new Command('calibrate')
@@ -72,7 +75,11 @@ export function buildCalibrate(cli: Cli): Command {
     .option('--train-first <n>', 'fit on the first n instances; default all', wholeNumber(1))
     .addOption(new Option('--policy <kind>', 'what is fitted').choices(POLICY_KINDS).makeOptionMandatory())
     .option('--set <key=value>', 'a setting, see below (may be given several times)', collect)
-    .option('--target <what>', 'accuracy-loss=0.01 (with --task the default), agreement=0.98 or mean-layers=12', target)
+    .option(
+      '--target <what>',
+      'accuracy-loss=0.01 (with --task the default), agreement=0.98 or mean-layers=12',
+      parseTarget,
+    )
     .option('--max-disagreement <share>', 'bound the disagreement with full depth, e.g. 0.02', decimal(0, 1))
     .option('--confidence <share>', 'with which the bound holds', decimal(0, 1), 0.95)
     .addOption(
@@ -87,14 +94,15 @@ export function buildCalibrate(cli: Cli): Command {
 }
 
 async function calibrate(cli: Cli, name: string | undefined, options: CalibrateOptions): Promise<void> {
-  const { maxDisagreement, confidence, measure } = options
+  const { maxDisagreement, measure } = options
   if (options.target !== undefined && maxDisagreement !== undefined) {
     throw new UsageError('give either --target or --max-disagreement: both choose the threshold')
   }
   if (measure !== undefined && maxDisagreement === undefined) {
     throw new UsageError('--measure goes with --max-disagreement')
   }
-  const settings = parseSettings(options.set ?? [])
+  const given = parseSettings(options.set ?? [])
+  const settings = options.task === undefined ? given : { ...answerSettings(options.policy), ...given }
   const wanted = options.target ?? defaultTarget(options, settings)
   const chooses = wanted !== undefined || maxDisagreement !== undefined
   if (chooses && settings.threshold !== undefined) {
@@ -109,15 +117,25 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
       ? { traces: await readTraces(options.traces as string), model: undefined }
       : await traceModel(cli, name, { ...options, task: options.task })
   const fitOptions: FitOptions = { ...settings, kind: options.policy, ...(model === undefined ? {} : { model }) }
-  const { train, rest } = splitTraces(traces, options.trainFirst, chooses)
-  let policy = fitPolicy(train, fitOptions)
-  if (wanted !== undefined) policy = calibrateThreshold(policy, rest, wanted)
-  if (maxDisagreement !== undefined) {
-    const request = { maxDisagreement, confidence, ...(measure === undefined ? {} : { measure }) }
-    policy = boundPolicy(policy, thresholdCandidates(policy, train), rest, request)
-  }
+  const policy = makePolicy(traces, fitOptions, wanted, options)
   await writePolicyFile(options.output, policy)
   show(cli, options, policy)
+}
+
+/** Fits the classifier and chooses its threshold, never on values of instances that the classifier was fitted on. */
+function makePolicy(
+  traces: TraceSet,
+  fitOptions: FitOptions,
+  wanted: Target | undefined,
+  { trainFirst, maxDisagreement, confidence, measure }: CalibrateOptions,
+): PolicyFile {
+  if (wanted !== undefined && trainFirst === undefined) return fitOutOfFold(traces, fitOptions, wanted)
+  const { train, rest } = splitTraces(traces, trainFirst, wanted !== undefined || maxDisagreement !== undefined)
+  const policy = fitPolicy(train, fitOptions)
+  if (wanted !== undefined) return calibrateThreshold(policy, rest, wanted)
+  if (maxDisagreement === undefined) return policy
+  const request = { maxDisagreement, confidence, ...(measure === undefined ? {} : { measure }) }
+  return boundPolicy(policy, thresholdCandidates(policy, train), rest, request)
 }
 
 /**
@@ -210,13 +228,25 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     cli.stdout.write(`written to ${output}\n`)
     return
   }
-  const { kind, model, features, label, checked_layers, per_layer, parameters, class_weights, threshold, training } =
-    policy
+  const {
+    kind,
+    model,
+    features,
+    tokens,
+    label,
+    checked_layers,
+    per_layer,
+    parameters,
+    class_weights,
+    threshold,
+    training,
+  } = policy
   printJson(cli, {
     out: output,
     kind,
     model,
     features,
+    tokens,
     label,
     checked_layers,
     per_layer,
@@ -227,14 +257,4 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     calibration,
     bound,
   })
-}
-
-function target(text: string): Target {
-  const [, name, number] = /^([a-z-]+)=(\d*\.?\d+)$/.exec(text) ?? []
-  const kind = TARGETS.find((t) => t === name)
-  const value = Number(number)
-  if (kind === undefined || (kind !== 'mean-layers' && value > 1)) {
-    throw new InvalidArgumentError('It must be accuracy-loss=0.01, agreement=0.98 or mean-layers=12, with a number.')
-  }
-  return { kind, value }
 }

@@ -1,18 +1,22 @@
 import { Command, Option } from 'commander'
-import { evaluate } from '../evaluate/evaluate.js'
+import type { Model } from '../engine/api.js'
+import { openAnswersFile } from '../evaluate/answers-file.js'
+import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
 import { reportJson } from '../evaluate/report/json.js'
-import { reportPaths, writeFigures, writeReport } from '../evaluate/report/write.js'
-import type { EvalCell, EvalReport } from '../evaluate/result.js'
+import { reportPaths } from '../evaluate/report/write.js'
+import type { EvalCell, EvalReport, Interval } from '../evaluate/result.js'
 import { SCORE_MODES, type ScoreMode } from '../tasks/index.js'
 import { type Cli, note, printJson } from './cli.js'
+import { addMatrixOptions, evalMatrix, type MatrixOptions, refuseMatrixOptions } from './eval-matrix.js'
 import { announceDepth } from './generation-options.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
+import { writeReportFiles } from './report-files.js'
 import { printTable } from './table.js'
 import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
 import { collect, wholeNumber } from './values.js'
 
-interface EvalOptions extends ModelOptions, TaskOptions {
+interface EvalOptions extends ModelOptions, TaskOptions, MatrixOptions {
   readonly tasks: readonly string[]
   readonly shots: readonly number[]
   readonly depth?: readonly string[]
@@ -28,9 +32,12 @@ Examples:
   $ shoal eval --tasks fruit_v_animal_3,capitalize --shots 0,5,10 --depth full --depth gap:0.8 --report report.html
   $ shoal eval --tasks choose_first_of_3 --shots 5 --depth gap:0.8,from=8 --controls
   $ shoal eval ./checkpoint --data ./data --tasks sst2 --shots 5 --score labels --limit 200 --depth adainfer:sst2.policy.json
+  $ shoal eval --matrix --tasks fruit_v_animal_3,capitalize,choose_first_of_3 --shots 5 --report matrix.html
+  $ shoal eval ripple-8m --matrix --against ripple-8m-flex --tasks fruit_v_animal_3,capitalize --policy adainfer-crf
 
 Every depth is compared with full depth on the same questions, in turn. --controls adds, at each exit policy's own mean
-depth, a fixed exit, random exits and pruned layers (ShortGPT), and the oracle.`
+depth, a fixed exit, random exits and pruned layers (ShortGPT), and the oracle. With --report a run that is stopped goes on
+where it was when the same command is given again.`
 
 export function buildEval(cli: Cli): Command {
   const command = new Command('eval')
@@ -49,11 +56,13 @@ export function buildEval(cli: Cli): Command {
     .option('--controls', 'add controls at the same mean depth', false)
     .option('--report <file>', 'write an HTML report, with Markdown and JSON beside it')
     .option('--figures <folder>', 'write every figure as SVG and PNG')
-  addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
+  addModelOptions(addTaskOptions(addMatrixOptions(command))).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: EvalOptions) => runEval(cli, name, options))
 }
 
 async function runEval(cli: Cli, name: string | undefined, options: EvalOptions): Promise<void> {
+  if (options.matrix) return evalMatrix(cli, name, options)
+  refuseMatrixOptions(options)
   const { score, shots, seed, limit, maxTokens, controls } = options
   if (options.report !== undefined) reportPaths(options.report)
   await withModel(
@@ -64,9 +73,7 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
       const tasks = await loadTasks(options.tasks, options)
       const depths = (options.depth ?? ['gap:0.8']).map((spec) => announceDepth(cli, model, spec))
       if (controls && score !== 'token') note(cli, 'controls are for --score token; none are added')
-      const line = createProgressLine(cli)
-      const started = performance.now()
-      const report = await evaluate(model, {
+      const evaluateOptions: EvaluateOptions = {
         tasks,
         shots,
         depths,
@@ -77,16 +84,9 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
         signal: cli.signal,
         ...templateOf(options),
         ...(limit === undefined ? {} : { limit }),
-        onProgress: (done, total) =>
-          line.show(`${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done, total)}`),
-      }).finally(() => line.clear())
-      if (options.report !== undefined || options.figures !== undefined) {
-        if (options.report !== undefined) await writeReport(report, options.report)
-        if (options.figures !== undefined) {
-          const { warning } = await writeFigures(report, options.figures)
-          if (warning !== null) note(cli, warning)
-        }
       }
+      const report = await evaluateAndKeep(cli, model, evaluateOptions, options)
+      for (const line of report.notes) note(cli, line)
       if (options.json) printJson(cli, reportJson(report))
       else show(cli, report, options)
     },
@@ -94,17 +94,68 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
   )
 }
 
+/** With --report, answers are kept beside it until it is written, so that the same command goes on where one was stopped. */
+async function evaluateAndKeep(
+  cli: Cli,
+  model: Model,
+  evaluateOptions: EvaluateOptions,
+  options: EvalOptions,
+): Promise<EvalReport> {
+  const { report: path, threads = null, cacheType = null } = options
+  const answers = path === undefined ? null : reportPaths(path).answers
+  const kept = answers === null ? null : openAnswersFile(answers, model, evaluateOptions, { threads, cacheType })
+  if (kept !== null && kept.kept > 0) note(cli, `going on with the answers that ${answers} holds`)
+  const line = createProgressLine(cli)
+  const started = performance.now()
+  let written = false
+  try {
+    const report = await evaluate(model, {
+      ...evaluateOptions,
+      ...(kept === null ? {} : { kept }),
+      onProgress: (done, total, before) =>
+        line.show(
+          `${bar(done / total)} ${done} of ${total} answers · ${timeLeft(started, done - before, total - before)}`,
+        ),
+    })
+    line.clear()
+    await writeReportFiles(cli, report, options)
+    written = true
+    return report
+  } finally {
+    line.clear()
+    kept?.close({ remove: written })
+    if (cli.signal.aborted && answers !== null) {
+      note(cli, `stopped; ${answers} keeps the answers, and the same command goes on`)
+    }
+  }
+}
+
 function show(cli: Cli, report: EvalReport, { report: path }: EvalOptions): void {
   const several = new Set(report.cells.map(({ task }) => task)).size > 1
   const rows = [...report.cells, ...(several ? report.overall : [])]
+  const squad = rows.some((c) => c.f1 !== null)
   printTable(cli, [
-    ['task', 'shots', 'depth', 'n', 'accuracy', 'to full', 'agrees', 'layers', 'FLOPs', 'with checks', 'time'],
+    [
+      'task',
+      'shots',
+      'depth',
+      'n',
+      'accuracy',
+      ...(squad ? ['F1'] : []),
+      'to full',
+      'agrees',
+      'layers',
+      'FLOPs',
+      'with checks',
+      'time',
+    ],
     ...rows.map((c) => [
       `${c.task}${c.beyondWindow ? ' *' : ''}`,
       c.shotsUsed === c.shots ? String(c.shots) : `${c.shots} (${c.shotsUsed.toFixed(1)})`,
       c.depth,
       String(c.prompts),
-      `${c.accuracy.mean.toFixed(3)} [${c.accuracy.low.toFixed(2)}, ${c.accuracy.high.toFixed(2)}]`,
+      share(c.accuracy),
+      ...(squad ? [c.f1 === null ? '–' : share(c.f1)] : []),
       difference(c),
       c.agreement.mean.toFixed(3),
       c.depthMean.mean.toFixed(1),
@@ -114,6 +165,7 @@ function show(cli: Cli, report: EvalReport, { report: path }: EvalOptions): void
     ]),
   ])
   const { cells } = report
+  if (squad) cli.stdout.write('accuracy of SQuAD is exact match\n')
   if (cells.some((c) => c.beyondWindow))
     cli.stdout.write('* prompts longer than the 256 tokens that the model was trained on\n')
   const skipped = cells.filter((c) => c.depth === 'full').reduce((sum, c) => sum + c.skipped, 0)
@@ -122,6 +174,10 @@ function show(cli: Cli, report: EvalReport, { report: path }: EvalOptions): void
     `${report.model} · ${report.quantization} · ${report.layers} layers · FLOPs and time against full depth\n`,
   )
   if (path !== undefined) cli.stdout.write(`written to ${path}\n`)
+}
+
+function share({ mean, low, high }: Interval): string {
+  return `${mean.toFixed(3)} [${low.toFixed(2)}, ${high.toFixed(2)}]`
 }
 
 function difference(c: EvalCell): string {

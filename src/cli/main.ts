@@ -55,6 +55,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./eval.js')).buildEval,
   },
   {
+    name: 'reproduce',
+    usage: 'reproduce [NAME]',
+    summary: "run a paper's table on your models beside its published figures",
+    build: async () => (await import('./reproduce.js')).buildReproduce,
+  },
+  {
     name: 'calibrate',
     usage: 'calibrate',
     summary: 'fit a policy on traces, choose its threshold, bound its harm',

@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import { type DecisionState, decide, startDecision } from './classifier.js'
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
-import { featureNeeds, type LastCheck, readFeatures } from './exit-features.js'
+import { featureNeeds, type LastCheck, readInputs } from './exit-features.js'
 import type { ExitPolicy } from './policy.js'
 import { loadPolicyFile, type PolicyFile } from './policy-file.js'
 
@@ -31,18 +32,19 @@ export const adainfer: PolicyDefinition = {
     if (!own && file.bound?.holds) notes.push(`the bound of ${path} is for its own threshold, not for ${threshold}`)
     const spec = `adainfer:${path}${own ? '' : `,threshold=${threshold}`}`
     const policy = adainferPolicy(own ? file : { ...file, threshold }, spec)
-    return { ...policy, notes: [...notes, ...(policy.notes ?? [])] }
+    const source = createHash('sha256').update(JSON.stringify(file)).digest('hex')
+    return { ...policy, source, notes: [...notes, ...(policy.notes ?? [])] }
   },
 }
 
 interface Token extends DecisionState, LastCheck {
-  /** Features of the check at hand: written anew at each one. */
+  /** Inputs of the check at hand: written anew at each one. */
   readonly x: Float64Array
 }
 
 /** The exit policy of a policy file's contents. */
 export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undefined, Token> {
-  const { features, classifiers, threshold, kind } = file
+  const { features, tokens, classifiers, threshold, kind } = file
   const probability = kind === 'adainfer-logistic'
   return {
     kind: 'exit',
@@ -62,10 +64,10 @@ export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undef
       layer: -1,
       attention: null,
       mlp: null,
-      x: new Float64Array(features.length),
+      x: new Float64Array(features.length + tokens.length),
     }),
     exits(check, token) {
-      const value = decide(classifiers, probability, readFeatures(features, check, token, token.x), token)
+      const value = decide(classifiers, probability, readInputs(features, tokens, check, token, token.x), token)
       return threshold !== null && value > threshold
     },
   }

@@ -50,6 +50,22 @@ export function readFeatures(
   return out
 }
 
+/**
+ * What a classifier is given after a layer: the features, then for each of `tokens` 1 where it is the layer's best and
+ * else 0. How sure a layer must be depends on what it says: an answer that shallow layers give to everything is worth less.
+ */
+export function readInputs(
+  features: readonly FeatureName[],
+  tokens: readonly number[],
+  check: Check,
+  last: LastCheck,
+  out: Float64Array,
+): Float64Array {
+  readFeatures(features, check, last, out)
+  for (const [i, token] of tokens.entries()) out[features.length + i] = check.top === token ? 1 : 0
+  return out
+}
+
 function readFeature(feature: FeatureName, check: Check, last: LastCheck): number {
   switch (feature) {
     case 'gap':

@@ -16,6 +16,10 @@ export type PolicyKind = (typeof POLICY_KINDS)[number]
 export const LABELS = ['agreement', 'stable', 'first-match', 'correctness'] as const
 export type Label = (typeof LABELS)[number]
 
+/** What an SVM's value is: `margin`, its own; `log-odds`, brought to a scale that is the same for all layers. */
+export const SCORES = ['margin', 'log-odds'] as const
+export type Scores = (typeof SCORES)[number]
+
 export const TARGETS = ['accuracy-loss', 'agreement', 'mean-layers'] as const
 export type TargetKind = (typeof TARGETS)[number]
 
@@ -67,12 +71,14 @@ export interface PolicyFile {
   readonly created: string
   readonly model: { readonly name: string | null; readonly fingerprint: string | null; readonly layers: number }
   readonly features: readonly FeatureName[]
+  /** After the features, the classifier has an input for each of these tokens: 1 where it is the layer's best. */
+  readonly tokens: readonly number[]
   readonly label: Label
   /** Layers after which a check runs, ascending, never the last one. */
   readonly checked_layers: readonly number[]
   /** One classifier per checked layer instead of one for all. */
   readonly per_layer: boolean
-  /** What the classifier was fitted with: kernel, C, gamma, c2. */
+  /** What the classifier was fitted with: kernel, C, gamma, c2, scores. */
   readonly parameters: Readonly<Record<string, number | string>>
   /** Of label 0 and label 1. */
   readonly class_weights: readonly [number, number]
@@ -131,6 +137,7 @@ const FIELDS = [
   'created',
   'model',
   'features',
+  'tokens',
   'label',
   'checked_layers',
   'per_layer',
@@ -162,6 +169,8 @@ function readPolicy(root: json.Field): PolicyFile {
   const layers = json.whole(model('layers'), 2, 100_000)
   const features = json.listOf(at('features'), (f) => json.choice(f, FEATURE_NAMES), 1)
   if (new Set(features).size < features.length) throw json.wrong(at('features'), 'a list without repetitions')
+  const tokens = at('tokens').value === undefined ? [] : json.listOf(at('tokens'), (f) => json.whole(f, 0))
+  if (new Set(tokens).size < tokens.length) throw json.wrong(at('tokens'), 'a list without repetitions')
   const checked = readCheckedLayers(at('checked_layers'), layers)
   if (features.some(needsCheckBefore)) requireChecksBefore(at('checked_layers'), checked)
   const perLayer = json.flag(at('per_layer'))
@@ -179,12 +188,18 @@ function readPolicy(root: json.Field): PolicyFile {
       layers,
     },
     features,
+    tokens,
     label: json.choice(at('label'), LABELS),
     checked_layers: checked,
     per_layer: perLayer,
     parameters: readParameters(at('parameters')),
     class_weights: [zero!, one!],
-    classifiers: json.listOf(at('classifiers'), (f) => readClassifier(f, kind, features.length), count, count),
+    classifiers: json.listOf(
+      at('classifiers'),
+      (f) => readClassifier(f, kind, features.length + tokens.length),
+      count,
+      count,
+    ),
     threshold: json.orNull(at('threshold'), json.number),
     training: {
       instances: json.whole(training('instances'), 1),
@@ -214,11 +229,12 @@ function requireChecksBefore(field: json.Field, checked: readonly number[]): voi
 }
 
 function readParameters(field: json.Field): Record<string, number | string> {
-  const at = json.fieldsOf(field, ['kernel', 'C', 'gamma', 'c2'])
+  const at = json.fieldsOf(field, ['kernel', 'C', 'gamma', 'c2', 'scores'])
   const parameters: Record<string, number | string> = {}
   if (at('kernel').value !== undefined) parameters.kernel = json.choice(at('kernel'), ['linear', 'rbf'])
   for (const key of ['C', 'gamma'] as const) if (at(key).value !== undefined) parameters[key] = json.positive(at(key))
   if (at('c2').value !== undefined) parameters.c2 = json.number(at('c2'), 0)
+  if (at('scores').value !== undefined) parameters.scores = json.choice(at('scores'), SCORES)
   return parameters
 }
 

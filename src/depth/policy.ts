@@ -66,6 +66,8 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   readonly kind: 'exit'
   /** Canonical SPEC, for results and logs. */
   readonly spec: string
+  /** SHA-256 of what the policy was read from, where the SPEC only names a file. */
+  readonly source?: string
   /** What a user should know about this policy on this model, one line each. */
   readonly notes?: readonly string[]
   /** What a user should know before tokens are generated freely under this policy, one line each. */

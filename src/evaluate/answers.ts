@@ -16,8 +16,8 @@ import {
 export interface Answer {
   /** 1 or 0; under `generate` of SQuAD it is exact match. */
   readonly correct: number
-  /** F1 of a generated SQuAD answer; else the same as `correct`. */
-  readonly f1: number
+  /** F1 of a generated SQuAD answer; else null. */
+  readonly f1: number | null
   /** What is compared with full depth's: a token id, a candidate's index, or a text. */
   readonly choice: number | string
   /** Layers run when the answer was known: of the last prompt row, or the mean over a generated answer. */
@@ -51,14 +51,14 @@ export async function answer(
     const text = result.text.trim()
     const isSquad = task.format === 'squad'
     const correct = isSquad ? squadExactMatch(text, item.answers) : exactMatch(text, item.answers)
-    const f1 = isSquad ? squadF1(text, item.answers) : Number(correct)
+    const f1 = isSquad ? squadF1(text, item.answers) : null
     const { timing, meanDepth, checkMs } = result
     return { correct: Number(correct), f1, choice: text, depth: meanDepth, ms: timing.totalMs, checkMs }
   }
   if (options.score === 'token') {
     const { top, depth: run, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
     const correct = Number(isGoldToken(top, prompt.golds))
-    return { correct, f1: correct, choice: top, depth: run, ms, checkMs }
+    return { correct, f1: null, choice: top, depth: run, ms, checkMs }
   }
   const candidates = prompt.candidates
   if (candidates === null) throw new Error(`task ${task.name} has no candidate answers`)
@@ -68,7 +68,7 @@ export async function answer(
     const { logits, depth: run, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
     const choice = pickLabel(logits[0] as Float32Array, tokens)
     const correct = Number(isGold(choice))
-    return { correct, f1: correct, choice, depth: run, ms, checkMs }
+    return { correct, f1: null, choice, depth: run, ms, checkMs }
   }
   let best = { choice: -1, value: Number.NEGATIVE_INFINITY }
   let ms = 0
@@ -83,5 +83,5 @@ export async function answer(
     run += prediction.depth / candidates.length
   }
   const correct = Number(isGold(best.choice))
-  return { correct, f1: correct, choice: best.choice, depth: run, ms, checkMs }
+  return { correct, f1: null, choice: best.choice, depth: run, ms, checkMs }
 }

@@ -27,7 +27,7 @@ interface CellKey {
 }
 
 /** Prompts longer than this are beyond what ripple-8m and its variants were trained on. */
-const TRAINED_WINDOW = 256
+export const TRAINED_WINDOW = 256
 
 /** All figures of one cell with their 95% bootstrap intervals. */
 export function cellOf(
@@ -39,6 +39,7 @@ export function cellOf(
 ): EvalCell {
   const numbers = (of: (a: Asked) => number) => Float64Array.from(asked, of)
   const correct = numbers((a) => a.answer.correct)
+  const f1 = asked.map((a) => a.answer.f1).filter((value) => value !== null)
   const depths = numbers((a) => a.answer.depth)
   const ms = numbers((a) => a.answer.ms)
   const measured = !ms.some(Number.isNaN)
@@ -53,6 +54,7 @@ export function cellOf(
     depth: depth.name,
     prompts: asked.length,
     accuracy: bootstrapMean(correct, { seed }),
+    f1: f1.length === asked.length ? bootstrapMean(f1, { seed }) : null,
     accuracyDifference: pairedBootstrap(
       correct,
       numbers((a) => a.full.correct),

@@ -4,7 +4,7 @@ import { parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { isGoldToken, type Task } from '../tasks/index.js'
-import { answer } from './answers.js'
+import { type Answer, answer } from './answers.js'
 import type { Asked, DepthName } from './cells.js'
 import { stableFrom } from './curves.js'
 
@@ -18,6 +18,12 @@ export interface ControlOptions {
   readonly seed: number
   readonly maxTokens: number
   readonly signal?: AbortSignal
+  /** Gives what a control answered to a question in an earlier run, or asks. */
+  readonly ask: (
+    question: number,
+    control: string,
+    ask: () => Promise<ReadonlyMap<string, Answer>>,
+  ) => Promise<{ readonly answers: ReadonlyMap<string, Answer> }>
 }
 
 /**
@@ -41,7 +47,7 @@ export async function controlsOf(
       const exit = exits[i] as number
       const top = (traces[i] as PositionTrace).top1[exit] as number
       const correct = Number(isGoldToken(top, question.prompt.golds))
-      const computed = { correct, f1: correct, choice: top, depth: exit + 1, ms: Number.NaN, checkMs: Number.NaN }
+      const computed = { correct, f1: null, choice: top, depth: exit + 1, ms: Number.NaN, checkMs: Number.NaN }
       return { question, answer: computed, full: own }
     })
   const controls: Control[] = [named('oracle', at(traces.map(stableFrom)))]
@@ -57,15 +63,28 @@ export async function controlsOf(
     const plan = shortGptPlan(traces, layers, kept)
     const spec = kept === layers ? 'full' : `layers:${plan.join(',')},prompt=plan`
     const pruned = parseDepth(spec, { layers })
-    const asked: Asked[] = []
-    for (const { question, full: fullAnswer } of full) {
-      const asking = { score: 'token' as const, stop: '\n', ...options }
-      const given = await answer(model, task, question, pruned, asking)
-      // Asked again beside it, so that both times are of the same minute.
-      const { ms } = await answer(model, task, question, 'full', asking)
-      asked.push({ question, answer: given, full: { ...fullAnswer, ms } })
+    const control = `shortgpt at ${name}`
+    const asking = {
+      score: 'token' as const,
+      maxTokens: options.maxTokens,
+      stop: '\n',
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     }
-    controls.push({ depth: { name: `shortgpt at ${name}`, policy: pruned as Policy }, asked })
+    const asked: Asked[] = []
+    for (const [i, { question, full: fullAnswer }] of full.entries()) {
+      const { answers } = await options.ask(i, control, async () => {
+        const given = await answer(model, task, question, pruned, asking)
+        // Full depth again beside it, so that both times are of the same minute.
+        const beside = await answer(model, task, question, 'full', asking)
+        return new Map([
+          [control, given],
+          ['full', beside],
+        ])
+      })
+      const { ms } = answers.get('full') as Answer
+      asked.push({ question, answer: answers.get(control) as Answer, full: { ...fullAnswer, ms } })
+    }
+    controls.push({ depth: { name: control, policy: pruned as Policy }, asked })
   }
   return controls
 }

@@ -1,7 +1,4 @@
-import { cpus } from 'node:os'
 import { type PositionTrace, recordPositions } from '../calibrate/record.js'
-import type { Policy } from '../depth/policy.js'
-import { parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { familyByArchitecture } from '../families/index.js'
 import {
@@ -13,10 +10,13 @@ import {
   type Task,
 } from '../tasks/index.js'
 import { type Answer, answer } from './answers.js'
+import type { AnswersFile, KeptAnswers, QuestionKey } from './answers-file.js'
 import { type Asked, cellOf, type DepthName, pooledCell } from './cells.js'
 import { controlsOf } from './controls.js'
 import { type ModelSize, modelSize } from './cost.js'
 import { curvesOf } from './curves.js'
+import { depthNames } from './depth-names.js'
+import { machineName } from './machine.js'
 import type { EvalCell, EvalReport } from './result.js'
 
 export interface EvaluateOptions {
@@ -33,8 +33,10 @@ export interface EvaluateOptions {
   /** Adds fixed exit, random, oracle and ShortGPT at each exit policy's mean depth. */
   readonly controls: boolean
   readonly signal?: AbortSignal
-  /** Answers so far, of how many. */
-  readonly onProgress?: (done: number, total: number) => void
+  /** Where answers are kept, and where those of an earlier run come from. */
+  readonly kept?: AnswersFile
+  /** Answers so far, of how many, and how many of them an earlier run had given. */
+  readonly onProgress?: (done: number, total: number, kept: number) => void
 }
 
 /** What was asked of one task with one number of shots. */
@@ -44,8 +46,6 @@ interface Group {
   readonly questions: readonly Question[]
   readonly skipped: number
 }
-
-const FULL: DepthName = { name: 'full', policy: null }
 
 /**
  * Runs tasks under several depths and compares each with full depth on the same questions. The depths take turns on every
@@ -60,25 +60,29 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     ),
   )
   const size = modelSize(h, familyByArchitecture(h.architecture, model.path).tensors(h))
-  const total = groups.reduce((sum, g) => sum + g.questions.length, 0)
-  let done = 0
+  const traced = options.controls && options.score === 'token'
+  const remember = createMemory(options, answersInAll(groups, depths, traced))
   const cells: EvalCell[] = []
   const asked: { group: Group; name: string; asked: Asked[] }[] = []
   const traces: { task: string; trace: PositionTrace }[] = []
-  for (const group of groups) {
+  for (const [g, group] of groups.entries()) {
     const byDepth = new Map<string, Asked[]>(depths.map(({ name }) => [name, []]))
     const groupTraces: PositionTrace[] = []
+    let warm = false
     for (const [i, question] of group.questions.entries()) {
-      const answers = await askInTurn(model, group, question, depths, options, i)
+      const { answers, trace } = await remember({ group: g, question: i, control: null }, async () => {
+        // The first question also builds graphs: it is asked once more, and only the second time counts.
+        if (!warm) await askInTurn(model, group, question, depths, options, i)
+        warm = true
+        const given = await askInTurn(model, group, question, depths, options, i)
+        const [recorded] = traced ? await recordPositions(model, question.prompt.ids, [], options.signal) : []
+        return { answers: given, trace: recorded ?? null }
+      })
       const full = answers.get('full') as Answer
       for (const { name } of depths) {
         byDepth.get(name)?.push({ question, answer: answers.get(name) as Answer, full })
       }
-      if (options.controls && options.score === 'token') {
-        const [trace] = await recordPositions(model, question.prompt.ids, [], options.signal)
-        if (trace) groupTraces.push(trace)
-      }
-      options.onProgress?.(++done, total)
+      if (trace !== null) groupTraces.push(trace)
     }
     if (group.questions.length === 0) continue
     for (const depth of depths) {
@@ -89,7 +93,10 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     if (groupTraces.length > 0) {
       traces.push(...groupTraces.map((trace) => ({ task: group.task.name, trace })))
       const full = byDepth.get('full') as Asked[]
-      for (const control of await controlsOf(model, group.task, full, groupTraces, byDepth, depths, options)) {
+      const ask = (question: number, control: string, given: () => Promise<ReadonlyMap<string, Answer>>) =>
+        remember({ group: g, question, control }, async () => ({ answers: await given(), trace: null }))
+      const controls = await controlsOf(model, group.task, full, groupTraces, byDepth, depths, { ...options, ask })
+      for (const control of controls) {
         cells.push(cell(group, control.depth, control.asked, size, options))
         asked.push({ group, name: control.depth.name, asked: control.asked })
       }
@@ -104,23 +111,48 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     score: options.score,
     seed: options.seed,
     date: new Date().toISOString(),
-    machine: `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node ${process.version}`,
+    machine: machineName(),
     cells,
     overall: first === undefined ? [] : overall(asked, depths, size, options),
     curves: curvesOf(traces),
     matrix: null,
-    notes: [],
+    notes: notesOn(depths, options),
   }
 }
 
-/** Full depth first, then the others by their canonical SPEC, each once. */
-function depthNames(model: Model, specs: readonly string[]): DepthName[] {
-  const names = new Map<string, DepthName>([['full', FULL]])
-  for (const spec of specs) {
-    const policy: Policy = parseDepth(spec, { layers: model.hyperparameters.layers, fingerprint: model.fingerprint })
-    if (policy.spec !== 'full') names.set(policy.spec, { name: policy.spec, policy })
+/** What a reader of the cells must know. */
+function notesOn(depths: readonly DepthName[], { score }: EvaluateOptions): string[] {
+  if (score !== 'token' && score !== 'labels') return []
+  return depths
+    .filter(({ policy }) => policy?.kind === 'skip' && policy.prompt === 'full')
+    .map(
+      ({ name }) =>
+        `${name}: the prompt runs every layer, and an answer of --score ${score} comes from the prompt, so it is full depth's; prompt=plan skips layers of the prompt too`,
+    )
+}
+
+/** Of all questions: one under each depth, and what the controls need. */
+function answersInAll(groups: readonly Group[], depths: readonly DepthName[], traced: boolean): number {
+  const exits = depths.filter(({ policy }) => policy?.kind === 'exit').length
+  // A trace, and for each exit policy ShortGPT's pruned model beside full depth.
+  const each = depths.length + (traced ? 1 + 2 * exits : 0)
+  return groups.reduce((sum, { questions }) => sum + questions.length * each, 0)
+}
+
+/** Asks what is not kept yet, keeps it, and says how far things are. */
+function createMemory({ kept, onProgress }: EvaluateOptions, total: number) {
+  let done = 0
+  let before = 0
+  return async (key: QuestionKey, ask: () => Promise<KeptAnswers>): Promise<KeptAnswers> => {
+    const known = kept?.recall(key)
+    const given = known ?? (await ask())
+    if (known === undefined) kept?.append(key, given)
+    const count = given.answers.size + (given.trace === null ? 0 : 1)
+    done += count
+    if (known !== undefined) before += count
+    onProgress?.(done, total, before)
+    return given
   }
-  return [...names.values()]
 }
 
 function questionOptions(options: EvaluateOptions, shots: number) {
@@ -152,8 +184,6 @@ async function askInTurn(
       stop,
       ...(signal === undefined ? {} : { signal }),
     })
-  // The first question also builds graphs: it is asked once more, and only the second time counts.
-  if (turn === 0) for (const depth of depths) await ask(depth)
   const answers = new Map<string, Answer>()
   for (let i = 0; i < depths.length; i++) {
     const depth = depths[(i + turn) % depths.length] as DepthName

@@ -16,8 +16,10 @@ export interface EvalCell {
   /** Prompts answered, and questions that did not fit the context alone. */
   readonly prompts: number
   readonly skipped: number
-  /** Share of prompts whose answer is right. */
+  /** Share of prompts whose answer is right; of generated SQuAD answers, exact match. */
   readonly accuracy: Interval
+  /** Mean F1 of generated SQuAD answers; else null. */
+  readonly f1: Interval | null
   /** Accuracy less that of full depth on the same prompts, paired. */
   readonly accuracyDifference: Interval
   /** Share of prompts whose answer is full depth's. */
@@ -48,13 +50,45 @@ export interface FeatureCurve {
   readonly topProb: readonly number[]
 }
 
-/** What classifiers trained on one task do on another. [train][test] */
+/** A row of the matrix: a classifier, and what it was trained on. */
+export interface MatrixRow {
+  /** As shown to people: the task, or its group's pool; and the model where there are two. */
+  readonly name: string
+  readonly model: string
+  readonly group: string
+  /** One task, or all of the group. */
+  readonly tasks: readonly string[]
+  /** Prompts that the classifier was fitted on, and those that its threshold was chosen on. */
+  readonly fitted: number
+  readonly calibrated: number
+  /** A token stops where the online value is greater; null: never, or nothing could be fitted. */
+  readonly threshold: number | null
+}
+
+/** A column of the matrix: the prompts of a task that no classifier was trained on. */
+export interface MatrixColumn {
+  readonly name: string
+  readonly model: string
+  readonly group: string
+  readonly task: string
+  readonly layers: number
+  readonly prompts: number
+  /** Of full depth. */
+  readonly accuracy: number
+}
+
+/** What classifiers trained on one task do on another. Arrays are [train][test]; NaN where nothing could be fitted. */
 export interface GeneralisationMatrix {
+  /** Kind and settings: `adainfer-svm kernel=rbf`. */
   readonly policy: string
-  readonly train: readonly string[]
-  readonly test: readonly string[]
-  readonly groups: readonly string[]
-  readonly accuracyDifference: readonly (readonly number[])[]
+  /** What thresholds were chosen for: `accuracy-loss=0.01`. */
+  readonly target: string
+  readonly shots: number
+  readonly train: readonly MatrixRow[]
+  readonly test: readonly MatrixColumn[]
+  readonly accuracy: readonly (readonly number[])[]
+  /** Accuracy less that of full depth on the same prompts, paired. */
+  readonly accuracyDifference: readonly (readonly Interval[])[]
   readonly agreement: readonly (readonly number[])[]
   readonly depthMean: readonly (readonly number[])[]
   /** What a reader must know, such as that two models are relatives. */

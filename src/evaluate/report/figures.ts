@@ -39,7 +39,9 @@ export function reportFigures(report: EvalReport): Figure[] {
   const { matrix } = report
   if (matrix !== null && matrix.train.length > 0 && matrix.test.length > 0) {
     const policy = shortNames([matrix.policy]).get(matrix.policy) ?? matrix.policy
-    for (const measure of MATRIX_MEASURES) figures.push(heatMap(matrix, measure, `${policy} · ${subtitle}`))
+    const models = [...new Set(matrix.test.map(({ model }) => model))]
+    const of = models.length > 1 ? models.join(' and ') : subtitle
+    for (const measure of MATRIX_MEASURES) figures.push(heatMap(matrix, measure, `${policy} · ${of}`))
   }
   return figures
 }

@@ -1,5 +1,5 @@
 import type { GeneralisationMatrix } from '../result.js'
-import { fixed, signed } from './format.js'
+import { fixed, interval, signed } from './format.js'
 import { element, type Figure, lineElement, round, shorten, textElement, textWidth, tooltip } from './svg.js'
 
 /** A figure of the matrix: what it shows and how its numbers are coloured. */
@@ -11,6 +11,8 @@ export interface MatrixMeasure {
   readonly reading: string
   values(matrix: GeneralisationMatrix): readonly (readonly number[])[]
   text(value: number): string
+  /** With its interval where it has one. */
+  cell(matrix: GeneralisationMatrix, row: number, column: number): string
   /** Two colours around zero, or one from the least to the largest value. */
   readonly diverging: boolean
 }
@@ -21,8 +23,9 @@ export const MATRIX_MEASURES: readonly MatrixMeasure[] = [
     title: 'Generalisation: accuracy less that of full depth',
     unit: 'accuracy difference',
     reading: 'Orange cells lose accuracy, blue cells gain.',
-    values: (matrix) => matrix.accuracyDifference,
+    values: (matrix) => matrix.accuracyDifference.map((row) => row.map(({ mean }) => mean)),
     text: (value) => signed(value, 3),
+    cell: (matrix, r, c) => interval(matrix.accuracyDifference[r]?.[c] ?? null, 3, signed),
     diverging: true,
   },
   {
@@ -32,6 +35,7 @@ export const MATRIX_MEASURES: readonly MatrixMeasure[] = [
     reading: 'Stronger cells agree more often.',
     values: (matrix) => matrix.agreement,
     text: (value) => fixed(value, 3),
+    cell: (matrix, r, c) => fixed(matrix.agreement[r]?.[c] ?? null, 3),
     diverging: false,
   },
   {
@@ -41,6 +45,7 @@ export const MATRIX_MEASURES: readonly MatrixMeasure[] = [
     reading: 'Stronger cells run more layers.',
     values: (matrix) => matrix.depthMean,
     text: (value) => fixed(value, 1),
+    cell: (matrix, r, c) => fixed(matrix.depthMean[r]?.[c] ?? null, 1),
     diverging: false,
   },
 ]
@@ -58,12 +63,12 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
   const { train, test } = matrix
   const values = measure.values(matrix)
   const shade = shading(values.flat(), measure.diverging)
-  const labelWidth = Math.min(200, Math.max(60, ...train.map((name) => textWidth(name, 12) + 12)))
+  const labelWidth = Math.min(200, Math.max(60, ...train.map(({ name }) => textWidth(name, 12) + 12)))
   const left = EDGE + 22 + labelWidth
   const cell = Math.min(84, Math.max(16, (WIDTH - left - 90) / Math.max(1, test.length)))
   const size = cell >= 44 ? 12 : cell >= 34 ? 10 : 0
-  const slanted = test.some((name) => textWidth(name, 12) > cell - 8)
-  const headHeight = slanted ? 26 + Math.min(110, Math.max(...test.map((name) => textWidth(name, 12))) * 0.72) : 40
+  const slanted = test.some(({ name }) => textWidth(name, 12) > cell - 8)
+  const headHeight = slanted ? 26 + Math.min(110, Math.max(...test.map(({ name }) => textWidth(name, 12))) * 0.72) : 40
   const top = TOP + headHeight
   const bottom = top + train.length * ROW
   const right = left + test.length * cell
@@ -78,20 +83,21 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
     anchor: 'middle',
     rotate: -90,
   })
-  test.forEach((name, c) => {
+  test.forEach(({ name }, c) => {
     const x = left + (c + 0.5) * cell
     body += slanted
       ? textElement(x - 2, top - 6, shorten(name, 140, 12), { rotate: -45 })
       : textElement(x, top - 8, name, { anchor: 'middle' })
   })
-  train.forEach((name, r) => {
+  train.forEach((row, r) => {
+    const { name } = row
     const y = top + r * ROW
     body += textElement(left - 8, y + 18, shorten(name, labelWidth - 8, 12), { anchor: 'end' })
     test.forEach((column, c) => {
       const value = values[r]?.[c] ?? Number.NaN
       const x = left + c * cell
-      const text = tooltip(`trained on ${name}, tested on ${column}: ${measure.text(value)}`)
-      const own = name === column
+      const text = tooltip(`trained on ${name}, tested on ${column.name}: ${measure.cell(matrix, r, c)}`)
+      const own = row.model === column.model && row.tasks.length === 1 && row.tasks[0] === column.task
       const box = { x: x + 1, y: y + 1, width: cell - 2, height: ROW - 2, rx: 2 }
       const { color, opacity } = shade(value)
       const fill = element('rect', { ...box, fill: 'currentColor', 'fill-opacity': opacity }, text)
@@ -106,11 +112,11 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
       }
     })
   })
-  for (const border of groupBorders(matrix.groups, test.length)) {
+  for (const border of groupBorders(test)) {
     const x = left + border * cell
     body += lineElement(x, top - 4, x, bottom + 4, { class: 'f-ring', 'stroke-width': 1.5 })
   }
-  for (const border of groupBorders(matrix.groups, train.length)) {
+  for (const border of groupBorders(train)) {
     const y = top + border * ROW
     body += lineElement(left - 4, y, right + 4, y, { class: 'f-ring', 'stroke-width': 1.5 })
   }
@@ -120,7 +126,7 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
     title: measure.title,
     description:
       `${measure.unit} of ${matrix.policy} trained on the task of a row and tested on that of a column. ` +
-      `${measure.reading} Outlined cells are tested on the task they were trained on; lines part task groups.`,
+      `${measure.reading} Outlined cells are tested on the task they were trained on; lines part task groups and models.`,
     width,
     height: bottom + 62,
     body,
@@ -145,10 +151,12 @@ function shading(values: readonly number[], diverging: boolean): (value: number)
   }
 }
 
-/** Columns before which another group begins; none where groups are not given for each. */
-function groupBorders(groups: readonly string[], length: number): number[] {
-  if (groups.length !== length) return []
-  return groups.flatMap((group, i) => (i > 0 && group !== groups[i - 1] ? [i] : []))
+/** Rows or columns before which another group or model begins. */
+function groupBorders(lines: readonly { readonly model: string; readonly group: string }[]): number[] {
+  return lines.flatMap(({ model, group }, i) => {
+    const before = lines[i - 1]
+    return before !== undefined && (before.model !== model || before.group !== group) ? [i] : []
+  })
 }
 
 function colorKey(

@@ -49,7 +49,8 @@ function emptyCells(): EvalReport {
     })),
     matrix: {
       ...matrix,
-      accuracyDifference: hole(matrix.accuracyDifference),
+      accuracy: hole(matrix.accuracy),
+      accuracyDifference: matrix.accuracyDifference.map((row) => row.map(() => none)),
       agreement: [],
       depthMean: hole(matrix.depthMean),
     },
@@ -165,7 +166,9 @@ describe('figures', () => {
     expect(figures.get('accuracy-depth')).toContain('>gap:0.6 … 0.95<')
     expect(figures.get('accuracy-depth')).toContain('>oracle<')
     expect(figures.get('accuracy-time')).not.toContain('>oracle<')
-    expect(figures.get('generalisation-accuracy')).toContain('trained on ag_news, tested on sst2: -0.003')
+    expect(figures.get('generalisation-accuracy')).toContain(
+      'trained on ag_news, tested on sst2: -0.003 [-0.008, +0.002]',
+    )
   })
 })
 
@@ -193,6 +196,15 @@ describe('the page', () => {
     expect(text).toContain('5 (4.3 fitted) †')
     expect(text).toContain('>–<')
     expect(html).toContain('color-scheme:light dark')
+  })
+
+  it('has the matrix as the paper has it, full depth first', () => {
+    const html = reportHtml(syntheticReport())
+    expect(html).toContain('>full depth</td><td class="number">0.900 @ 16</td>')
+    expect(html).toContain('>0.896 @ 11.5</td>')
+    expect(html).toContain('>0.837 @ 12.1</td>')
+    expect(html).toContain('>0.764 @ 12.7 *</td>')
+    expect(html).toContain('Policy: adainfer-svm, threshold for accuracy-loss=0.01, 5 shots.')
   })
 
   it('says what the figures do not say', () => {

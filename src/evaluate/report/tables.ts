@@ -1,6 +1,6 @@
 import type { EvalCell, EvalReport } from '../result.js'
 import { fixed, grouped, interval, NONE, signed, timeDecimals } from './format.js'
-import { MATRIX_MEASURES } from './heat-map.js'
+import { matrixTables } from './matrix-tables.js'
 
 /** A table as text, for HTML and Markdown alike. */
 export interface Table {
@@ -25,11 +25,12 @@ const BEYOND = '†'
 export function reportTables(report: EvalReport): Table[] {
   const tables: Table[] = []
   if (report.overall.length > 0) tables.push(cellTable('overall', 'All tasks', report.overall))
-  tables.push(cellTable('tasks', 'By task', report.cells))
-  tables.push(histogramTable(report))
+  if (report.cells.length > 0) tables.push(cellTable('tasks', 'By task', report.cells), histogramTable(report))
   if (report.curves.length > 0) tables.push(curveTable(report))
   return [...tables, ...matrixTables(report)]
 }
+
+const F1 = 'F1'
 
 interface CellColumn extends Column {
   text(cell: EvalCell): string
@@ -43,6 +44,7 @@ const CELL_COLUMNS: readonly CellColumn[] = [
   { name: 'prompts', numeric: true, text: (cell) => grouped(cell.prompts) },
   { name: 'skipped', numeric: true, text: (cell) => grouped(cell.skipped) },
   { name: 'accuracy', numeric: true, text: (cell) => interval(cell.accuracy, 3) },
+  { name: F1, numeric: true, text: (cell) => interval(cell.f1, 3) },
   { name: 'against full', numeric: true, text: (cell) => interval(cell.accuracyDifference, 3, signed) },
   { name: 'agreement', numeric: true, text: (cell) => interval(cell.agreement, 3) },
   { name: 'mean depth', numeric: true, text: (cell) => interval(cell.depthMean, 2) },
@@ -59,11 +61,14 @@ const CELL_COLUMNS: readonly CellColumn[] = [
 ]
 
 function cellTable(id: string, title: string, cells: readonly EvalCell[]): Table {
-  const columns = CELL_COLUMNS.filter(({ name }) => id !== 'overall' || (name !== 'task' && name !== 'group'))
+  const squad = cells.some((cell) => cell.f1 !== null)
+  const hidden = [...(id === 'overall' ? ['task', 'group'] : []), ...(squad ? [] : [F1])]
+  const columns = CELL_COLUMNS.filter(({ name }) => !hidden.includes(name))
   const notes = [
     'Intervals are 95% bootstrap intervals. FLOPs and time ratio are against full depth on the same prompts; pruned is 1 - mean depth / L; ' +
       'checks is the share of the time that exit checks took.',
   ]
+  if (squad) notes.push("Accuracy of generated SQuAD answers is exact match; both it and F1 are SQuAD's official ones.")
   if (cells.some((cell) => cell.answerMs === null)) notes.push(`${NONE}: computed from traces, so there is no time.`)
   if (cells.some((cell) => cell.beyondWindow)) {
     notes.push(`${BEYOND}: prompts were longer than the window that the model was trained on.`)
@@ -122,26 +127,6 @@ function curveTable(report: EvalReport): Table {
     notes: ['Means over instances; layers are counted from 0. Easy: the answer is settled early.'],
     detail: true,
   }
-}
-
-function matrixTables({ matrix }: EvalReport): Table[] {
-  if (matrix === null) return []
-  const grouping = matrix.groups.length === matrix.train.length
-  return MATRIX_MEASURES.map((measure) => {
-    const values = measure.values(matrix)
-    return {
-      id: measure.name,
-      title: measure.title,
-      columns: [...words(...(grouping ? ['group'] : []), 'trained on \\ tested on'), ...numbers(...matrix.test)],
-      rows: matrix.train.map((name, r) => [
-        ...(grouping ? [matrix.groups[r]!] : []),
-        name,
-        ...matrix.test.map((_, c) => measure.text(values[r]?.[c] ?? Number.NaN)),
-      ]),
-      notes: [`Policy: ${matrix.policy}.`, ...matrix.notes],
-      detail: false,
-    }
-  })
 }
 
 function words(...names: readonly string[]): Column[] {

@@ -10,11 +10,20 @@ import { reportMarkdown } from './markdown.js'
 import { loadPngRenderer, type PngRenderer } from './png.js'
 import { figureSvg } from './svg.js'
 
-/** The three files of a report. Throws InputError unless `path` ends in `.html`: a long run should learn that first. */
-export function reportPaths(path: string): { html: string; markdown: string; json: string } {
+export interface ReportPaths {
+  readonly html: string
+  readonly markdown: string
+  readonly json: string
+  /** Answers so far, until the others are written. */
+  readonly answers: string
+}
+
+/** The files of a report. Throws InputError unless `path` ends in `.html`: a long run should learn that first. */
+export function reportPaths(path: string): ReportPaths {
   const match = /^(.*[^/\\])\.html?$/i.exec(path)
   if (match === null) throw new InputError(`the report's name must end in .html, not ${path}`)
-  return { html: path, markdown: `${match[1]}.md`, json: `${match[1]}.json` }
+  const name = match[1]
+  return { html: path, markdown: `${name}.md`, json: `${name}.json`, answers: `${name}.answers.jsonl` }
 }
 
 /** Writes the page, and Markdown and JSON beside it; returns their paths. Throws FileError. */

@@ -1,0 +1,113 @@
+import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { FileError } from '../errors.js'
+import { isAlive } from './atomic-file.js'
+import { fileError } from './file-errors.js'
+import { isJsonObject, type JsonObject } from './json.js'
+
+/** A file of JSON lines that a long run writes, so that it goes on where it was stopped. One process has it at a time. */
+export interface Journal {
+  append(record: object): void
+  /** To be called in the end, finished or not; with `remove` where what the file holds is kept elsewhere. */
+  close(options?: { readonly remove: boolean }): void
+}
+
+/** What a run is about, by the names that a user knows: what must be the same for a run to go on. */
+export type RunFacts = Readonly<Record<string, unknown>>
+
+/**
+ * Opens a journal, or begins one. The first line says what run it is of. A last line that a stop cut off is cut away.
+ *
+ * @param format names the kind of journal in its first line
+ * @param take called with every record that the file holds, and the number of its line
+ * @throws FileError where the file is of another run, damaged, or in the hands of another process
+ */
+export function openJournal(
+  path: string,
+  format: string,
+  run: RunFacts,
+  take: (record: JsonObject, line: number) => void,
+): Journal {
+  const unlock = lock(path)
+  try {
+    const lines = existsSync(path) ? readLines(path) : []
+    const [first, ...records] = lines
+    if (first === undefined) appendFileSync(path, `${JSON.stringify({ format, version: 1, run })}\n`)
+    else checkHeader(path, first, format, run)
+    records.forEach((line, i) => {
+      take(parseLine(path, line, i + 2), i + 2)
+    })
+  } catch (error) {
+    unlock()
+    throw fileError(path, error)
+  }
+  return {
+    append(record) {
+      try {
+        appendFileSync(path, `${JSON.stringify(record)}\n`)
+      } catch (error) {
+        throw fileError(path, error)
+      }
+    },
+    close({ remove } = { remove: false }) {
+      if (remove) rmSync(path, { force: true })
+      unlock()
+    },
+  }
+}
+
+/** A record's line. Throws FileError. */
+export function parseLine(path: string, line: string, number: number): JsonObject {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch {
+    // Told below.
+  }
+  if (!isJsonObject(value)) throw damaged(path, number)
+  return value
+}
+
+export function damaged(path: string, line: number): FileError {
+  return new FileError(path, `line ${line} is damaged; remove the file to start over`)
+}
+
+/** The whole lines of a file, which is cut after the last of them. */
+function readLines(path: string): string[] {
+  const bytes = readFileSync(path)
+  const whole = bytes.lastIndexOf(0x0a) + 1
+  if (whole < bytes.length) truncateSync(path, whole)
+  return bytes.subarray(0, whole).toString('utf8').split('\n').slice(0, -1)
+}
+
+function checkHeader(path: string, line: string, format: string, run: RunFacts): void {
+  const header = parseLine(path, line, 1)
+  const before = header.run
+  if (header.format !== format || header.version !== 1 || !isJsonObject(before)) {
+    throw new FileError(path, `is no ${format} file of this version; remove it, or choose another name`)
+  }
+  // As JSON has it: without what is undefined.
+  const now: JsonObject = JSON.parse(JSON.stringify(run))
+  for (const key of new Set([...Object.keys(now), ...Object.keys(before)])) {
+    const [was, is] = [before[key], now[key]].map((value) => (value === undefined ? 'none' : JSON.stringify(value)))
+    if (was === is) continue
+    throw new FileError(
+      path,
+      `was begun by a run with ${key.replaceAll('_', ' ')} ${was}, not ${is}; give the same command to go on with it, or remove it to start over`,
+    )
+  }
+}
+
+/** Two processes that write one journal would write everything twice. Returns what takes the lock away. */
+function lock(journal: string): () => void {
+  const path = `${journal}.lock`
+  const own = String(process.pid)
+  try {
+    writeFileSync(path, own, { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(journal, error)
+    const owner = Number(readFileSync(path, 'utf8'))
+    if (owner !== process.pid && isAlive(owner)) throw new FileError(journal, `process ${owner} is writing it`)
+    writeFileSync(path, own)
+  }
+  return () => rmSync(path, { force: true })
+}

@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import type { PositionTrace } from '../calibrate/record.js'
+import { type StoredTrace, storedTrace } from '../calibrate/trace-file.js'
+import { damaged, openJournal } from '../checkpoint/journal.js'
+import type { JsonObject } from '../checkpoint/json.js'
+import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
+import * as json from '../depth/json-field.js'
+import type { Model } from '../engine/api.js'
+import { DEFAULT_TEMPLATE } from '../tasks/index.js'
+import type { Answer } from './answers.js'
+import { depthNames } from './depth-names.js'
+import type { EvaluateOptions } from './evaluate.js'
+import { machineName } from './machine.js'
+
+/** Which question of an evaluation. */
+export interface QuestionKey {
+  /** Index of the pair of task and shots. */
+  readonly group: number
+  /** Index among the questions of that pair. */
+  readonly question: number
+  /** Null for the depths themselves, else the control that was asked. */
+  readonly control: string | null
+}
+
+/** What one question was answered, in one turn. */
+export interface KeptAnswers {
+  /** By name of the depth. */
+  readonly answers: ReadonlyMap<string, Answer>
+  /** Of the full-depth run, where controls need it. */
+  readonly trace: PositionTrace | null
+}
+
+/** The answers of an evaluation that is under way, a line for each question and turn. */
+export interface AnswersFile {
+  /** Lines that an earlier run has left. */
+  readonly kept: number
+  recall(key: QuestionKey): KeptAnswers | undefined
+  append(key: QuestionKey, answers: KeptAnswers): void
+  /** To be called in the end; `remove` once the report is written. */
+  close(options?: { readonly remove: boolean }): void
+}
+
+/**
+ * Opens the answers of an evaluation, or begins to keep them. Whoever goes on must ask the same questions of the same
+ * model in the same way, on the same machine: times are compared with each other.
+ * @param settings of how the model was loaded
+ * @throws FileError where the file holds the answers of another run
+ */
+export function openAnswersFile(
+  path: string,
+  model: Model,
+  options: EvaluateOptions,
+  settings: { readonly cacheType: string | null; readonly threads: number | null },
+): AnswersFile {
+  const known = new Map<string, KeptAnswers>()
+  const { layers } = model.hyperparameters
+  const depths = depthNames(model, options.depths).map(({ name }) => name)
+  const traced = options.controls && options.score === 'token'
+  const journal = openJournal(path, 'shoal-answers', factsOf(model, options, settings), (record, line) => {
+    const [key, answers] = readRecord({ file: path, name: `line ${line}`, value: record }, layers)
+    const asked = key.control === null ? depths : [key.control, 'full']
+    const whole = asked.every((name) => answers.answers.has(name)) && (!traced || key.control !== null || answers.trace)
+    if (!whole) throw damaged(path, line)
+    known.set(textOf(key), answers)
+  })
+  return {
+    kept: known.size,
+    recall: (key) => known.get(textOf(key)),
+    append(key, { answers, trace }) {
+      journal.append({
+        ...key,
+        answers: Array.from(answers, ([name, answer]) => ({ name, ...answer })),
+        trace: trace === null ? null : storedTrace(trace),
+      })
+    },
+    close: (how) => journal.close(how),
+  }
+}
+
+function textOf({ group, question, control }: QuestionKey): string {
+  return JSON.stringify([group, question, control])
+}
+
+function factsOf(model: Model, options: EvaluateOptions, settings: JsonObject): JsonObject {
+  const { tasks, shots, score, seed, limit, maxTokens, controls, template = DEFAULT_TEMPLATE } = options
+  const depths = depthNames(model, options.depths)
+  return {
+    model: model.fingerprint.slice(0, 16),
+    quantization: model.quantization,
+    context: model.context,
+    cache_type: settings.cacheType ?? 'default',
+    threads: settings.threads ?? 'default',
+    machine: machineName(),
+    tasks: tasks.map(({ name }) => name),
+    contents_of_tasks: digest(tasks.map((task) => [task.items, task.shots])),
+    shots,
+    depths: depths.map(({ name }) => name),
+    contents_of_policies: digest(depths.map(({ policy }) => (policy?.kind === 'exit' ? policy.source : null))),
+    score,
+    seed,
+    limit,
+    template,
+    max_tokens: score === 'generate' ? maxTokens : undefined,
+    controls,
+  }
+}
+
+function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
+}
+
+function readRecord(field: json.Field, layers: number): [QuestionKey, KeptAnswers] {
+  const at = json.fieldsOf(field, ['group', 'question', 'control', 'answers', 'trace'])
+  const key = {
+    group: json.whole(at('group'), 0),
+    question: json.whole(at('question'), 0),
+    control: json.orNull(at('control'), json.text),
+  }
+  const answers = new Map(json.listOf(at('answers'), (answer) => readAnswer(answer, layers), 1))
+  return [key, { answers, trace: json.orNull(at('trace'), (trace) => readTrace(trace, layers)) }]
+}
+
+function readAnswer(field: json.Field, layers: number): [string, Answer] {
+  const at = json.fieldsOf(field, ['name', 'correct', 'f1', 'choice', 'depth', 'ms', 'checkMs'])
+  const choice = at('choice')
+  const answer: Answer = {
+    correct: json.whole(at('correct'), 0, 1),
+    f1: json.orNull(at('f1'), (f1) => json.number(f1, 0, 1)),
+    choice: typeof choice.value === 'string' ? choice.value : json.whole(choice, -1),
+    depth: json.number(at('depth'), 0, layers),
+    ms: json.number(at('ms'), 0),
+    checkMs: json.number(at('checkMs'), 0),
+  }
+  return [json.text(at('name')), answer]
+}
+
+/** A trace as `storedTrace` gives it. Throws FileError. */
+export function readTrace(field: json.Field, layers: number): PositionTrace {
+  const at = json.fieldsOf<keyof StoredTrace>(field, [...FEATURE_NAMES, 'top1', 'top2'])
+  const ids = (key: 'top1' | 'top2') => Int32Array.from(json.listOf(at(key), (id) => json.whole(id, 0), layers, layers))
+  const features = FEATURE_NAMES.map((name) => [
+    name,
+    Float64Array.from(json.listOf(at(name), (value) => json.number(value), layers, layers)),
+  ])
+  return {
+    top1: ids('top1'),
+    top2: ids('top2'),
+    features: Object.fromEntries(features) as Record<FeatureName, Float64Array>,
+  }
+}

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto'
+import { type PositionTrace, recordPositions } from '../calibrate/record.js'
+import { equalTo, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
+import type { Model } from '../engine/api.js'
+import { createRandomStream } from '../engine/random-stream.js'
+import { InputError } from '../errors.js'
+import { isGoldToken, type Question, questionsOf, type Task } from '../tasks/index.js'
+import { TRAINED_WINDOW } from './cells.js'
+
+/** What a prompt is for: a classifier is fitted on the first, its threshold chosen on the second. */
+export const PARTS = ['fit', 'threshold', 'test'] as const
+export type Part = (typeof PARTS)[number]
+
+/** Half of the prompts are for testing. */
+const PATTERN: readonly Part[] = ['test', 'fit', 'test', 'threshold']
+
+/** A task's traces on one model, in parts that share no question. */
+export interface TracedTask {
+  readonly task: string
+  readonly group: string
+  readonly parts: Readonly<Record<Part, TraceSet>>
+  /** Questions that did not fit the context alone. */
+  readonly skipped: number
+  /** True where prompts were longer than the window that the model was trained on. */
+  readonly beyondWindow: boolean
+}
+
+/** What of a model decides whether another's classifiers can serve it. */
+export interface ModelShape {
+  /** As the matrix shows it. */
+  readonly name: string
+  readonly layers: number
+  /** Tells vocabularies apart. */
+  readonly vocabulary: string
+}
+
+export interface TracedModel extends ModelShape {
+  readonly fingerprint: string | null
+  readonly tasks: readonly TracedTask[]
+}
+
+/** Gives each question its part; the same input has the same part in every task and model. */
+export type Split = (inputs: readonly string[]) => Part[]
+
+/**
+ * Inputs are shuffled before they are dealt out, as files often have their labels in turn, and dealt out one by one: an
+ * input that a file has twice, or that two tasks share, must not be trained on here and tested there.
+ */
+export function createSplit(seed: number): Split {
+  const known = new Map<string, Part>()
+  const random = createRandomStream(seed)
+  return (inputs) => {
+    const fresh = [...new Set(inputs)].filter((input) => !known.has(input))
+    for (let i = fresh.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1))
+      ;[fresh[i], fresh[j]] = [fresh[j]!, fresh[i]!]
+    }
+    for (const [i, input] of fresh.entries()) known.set(input, PATTERN[i % PATTERN.length]!)
+    return inputs.map((input) => known.get(input)!)
+  }
+}
+
+export interface TracePartsOptions {
+  readonly shots: number
+  readonly seed: number
+  readonly template?: string
+  /** Questions of a task at most. */
+  readonly limit?: number
+  readonly signal?: AbortSignal
+  /** Traces of an earlier run, and where those of this one are kept. */
+  readonly kept?: KeptTraces
+  /** Questions traced so far, of how many, and those that an earlier run had traced. */
+  readonly onProgress?: (done: number, total: number, before: number) => void
+}
+
+/** Traces by model, task and index of the question. */
+export interface KeptTraces {
+  recall(model: Model, task: Task, question: Question): PositionTrace | undefined
+  append(model: Model, task: Task, question: Question, trace: PositionTrace): void
+}
+
+/**
+ * Runs every question of the tasks once, at full depth, and keeps what each layer would have said of the answer.
+ * @param name as the matrix shows the model
+ * @throws InputError where a task has too few questions for all parts
+ */
+export async function traceParts(
+  model: Model,
+  name: string,
+  tasks: readonly Task[],
+  split: Split,
+  options: TracePartsOptions,
+): Promise<TracedModel> {
+  const { shots, seed, template, limit, signal, kept, onProgress } = options
+  const { layers } = model.hyperparameters
+  const asked = tasks.map((task) => {
+    const { questions, skipped } = questionsOf(model, task, {
+      shots,
+      seed,
+      score: 'token',
+      ...(template === undefined ? {} : { template }),
+      ...(limit === undefined ? {} : { limit }),
+    })
+    const parts = split(questions.map(({ index }) => task.items[index]!.input))
+    const missing = PARTS.find((part) => !parts.includes(part))
+    if (missing !== undefined) {
+      throw new InputError(
+        `task ${task.name}: ${questions.length} questions are too few: none is left for the part "${missing}"`,
+      )
+    }
+    return { task, questions, skipped, parts }
+  })
+  const total = asked.reduce((sum, { questions }) => sum + questions.length, 0)
+  let done = 0
+  let before = 0
+  const traced: TracedTask[] = []
+  for (const { task, questions, skipped, parts } of asked) {
+    const instances: TraceInstance[] = []
+    for (const question of questions) {
+      let trace = kept?.recall(model, task, question)
+      if (trace === undefined) {
+        ;[trace] = await recordPositions(model, question.prompt.ids, [], signal)
+        kept?.append(model, task, question, trace!)
+      } else before++
+      instances.push(instanceOf(task, question, instances.length, trace!))
+      onProgress?.(++done, total, before)
+    }
+    const setOf = (part: Part): TraceSet =>
+      traceSet(
+        layers,
+        instances.filter((_, i) => parts[i] === part),
+      )
+    traced.push({
+      task: task.name,
+      group: task.group,
+      parts: { fit: setOf('fit'), threshold: setOf('threshold'), test: setOf('test') },
+      skipped,
+      beyondWindow: questions.some(({ prompt }) => prompt.ids.length > TRAINED_WINDOW),
+    })
+  }
+  return { ...shapeOf(model, name), fingerprint: model.fingerprint, tasks: traced }
+}
+
+/** @param name as the matrix shows the model */
+export function shapeOf({ hyperparameters, tokenizer }: Model, name: string): ModelShape {
+  const hash = createHash('sha256')
+  for (let id = 0; id < (tokenizer?.size ?? 0); id++) hash.update(JSON.stringify(tokenizer?.decode([id])))
+  return { name, layers: hyperparameters.layers, vocabulary: hash.digest('hex') }
+}
+
+function instanceOf(
+  { name }: Task,
+  { prompt }: Question,
+  sequence: number,
+  { top1, features }: PositionTrace,
+): TraceInstance {
+  return {
+    task: name,
+    sequence,
+    features,
+    top1,
+    agree: equalTo(top1, top1.at(-1)!),
+    correct: Uint8Array.from(top1, (top) => Number(isGoldToken(top, prompt.golds))),
+  }
+}
+
+/** Answers as a set of their own. */
+export function traceSet(layers: number, instances: readonly TraceInstance[]): TraceSet {
+  const own = instances.map((instance, sequence) => ({ ...instance, sequence }))
+  return { path: '', layers, unit: 'answer', sequences: own.length, instances: own }
+}

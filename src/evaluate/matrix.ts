@@ -1,0 +1,227 @@
+import { setImmediate } from 'node:timers/promises'
+import { applyPolicy } from '../calibrate/apply.js'
+import { type FitOptions, fitPolicy, plannedChecks } from '../calibrate/fit.js'
+import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
+import type { TraceInstance, TraceSet } from '../calibrate/traces.js'
+import { type Checks, transferChecks, transferPolicy } from '../calibrate/transfer.js'
+import type { PolicyFile } from '../depth/policy-file.js'
+import { InputError } from '../errors.js'
+import { pairedBootstrap } from './bootstrap.js'
+import { matrixNotes } from './matrix-notes.js'
+import { type ModelShape, type Part, type TracedModel, type TracedTask, traceSet } from './matrix-traces.js'
+import type { GeneralisationMatrix, Interval, MatrixColumn, MatrixRow } from './result.js'
+
+export type MatrixFit = Omit<FitOptions, 'model' | 'created' | 'threshold'>
+
+export interface MatrixOptions {
+  /** Of every classifier; checked layers are those of the first model. */
+  readonly fit: MatrixFit
+  /** As people write it, for the report. */
+  readonly policy: string
+  readonly target: Target
+  readonly shots: number
+  /** Of the bootstrap. */
+  readonly seed: number
+  /** Beside those that the traces give rise to. */
+  readonly notes?: readonly string[]
+  readonly signal?: AbortSignal
+  /** Rows so far, of how many. */
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/**
+ * Which layers are checked in each model; the options' own are meant for the first.
+ * @throws InputError where the options contradict each other, or a policy for one model makes no sense on another
+ */
+export function matrixChecks(fit: MatrixFit, models: readonly [ModelShape, ...ModelShape[]]): (readonly number[])[] {
+  const [first] = models
+  const { features, checked } = plannedChecks(fit, first.layers)
+  const other = models.find(({ vocabulary }) => vocabulary !== first.vocabulary)
+  if ((fit.tokens ?? 0) > 0 && other !== undefined) {
+    throw new InputError(
+      `tokens=${fit.tokens} tells the tokens of one vocabulary apart, and ${first.name} and ${other.name} have different ones`,
+    )
+  }
+  const checks: Checks = { kind: fit.kind, features, per_layer: fit.perLayer ?? false, checked_layers: checked }
+  const all = models.map(({ layers }) => transferChecks(checks, first.layers, layers))
+  for (const [i, own] of all.entries()) {
+    for (const { layers } of models) transferChecks({ ...checks, checked_layers: own }, models[i]!.layers, layers)
+  }
+  return all
+}
+
+/** What a row's classifier is trained on. */
+interface Training {
+  readonly model: TracedModel
+  readonly group: string
+  readonly tasks: readonly TracedTask[]
+  readonly layers: readonly number[]
+}
+
+interface Fitted {
+  readonly policy: PolicyFile | null
+  /** Why there is none. */
+  readonly reason: string
+}
+
+/** One row's figures over the columns. */
+interface Figures {
+  readonly accuracy: number[]
+  readonly accuracyDifference: Interval[]
+  readonly agreement: number[]
+  readonly depthMean: number[]
+}
+
+/**
+ * Trains a classifier on each task, and on each group's tasks pooled, chooses its threshold on other prompts of the same
+ * tasks, and tries it on the test prompts of every task (AdaInfer, arXiv 2403.02181: within and across task groups and
+ * models). An exit in full-depth traces gives exactly that layer's answer, so nothing is run again.
+ * @throws InputError where no classifier can be fitted at all, or one for one model makes no sense on another
+ */
+export async function generalisationMatrix(
+  models: readonly [TracedModel, ...TracedModel[]],
+  options: MatrixOptions,
+): Promise<GeneralisationMatrix> {
+  const checks = matrixChecks(options.fit, models)
+  const several = models.length > 1
+  const trainings = models.flatMap((model, m) => trainingsOf(model, checks[m]!))
+  const columns = models.flatMap((model) =>
+    inGroups(model.tasks).flatMap(({ tasks }) => tasks.map((task) => ({ model, task }))),
+  )
+  const rows: MatrixRow[] = []
+  const figures: Figures[] = []
+  const failures: string[] = []
+  const unreached: string[] = []
+  for (const training of trainings) {
+    // Fits do not wait for anything: without this, Ctrl-C would be heard after the last of them only.
+    await setImmediate()
+    options.signal?.throwIfAborted()
+    const { policy, reason } = train(training, options)
+    const row = rowOf(training, policy, several)
+    if (policy === null) failures.push(`${row.name}: ${reason}`)
+    else if (policy.threshold === null) unreached.push(row.name)
+    rows.push(row)
+    figures.push(
+      tryOn(
+        policy,
+        columns.map(({ task }) => task.parts.test),
+        options.seed,
+      ),
+    )
+    options.onProgress?.(rows.length, trainings.length)
+  }
+  if (failures.length === rows.length) throw new InputError(failures[0] ?? 'there are no tasks')
+  return {
+    policy: options.policy,
+    target: `${options.target.kind}=${options.target.value}`,
+    shots: options.shots,
+    train: rows,
+    test: columns.map(({ model, task }) => columnOf(model, task, several)),
+    accuracy: figures.map(({ accuracy }) => accuracy),
+    accuracyDifference: figures.map(({ accuracyDifference }) => accuracyDifference),
+    agreement: figures.map(({ agreement }) => agreement),
+    depthMean: figures.map(({ depthMean }) => depthMean),
+    notes: [...(options.notes ?? []), ...matrixNotes(models, options, { failures, unreached })],
+  }
+}
+
+/** Tasks by group, in the order in which groups are first met. */
+function inGroups(tasks: readonly TracedTask[]): { group: string; tasks: TracedTask[] }[] {
+  return [...new Set(tasks.map(({ group }) => group))].map((group) => ({
+    group,
+    tasks: tasks.filter((task) => task.group === group),
+  }))
+}
+
+/** Every task, and after those of a group all of them together. */
+function trainingsOf(model: TracedModel, layers: readonly number[]): Training[] {
+  return inGroups(model.tasks).flatMap(({ group, tasks }) =>
+    [...tasks.map((task) => [task]), ...(tasks.length > 1 ? [tasks] : [])].map((own) => ({
+      model,
+      group,
+      tasks: own,
+      layers,
+    })),
+  )
+}
+
+function pool({ model, tasks }: Training, part: Part): TraceSet {
+  return traceSet(
+    model.layers,
+    tasks.flatMap(({ parts }) => parts[part].instances),
+  )
+}
+
+/** A task may give nothing to fit (every layer agrees already); the other rows stand nevertheless. */
+function train(training: Training, { fit: fitOptions, target }: MatrixOptions): Fitted {
+  const { name, fingerprint } = training.model
+  const options: FitOptions = { ...fitOptions, layers: training.layers, model: { name, fingerprint } }
+  try {
+    const policy = fitPolicy(pool(training, 'fit'), options)
+    return { policy: calibrateThreshold(policy, pool(training, 'threshold'), target), reason: '' }
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    return { policy: null, reason: error.message }
+  }
+}
+
+function rowOf(training: Training, policy: PolicyFile | null, several: boolean): MatrixRow {
+  const { model, group, tasks } = training
+  return {
+    name: named(tasks.length === 1 ? tasks[0]!.task : `all of ${group}`, model, several),
+    model: model.name,
+    group,
+    tasks: tasks.map(({ task }) => task),
+    fitted: pool(training, 'fit').instances.length,
+    calibrated: pool(training, 'threshold').instances.length,
+    threshold: policy?.threshold ?? null,
+  }
+}
+
+function columnOf(model: TracedModel, { task, group, parts }: TracedTask, several: boolean): MatrixColumn {
+  const { layers, instances } = parts.test
+  return {
+    name: named(task, model, several),
+    model: model.name,
+    group,
+    task,
+    layers,
+    prompts: instances.length,
+    accuracy: mean(instances.map((instance) => correctAt(instance, layers - 1))),
+  }
+}
+
+function named(name: string, model: TracedModel, several: boolean): string {
+  return several ? `${name} · ${model.name}` : name
+}
+
+function tryOn(policy: PolicyFile | null, tests: readonly TraceSet[], seed: number): Figures {
+  const none: Interval = { mean: Number.NaN, low: Number.NaN, high: Number.NaN }
+  const cells = tests.map((test) => {
+    if (policy === null) return { accuracy: Number.NaN, difference: none, agreement: Number.NaN, depth: Number.NaN }
+    const exits = applyPolicy(transferPolicy(policy, test.layers), test).map(({ exit }) => exit)
+    const right = test.instances.map((instance, i) => correctAt(instance, exits[i]!))
+    const full = test.instances.map((instance) => correctAt(instance, test.layers - 1))
+    return {
+      accuracy: mean(right),
+      difference: pairedBootstrap(right, full, { seed }),
+      agreement: mean(test.instances.map(({ agree }, i) => agree[exits[i]!]!)),
+      depth: mean(exits) + 1,
+    }
+  })
+  return {
+    accuracy: cells.map(({ accuracy }) => accuracy),
+    accuracyDifference: cells.map(({ difference }) => difference),
+    agreement: cells.map(({ agreement }) => agreement),
+    depthMean: cells.map(({ depth }) => depth),
+  }
+}
+
+function correctAt({ correct }: TraceInstance, layer: number): number {
+  if (correct === null) throw new InputError('the matrix needs traces with the gold answer of every question')
+  return correct[layer]!
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}

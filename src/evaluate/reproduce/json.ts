@@ -1,0 +1,57 @@
+import type { Interval } from '../result.js'
+import type { ReproducedCell } from './adainfer.js'
+import type { Reproduction } from './page.js'
+import { CLAIMS, PUBLISHED } from './published.js'
+
+/** `shoal reproduce adainfer --json`; docs/json/reproduce.schema.json describes it. */
+export function reproductionJson({ cells, missing, date, seed, limit }: Reproduction): object {
+  return {
+    reproduces: 'adainfer',
+    date,
+    seed,
+    limit,
+    cells: cells.map(cellJson),
+    published: PUBLISHED.map(({ accuracyDifference, depthMean, flopsRatio, ...figure }) => ({
+      ...figure,
+      accuracy_difference: accuracyDifference,
+      depth_mean: depthMean,
+      flops_ratio: flopsRatio,
+    })),
+    claims: CLAIMS,
+    missing,
+  }
+}
+
+function cellJson({ set, result, ...cell }: ReproducedCell): object {
+  const { model, quantization, layers, group, shots, rule, fitted, chosen, threshold, note } = cell
+  return {
+    model,
+    quantization,
+    layers,
+    task: set,
+    group,
+    shots,
+    rule,
+    fitted,
+    chosen,
+    threshold,
+    note,
+    result: result && {
+      prompts: result.prompts,
+      skipped: result.skipped,
+      shots_used: result.shotsUsed,
+      beyond_window: result.beyondWindow,
+      accuracy: intervalJson(result.accuracy),
+      accuracy_difference: intervalJson(result.accuracyDifference),
+      agreement: intervalJson(result.agreement),
+      depth_mean: intervalJson(result.depthMean),
+      pruning_ratio: result.pruningRatio,
+      flops_ratio: result.flopsRatio,
+      flops_ratio_with_checks: result.flopsRatioWithChecks,
+    },
+  }
+}
+
+function intervalJson({ mean, low, high }: Interval): object {
+  return { mean, low, high }
+}
