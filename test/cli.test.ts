@@ -311,6 +311,16 @@ describe('plan', () => {
     expect(document).toMatchObject({ model: null, total_layers: 30, layers: [0, 6, 12, 18, 24, 29] })
   })
 
+  it('tells how a plan shrinks, and its mean', async () => {
+    const args = ['plan', '--layers', '16', '--depth', 'skipdecode:2x', '--max-tokens', '121']
+    expect(await json('plan', args)).toMatchObject({ depth: 'skipdecode:2x', mean_layers: 8 })
+    const { stdout } = await shoal(args)
+    expect(stdout).toContain('shrinking to 2: 0, 15\n8.00 on average over 120 tokens\n')
+    expect(await json('plan', ['plan', '--layers', '16', '--depth', 'entropy:0.3'])).toMatchObject({
+      mean_layers: null,
+    })
+  })
+
   it('says on stderr where the reference rule leaves a hole', async () => {
     const { stdout, stderr } = await shoal(['plan', '--layers', '32', '--depth', 'unified:3x,rule=reference', '--json'])
     expect(stderr).toMatch(/^shoal: note: .*25 to 30/)

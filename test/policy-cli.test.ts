@@ -134,6 +134,16 @@ describe('shoal calibrate and shoal policy', () => {
     expect(table.stdout).toMatch(/^task +instances +mean depth +agreement/)
     expect(table.stdout).toMatch(/\nall +380 /)
   })
+
+  it('explain a plan in words', async () => {
+    const path = 'examples/policies/shortgpt.policy.json'
+    const { stdout } = await shoal(['policy', 'show', path])
+    expect(stdout).toBe(
+      '12 of 16 layers run: 0, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\nleft out: 2, 3, 4, 5\nchosen by ShortGPT: block influence on 4,096 tokens of prose, for ripple-8m\n',
+    )
+    matches('policy-plan', (await shoal(['policy', 'show', path, '--json'])).stdout)
+    failure(await shoal(['policy', 'apply', path, '--traces', TRACES]), 1, /is a plan, which has no classifier/)
+  })
 })
 
 describe('wrong usage', () => {

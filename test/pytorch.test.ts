@@ -7,7 +7,7 @@ import { openSafetensors, type SafetensorsFile } from '../src/checkpoint/safeten
 import { shoal } from './cli-runner.js'
 
 /** The commands on small random checkpoints, beside what PyTorch and transformers computed for them in float32. */
-const FIXTURES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm']
+const FIXTURES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm', 'bloom']
 const TOLERANCE = 1e-3
 
 let work: string

@@ -73,6 +73,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./policy.js')).buildPolicy,
   },
   {
+    name: 'metrics',
+    usage: 'metrics bleu|chrf|rouge',
+    summary: 'score translations and summaries against references',
+    build: async () => (await import('./metrics.js')).buildMetrics,
+  },
+  {
     name: 'bench',
     usage: 'bench [MODEL]',
     summary: 'measure prefill and decode speed by depth and batch',

@@ -3,11 +3,19 @@ import { Command, Option } from 'commander'
 import { readGguf } from '../checkpoint/gguf.js'
 import { readConfig } from '../checkpoint/huggingface.js'
 import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
-import type { Plan, Policy } from '../depth/policy.js'
-import { parseDepth } from '../depth/spec.js'
+import type { Policy } from '../depth/policy.js'
+import { depthHelp, parseDepth } from '../depth/spec.js'
 import type { CacheType } from '../engine/api.js'
 import { FileError } from '../errors.js'
-import { type DepthCost, depthCost, depthExtent, type ModelSize, modelSize, parameterCount } from '../evaluate/cost.js'
+import {
+  type DepthCost,
+  type DepthExtent,
+  depthCost,
+  depthExtent,
+  type ModelSize,
+  modelSize,
+  parameterCount,
+} from '../evaluate/cost.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture, familyByModelType } from '../families/index.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
@@ -19,6 +27,7 @@ interface PlanOptions {
   readonly layers?: number
   readonly depth: string
   readonly context: number
+  readonly maxTokens: number
   readonly cacheType?: CacheType
   readonly json?: boolean
 }
@@ -33,7 +42,11 @@ Examples:
   $ shoal plan --layers 32 --depth unified:3x,rule=reference
   $ shoal plan model.gguf --depth gap:0.8,from=10,every=4 --json
 
-For an exit policy the figures are those of a token that runs every layer and every check.`
+For an exit policy the figures are those of a token that runs every layer and every check; where a plan shrinks along the
+sequence they are means over the tokens after the first.
+
+Depths:
+${depthHelp()}`
 
 export function buildPlan(cli: Cli): Command {
   return new Command('plan')
@@ -41,8 +54,9 @@ export function buildPlan(cli: Cli): Command {
     .argument('[model]', 'config.json, folder, GGUF file, or name of a bundled model; weights are not needed')
     .usage('[MODEL] [options]')
     .option('--layers <n>', 'number of layers, where there is no model', wholeNumber(1, 100_000))
-    .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x', 'full')
+    .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below', 'full')
     .option('--context <n>', 'tokens in the cache', wholeNumber(0), 1024)
+    .option('--max-tokens <n>', 'tokens to generate, for plans that shrink along them', wholeNumber(2, 1_000_000), 128)
     .addOption(
       new Option(
         '--cache-type <type>',
@@ -59,13 +73,14 @@ async function plan(cli: Cli, model: string | undefined, options: PlanOptions): 
   if (options.layers !== undefined) {
     if (model !== undefined) throw new UsageError('give either MODEL or --layers N')
     const policy = announced(cli, options.depth, options.layers)
-    const extent = depthExtent(policy, options.layers)
+    const extent = depthExtent(policy, options.layers, options.maxTokens)
     if (options.json) {
       printJson(cli, {
         model: null,
         depth: policy.spec,
         total_layers: options.layers,
         layers: extent.layers,
+        mean_layers: extent.meanLayers,
         checks: extent.checks,
       })
       return
@@ -76,7 +91,7 @@ async function plan(cli: Cli, model: string | undefined, options: PlanOptions): 
   const { name, size } = await readSize(model ?? DEFAULT_MODEL)
   const policy = announced(cli, options.depth, size.layers)
   const cacheType = options.cacheType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
-  const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2)
+  const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2, options.maxTokens)
   if (options.json) printJson(cli, planJson(name, policy, size, cost, options.context, cacheType))
   else print(cli, name, policy, size, cost, options.context, cacheType)
 }
@@ -121,13 +136,14 @@ function planJson(
     depth: policy.spec,
     total_layers: size.layers,
     layers: cost.layers,
+    mean_layers: cost.meanLayers,
     checks: cost.checks,
     context,
     cache_type: cacheType,
     token: token(cost.token),
     full: token(cost.full),
     ratios: {
-      layers: cost.layers.length / size.layers,
+      layers: (cost.meanLayers ?? cost.layers.length) / size.layers,
       parameters: cost.parameterRatio,
       flops: cost.flopsRatio,
       flops_with_checks: cost.flopsRatioWithChecks,
@@ -167,18 +183,24 @@ function print(
   cli.stdout.write('\n')
   printTable(cli, rows)
   cli.stdout.write(
-    `\nwith ${context} tokens in the cache${policy.kind === 'exit' ? '; at most, where a token never exits' : ''}\n`,
+    `\nwith ${context} tokens in the cache${cost.meanLayers === null ? '; at most, where a token never exits' : ''}\n`,
   )
 }
 
-function printLayers(cli: Cli, policy: Policy, extent: { layers: Plan; checks: Plan }, total: number): void {
-  const { layers, checks } = extent
-  const kept = new Set(layers)
-  const picture = Array.from({ length: total }, (_, layer) => (kept.has(layer) ? '█' : '░')).join('')
-  cli.stdout.write(`${picture}\n`)
+function printLayers(cli: Cli, policy: Policy, extent: DepthExtent, total: number): void {
+  const { layers, checks, stages, meanLayers } = extent
+  const last = stages.at(-1)?.layers ?? layers
+  const mark = (layer: number): string => (last.includes(layer) ? '█' : layers.includes(layer) ? '▒' : '░')
+  cli.stdout.write(`${Array.from({ length: total }, (_, layer) => mark(layer)).join('')}\n`)
   cli.stdout.write(
-    `${policy.kind === 'exit' ? 'at most ' : ''}${layers.length} of ${total} layers: ${layers.join(', ')}\n`,
+    `${meanLayers === null ? 'at most ' : ''}${layers.length} of ${total} layers: ${layers.join(', ')}\n`,
   )
+  if (stages.length > 1 && meanLayers !== null) {
+    const tokens = stages.reduce((sum, stage) => sum + stage.tokens, 0)
+    cli.stdout.write(
+      `shrinking to ${last.length}: ${last.join(', ')}\n${meanLayers.toFixed(2)} on average over ${tokens} tokens\n`,
+    )
+  }
   if (checks.length > 0) cli.stdout.write(`checked after ${checks.join(', ')}\n`)
   if (policy.kind === 'skip' && layers.length < total) {
     cli.stdout.write(`the prompt runs ${policy.prompt === 'full' ? 'every layer' : 'these layers too'}\n`)

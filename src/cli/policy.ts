@@ -2,7 +2,10 @@ import { Command } from 'commander'
 import { type Applied, applyPolicy } from '../calibrate/apply.js'
 import { explainPolicy } from '../calibrate/explain.js'
 import { readTraces, sliceTraces, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
-import { loadPolicyFile, type PolicyFile } from '../depth/policy-file.js'
+import { allLayers } from '../depth/plan.js'
+import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
+import { parsePolicyDocument, readPolicyText } from '../depth/policy-document.js'
+import { loadPolicyFile, type PolicyFile, parsePolicyFile } from '../depth/policy-file.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { printTable } from './table.js'
 import { wholeNumber } from './values.js'
@@ -49,9 +52,24 @@ function shared(command: Command): Command {
 }
 
 function show(cli: Cli, path: string, options: { json?: boolean }): void {
-  const policy = loadPolicyFile(path)
-  if (options.json) printJson(cli, policy)
-  else for (const line of explainPolicy(policy)) cli.stdout.write(`${line}\n`)
+  const text = readPolicyText(path)
+  const isPlan = parsePolicyDocument(path, text).kind === 'plan'
+  const policy = isPlan ? parsePlanFile(path, text) : parsePolicyFile(path, text)
+  if (options.json) {
+    printJson(cli, policy)
+    return
+  }
+  const lines = policy.kind === 'plan' ? explainPlan(policy) : explainPolicy(policy)
+  for (const line of lines) cli.stdout.write(`${line}\n`)
+}
+
+function explainPlan({ method, model, layers }: PlanFile): string[] {
+  const left = allLayers(model.layers).filter((layer) => !layers.includes(layer))
+  return [
+    `${layers.length} of ${model.layers} layers run: ${layers.join(', ')}`,
+    `left out: ${left.length === 0 ? 'none' : left.join(', ')}`,
+    `chosen by ${method}, for ${model.name ?? 'a model that is not named'}`,
+  ]
 }
 
 async function apply(cli: Cli, path: string, options: ApplyOptions): Promise<void> {

@@ -7,7 +7,7 @@ import { FileError, ShoalError } from '../errors.js'
 import type { ComputedTensor, Family, TensorMapping } from '../families/family.js'
 import { quantize } from '../ggml/quantize.js'
 import { packageMetadata } from './metadata.js'
-import { permuteRotaryRows } from './permute.js'
+import { fusedRow, permuteRotaryRows } from './permute.js'
 import { storedType } from './stored-type.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
 
@@ -36,6 +36,8 @@ export interface Conversion {
 /** A tensor of the package: where it comes from, and what it is stored as. */
 interface Plan {
   readonly mapping: TensorMapping
+  /** Name in the checkpoint. */
+  readonly source: string
   readonly type: TensorType
   /** The first dimension; `columns` is all the others. */
   readonly rows: number
@@ -63,7 +65,7 @@ export async function convert(
     const warnings = [
       ...tokenizer.warnings,
       ...fallbackWarnings(plans, quantization),
-      ...unusedWarnings(weights, mappings, family),
+      ...unusedWarnings(weights, plans, family),
     ]
     const description = { name, architecture: family.architecture, quantization, warnings }
     const metadata = packageMetadata(description, family.toMetadata(hyperparameters), tokenizer.entries, checkpoint)
@@ -99,17 +101,24 @@ export function countParameters(mappings: readonly TensorMapping[]): number {
 }
 
 function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Quantization): Plan {
-  const tensor = weights.tensors.get(mapping.source)
+  const source = sourceOf(weights, mapping)
+  const tensor = weights.tensors.get(source)
   if (tensor === undefined) throw new FileError(folder, `tensor ${mapping.source} is missing`)
   const { shape, quantize: isMatrix, skipRows = 0 } = mapping
   const whole = shape.map((n, i) => (i === 0 ? n + skipRows : n))
   if (tensor.shape.length !== whole.length || tensor.shape.some((n, i) => n !== whole[i])) {
     const given = `[${tensor.shape.join(', ')}]`
-    const file = weights.fileOf(mapping.source)
-    throw new FileError(file, `tensor ${mapping.source} is ${given}, config.json makes it [${whole.join(', ')}]`)
+    const file = weights.fileOf(source)
+    throw new FileError(file, `tensor ${source} is ${given}, config.json makes it [${whole.join(', ')}]`)
   }
   const columns = shape.slice(1).reduce((product, n) => product * n, 1)
-  return { mapping, rows: shape[0]!, columns, type: isMatrix ? storedType(quantization, shape.at(-1)!) : 'f32' }
+  return { mapping, source, rows: shape[0]!, columns, type: isMatrix ? storedType(quantization, shape.at(-1)!) : 'f32' }
+}
+
+/** Checkpoints saved from a model without an LM head, as BLOOM's own are, lack the first part of their names. */
+function sourceOf(weights: TensorSource, { source }: TensorMapping): string {
+  const short = source.slice(source.indexOf('.') + 1)
+  return !weights.tensors.has(source) && weights.tensors.has(short) ? short : source
 }
 
 async function writeTensors(
@@ -130,11 +139,12 @@ async function writeTensors(
   const bytes = new Uint8Array(
     Math.max(0, ...plans.map(({ type, columns }, i) => heights[i]! * rowBytes(type, columns))),
   )
-  for (const [i, { mapping, type, rows, columns }] of plans.entries()) {
-    const { name, source, rotaryHeads, skipRows = 0 } = mapping
+  for (const [i, plan] of plans.entries()) {
+    const { mapping, source, type, rows, columns } = plan
+    const { name, rotaryHeads } = mapping
     for (let start = 0; start < rows; start += heights[i]!) {
       const count = Math.min(heights[i]!, rows - start)
-      let block = await weights.readFloats(source, { start: skipRows + start, count }, values)
+      let block = await weights.readFloats(source, { start: sourceRow(plan, start), count }, values)
       if (rotaryHeads !== undefined) {
         const out = permuted.subarray(0, block.length)
         permuteRotaryRows(block, rows / rotaryHeads, columns, out)
@@ -147,8 +157,14 @@ async function writeTensors(
   }
 }
 
-/** Rows converted at a time; whole heads where they are permuted. */
+/** Where a block's rows begin in the checkpoint. */
+function sourceRow({ mapping: { fusedHeads, skipRows = 0 }, rows }: Plan, start: number): number {
+  return skipRows + (fusedHeads === undefined ? start : fusedRow(start, fusedHeads, rows / 3 / fusedHeads))
+}
+
+/** Rows converted at a time: whole heads where they are permuted, one part of a head where they come from a fused one. */
 function blockRows({ mapping, rows, columns }: Plan): number {
+  if (mapping.fusedHeads !== undefined) return rows / 3 / mapping.fusedHeads
   const unit = mapping.rotaryHeads === undefined ? 1 : rows / mapping.rotaryHeads
   return Math.min(rows, Math.max(1, Math.floor(BLOCK_VALUES / columns / unit)) * unit)
 }
@@ -163,8 +179,8 @@ function fallbackWarnings(plans: readonly Plan[], quantization: Quantization): s
 }
 
 /** Weights that nothing reads: harmless leftovers are known, anything else may mean that the config is not the file's. */
-function unusedWarnings(weights: TensorSource, mappings: readonly TensorMapping[], family: Family): string[] {
-  const used = new Set(mappings.map(({ source }) => source))
+function unusedWarnings(weights: TensorSource, plans: readonly Plan[], family: Family): string[] {
+  const used = new Set(plans.map(({ source }) => source))
   const unused = [...weights.tensors.keys()].filter((name) => !used.has(name) && !isLeftover(name))
   if (unused.length === 0) return []
   const tensors = unused.length === 1 ? '1 tensor' : `${unused.length} tensors`

@@ -15,3 +15,13 @@ export function permuteRotaryRows(values: Float32Array, headDim: number, columns
     }
   }
 }
+
+/**
+ * Where the package's row `row` lies in a fused projection. Hugging Face (BLOOM, GPT-NeoX) keeps queries, keys and values
+ * head by head, (heads, 3, headDim); llama.cpp wants (3, heads, headDim).
+ */
+export function fusedRow(row: number, heads: number, headDim: number): number {
+  const head = Math.floor(row / headDim) % heads
+  const part = Math.floor(row / (heads * headDim))
+  return (head * 3 + part) * headDim + (row % headDim)
+}

@@ -23,7 +23,7 @@ export interface CheckLayers {
  */
 export function readCheckLayers(args: SpecArguments, layers: number): CheckLayers {
   const from = args.layerOption('from', layers, 0)
-  const every = args.countOption('every', 1)
+  const every = args.wholeOption('every', 1) ?? 1
   const list = args.layersOption('layers', layers)
   if (list !== null && (args.has('from') || args.has('every'))) {
     throw args.error('layers= stands instead of from= and every=, not beside them')

@@ -1,9 +1,15 @@
-import { readFileSync, statSync } from 'node:fs'
 import { FileError } from '../errors.js'
 import type { Classifier } from './classifier.js'
 import { readClassifier } from './classifier-file.js'
 import { FEATURE_NAMES, type FeatureName, needsCheckBefore } from './exit-features.js'
 import * as json from './json-field.js'
+import {
+  type PolicyModel,
+  parsePolicyDocument,
+  readCreated,
+  readPolicyModel,
+  readPolicyText,
+} from './policy-document.js'
 
 export const POLICY_KINDS = ['adainfer-svm', 'adainfer-crf', 'adainfer-logistic'] as const
 export type PolicyKind = (typeof POLICY_KINDS)[number]
@@ -69,7 +75,7 @@ export interface PolicyFile {
   readonly kind: PolicyKind
   /** ISO 8601. */
   readonly created: string
-  readonly model: { readonly name: string | null; readonly fingerprint: string | null; readonly layers: number }
+  readonly model: PolicyModel
   readonly features: readonly FeatureName[]
   /** After the features, the classifier has an input for each of these tokens: 1 where it is the layer's best. */
   readonly tokens: readonly number[]
@@ -97,37 +103,16 @@ export interface PolicyFile {
   readonly bound: Bound | null
 }
 
-/** The largest that is believed: an RBF SVM of 100,000 support vectors takes about 10 MB. */
-const MAX_BYTES = 64 * 1024 * 1024
-const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
-
 /** Reads and checks a policy file. Throws FileError with the path and the field. */
 export function loadPolicyFile(path: string): PolicyFile {
-  let contents: string
-  try {
-    const { size } = statSync(path)
-    if (size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${size} bytes)`)
-    contents = readFileSync(path, 'utf8')
-  } catch (error) {
-    if (error instanceof FileError) throw error
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    const cause = { cause: error }
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new FileError(path, 'no such file', 'file_missing', cause)
-    if (code === 'EISDIR') throw new FileError(path, 'is a folder, not a file', 'file_invalid', cause)
-    throw new FileError(path, `cannot be read (${code})`, 'file_invalid', cause)
-  }
-  return parsePolicyFile(path, contents)
+  return parsePolicyFile(path, readPolicyText(path))
 }
 
 /** Checks every field of a policy's text; `path` is for the messages. */
 export function parsePolicyFile(path: string, contents: string): PolicyFile {
-  let value: unknown
-  try {
-    value = JSON.parse(contents)
-  } catch (error) {
-    throw new FileError(path, 'the policy is not valid JSON', 'file_invalid', { cause: error })
-  }
-  return readPolicy({ file: path, name: '', value })
+  const { root, kind } = parsePolicyDocument(path, contents)
+  if (kind === 'plan') throw new FileError(path, 'is a plan, which has no classifier: --depth plan:FILE runs it')
+  return readPolicy(root)
 }
 
 const FIELDS = [
@@ -151,22 +136,10 @@ const FIELDS = [
 ] as const
 
 function readPolicy(root: json.Field): PolicyFile {
-  const { file, value } = root
-  // Said before anything else, so that another JSON file is not told that it lacks fields.
-  if (typeof value !== 'object' || value === null || (value as { format?: unknown }).format !== 'shoal-policy') {
-    throw new FileError(file, 'is not a policy file (field format must be "shoal-policy")')
-  }
-  if ((value as { version?: unknown }).version !== 1) {
-    throw new FileError(file, 'field version must be 1: other versions of policy files are not known here')
-  }
   const at = json.fieldsOf(root, FIELDS)
   const kind = json.choice(at('kind'), POLICY_KINDS)
-  const created = json.text(at('created'))
-  if (!DATE.test(created) || Number.isNaN(Date.parse(created))) {
-    throw json.wrong(at('created'), 'a date such as "2026-01-31T12:00:00Z"')
-  }
-  const model = json.fieldsOf(at('model'), ['name', 'fingerprint', 'layers'])
-  const layers = json.whole(model('layers'), 2, 100_000)
+  const model = readPolicyModel(at('model'))
+  const { layers } = model
   const features = json.listOf(at('features'), (f) => json.choice(f, FEATURE_NAMES), 1)
   if (new Set(features).size < features.length) throw json.wrong(at('features'), 'a list without repetitions')
   const tokens = at('tokens').value === undefined ? [] : json.listOf(at('tokens'), (f) => json.whole(f, 0))
@@ -181,12 +154,8 @@ function readPolicy(root: json.Field): PolicyFile {
     format: 'shoal-policy',
     version: 1,
     kind,
-    created,
-    model: {
-      name: json.orNull(model('name'), json.text),
-      fingerprint: json.orNull(model('fingerprint'), json.text),
-      layers,
-    },
+    created: readCreated(at('created')),
+    model,
     features,
     tokens,
     label: json.choice(at('label'), LABELS),

@@ -90,6 +90,8 @@ export interface SkipPolicy<Sequence = unknown> {
   readonly kind: 'skip'
   /** Canonical SPEC, for results and logs. */
   readonly spec: string
+  /** SHA-256 of what the policy was read from, where the SPEC only names a file. */
+  readonly source?: string
   /** What a user should know about this policy on this model, one line each. */
   readonly notes?: readonly string[]
   /** `full`: the prompt runs every layer (Unified Layer Skipping, section 3). `plan`: it runs its plan too. */

@@ -4,6 +4,7 @@ import type { Plan } from './policy.js'
 
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i
 const WHOLE_NUMBER = /^\d+$/
+const SPEEDUP = /^(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?x$/i
 
 /** The parts of a SPEC read one by one; every getter checks the value and names the SPEC and the key in its error. */
 export class SpecArguments {
@@ -90,6 +91,21 @@ export class SpecArguments {
     return Number(value) + 0
   }
 
+  /** The whole number behind the kind, from `min` to `max`. */
+  whole(meaning: string, example: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
+    return this.asWhole(this.text(meaning, example), meaning, min, max)
+  }
+
+  /** The target speedup behind the kind: a number from 1 with an x. */
+  speedup(example: string): number {
+    const value = this.text('the target speedup', example)
+    const target = SPEEDUP.test(value) ? Number(value.slice(0, -1)) : Number.NaN
+    if (!(target >= 1 && Number.isFinite(target))) {
+      throw this.error(`the target speedup must be a number from 1 with an x, e.g. ${example}`)
+    }
+    return target
+  }
+
   /** The layer behind the kind. */
   layer(layers: number, example: string): number {
     return this.asLayer(this.text('the layer', example), layers)
@@ -111,14 +127,10 @@ export class SpecArguments {
     return values === undefined ? null : this.asLayers(values, layers, `${key}=`)
   }
 
-  /** A whole number >= 1. */
-  countOption(key: string, fallback: number): number {
+  /** A whole number, or null where the key is absent. */
+  wholeOption(key: string, min: number, max = Number.MAX_SAFE_INTEGER): number | null {
     const value = this.option(key)
-    if (value === null) return fallback
-    if (!WHOLE_NUMBER.test(value) || !Number.isSafeInteger(Number(value)) || Number(value) < 1) {
-      throw this.error(`${key}= must be a whole number from 1, not ${JSON.stringify(value)}`)
-    }
-    return Number(value)
+    return value === null ? null : this.asWhole(value, `${key}=`, min, max)
   }
 
   /** Any finite number, or null where the key is absent. */
@@ -148,6 +160,15 @@ export class SpecArguments {
     if (values === undefined) return null
     if (values.length > 1) throw this.error(`${key}= takes one value, and ${JSON.stringify(values[1])} is no key=value`)
     return values[0]!
+  }
+
+  private asWhole(text: string, what: string, min: number, max: number): number {
+    const value = Number(text)
+    if (!WHOLE_NUMBER.test(text) || !Number.isSafeInteger(value) || value < min || value > max) {
+      const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : min === max ? `${min}` : `from ${min} to ${max}`
+      throw this.error(`${what} must be a whole number ${range}, not ${JSON.stringify(text)}`)
+    }
+    return value
   }
 
   private asLayers(values: readonly string[], layers: number, where = ''): Plan {

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { SpecError } from '../errors.js'
 import type { Policy } from './policy.js'
-import { depthHelp, parseDepth } from './spec.js'
+import { depthHelp, POLICIES, parseDepth } from './spec.js'
 
 const parse = (spec: string, layers = 16) => parseDepth(spec, { layers })
 
@@ -47,6 +47,20 @@ describe('the grammar', () => {
     ['gap:-0', 'gap:0'],
     ['gap:0.8,every=2,from=4', 'gap:0.8,from=4,every=2'],
     ['gap:0.8,layers=3,5,7', 'gap:0.8,layers=3,5,7'],
+    ['entropy:.30,every=1', 'entropy:0.3'],
+    ['entropy:2,every=2,from=4', 'entropy:2,from=4,every=2'],
+    ['patience:03', 'patience:3'],
+    ['patience:3,from=2', 'patience:3,from=2'],
+    ['calm:0.9,measure=gap,decay=4', 'calm:0.9'],
+    ['calm:0.9,from=4,decay=0,measure=max', 'calm:0.9,measure=max,decay=0,from=4'],
+    ['calm:0.9,layers=3,5,measure=state', 'calm:0.9,measure=state,layers=3,5'],
+    ['bottom:8,prompt=full', 'bottom:8'],
+    ['random:8,seed=1', 'random:8'],
+    ['random:8,prompt=plan,seed=2', 'random:8,seed=2,prompt=plan'],
+    ['skipdecode:2.0x,warmup=1', 'skipdecode:2x'],
+    ['skipdecode:2x,max=14,min=2', 'skipdecode:2x'],
+    ['skipdecode:2x,min=4,max=12', 'skipdecode:2x,max=12'],
+    ['skipdecode:2x,max=16,warmup=0,min=2', 'skipdecode:2x,warmup=0,min=2,max=16'],
     ['unified:2.0x', 'unified:2x'],
     ['unified:2x,by=layers', 'unified:2x'],
     ['unified:2x,prompt=plan,rule=reference', 'unified:2x,rule=reference,prompt=plan'],
@@ -56,10 +70,16 @@ describe('the grammar', () => {
   })
 
   it.each([
-    ['', 'the kind of policy is missing; known: adainfer, exit, full, gap, layers, unified'],
+    [
+      '',
+      'the kind of policy is missing; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+    ],
     [':3', 'the kind of policy is missing'],
-    ['gpa:0.8', 'unknown kind "gpa"; known: adainfer, exit, full, gap, layers, unified'],
-    ['entropy:0.3', 'unknown kind "entropy"'],
+    [
+      'gpa:0.8',
+      'unknown kind "gpa"; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+    ],
+    ['patient:3', 'unknown kind "patient"'],
     ['constructor', 'unknown kind "constructor"'],
     ['full:3', 'full takes no value'],
     ['full,prompt=plan', 'unknown key "prompt" for full; it has none'],
@@ -100,6 +120,35 @@ describe('the grammar', () => {
     ['gap:0.8,layers=7,5', 'layer 5 stands after 7'],
     ['gap:0.8,layers=3,5,from=2', 'layers= stands instead of from= and every='],
     ['gap:0.8,from=0,layers=3', 'layers= stands instead of from= and every='],
+    ['entropy', 'the threshold in nats is missing, e.g. entropy:0.3'],
+    ['entropy:-1', 'the threshold in nats must be a number from 0 to 20, not "-1"'],
+    ['entropy:0.3,measure=gap', 'unknown key "measure" for entropy; known: from, every, layers'],
+    ['patience', 'the number of checks is missing, e.g. patience:3'],
+    ['patience:1.5', 'the number of checks must be a whole number from 0, not "1.5"'],
+    ['patience:-1', 'the number of checks must be a whole number from 0'],
+    ['calm:1.1', 'the threshold must be a number from 0 to 1, not "1.1"'],
+    ['calm:0.9,measure=entropy', 'measure= must be gap or max or state, not "entropy"'],
+    ['calm:0.9,decay=-1', 'decay= must be at least 0, not -1'],
+    ['calm:0.9,temperature=4', 'unknown key "temperature" for calm; known: measure, decay, from, every, layers'],
+    ['bottom:0', 'the number of layers must be a whole number from 1 to 16, not "0"'],
+    ['bottom:17', 'the number of layers must be a whole number from 1 to 16'],
+    ['bottom:8,seed=1', 'unknown key "seed" for bottom; known: prompt'],
+    ['random:1', 'first and last included, must be a whole number from 2 to 16, not "1"'],
+    ['random:8,seed=-1', 'seed= must be a whole number from 0, not "-1"'],
+    ['random:8,from=1', 'unknown key "from" for random; known: seed, prompt'],
+    ['plan', 'the policy file is missing, e.g. plan:policy.json'],
+    ['skipdecode:2', 'the target speedup must be a number from 1 with an x, e.g. skipdecode:2x'],
+    [
+      'skipdecode:9x',
+      'runs 1.78 of 16 layers on average, and 2 run at least (warm-up and the last layer); the largest',
+    ],
+    ['skipdecode:9x', 'the largest possible target is 8x'],
+    ['skipdecode:4x,min=6', 'and 6 run at least (min=); the largest possible target is 2.66x'],
+    ['skipdecode:2x,max=7', 'a target of 2x runs 8 of 16 layers on average, and max= allows only 7'],
+    ['skipdecode:2x,warmup=16', 'warmup= must be a whole number from 0 to 15, not "16"'],
+    ['skipdecode:2x,min=1', 'min= must be a whole number from 2 to 16, not "1"'],
+    ['skipdecode:2x,max=17', 'max= must be a whole number from 2 to 16, not "17"'],
+    ['skipdecode:2x,prompt=full', 'unknown key "prompt" for skipdecode; known: warmup, min, max'],
     ['unified:2', 'the target speedup must be a number from 1 with an x, e.g. unified:2x'],
     ['unified:0.5x', 'the target speedup must be a number from 1'],
     ['unified:x', 'the target speedup must be a number'],
@@ -120,6 +169,12 @@ describe('the grammar', () => {
       'exit',
       'gap',
       'unified',
+      'entropy',
+      'patience',
+      'calm',
+      'bottom',
+      'random',
+      'skipdecode',
       ':',
       ',',
       '=',
@@ -136,6 +191,13 @@ describe('the grammar', () => {
       'rule',
       'reference',
       'by',
+      'measure',
+      'state',
+      'decay',
+      'seed',
+      'warmup',
+      'min',
+      'max',
       ' ',
       '-',
       '1e3',
@@ -160,10 +222,10 @@ describe('the grammar', () => {
     )
   })
 
-  it('has one line of help per policy', () => {
+  it('explains every policy in two lines of help', () => {
     const lines = depthHelp().split('\n')
-    expect(lines).toHaveLength(6)
-    expect(lines.find((line) => line.startsWith('gap'))).toContain('P(top1) - P(top2)')
+    expect(lines).toHaveLength(2 * POLICIES.length)
+    expect(lines[lines.findIndex((line) => line.startsWith('  gap')) + 1]).toContain('P(top1) - P(top2)')
   })
 
   it('refuses a model that it was not parsed for', () => {
@@ -205,6 +267,29 @@ describe('exit', () => {
     expect(parse('exit:11')).toMatchObject({ kind: 'exit' })
     const policy = parse('exit:11')
     if (policy.kind === 'exit') expect(policy.lastLayer?.(16)).toBe(11)
+  })
+})
+
+describe('bottom', () => {
+  it('runs the first layers, in the prompt too where prompt=plan', () => {
+    expect(plan(parse('bottom:3'))).toEqual([0, 1, 2])
+    expect(plan(parse('bottom:16'))).toHaveLength(16)
+    expect(parse('bottom:3')).toMatchObject({ prompt: 'full' })
+    expect(parse('bottom:3,prompt=plan')).toMatchObject({ prompt: 'plan' })
+  })
+})
+
+describe('entropy', () => {
+  it('exits on an entropy strictly below the threshold', () => {
+    const policy = parse('entropy:0.3')
+    if (policy.kind !== 'exit') throw new Error('not an exit policy')
+    const at = (entropy: number) =>
+      policy.exits({ entropy } as Parameters<typeof policy.exits>[0], undefined, undefined)
+    expect(at(0.3)).toBe(false)
+    expect(at(0.2999999)).toBe(true)
+    expect(at(Number.NaN)).toBe(false)
+    expect(policy.needs).toEqual({ logits: true })
+    expect(checks('entropy:0.3,from=4,every=4')).toEqual([4, 8, 12])
   })
 })
 
@@ -254,9 +339,11 @@ describe('gap', () => {
 
 it('docs/depth.md: every SPEC in it is one, in its canonical form', () => {
   const text = readFileSync(new URL('../../docs/depth.md', import.meta.url), 'utf8')
-  const specs = [...text.matchAll(/(?:`|--depth )(full|(?:layers|unified|exit|gap):\d[^`\s]*)(?=[`\s])/g)].map(
-    (m) => m[1]!,
-  )
-  expect(specs.length).toBeGreaterThan(10)
+  const specs = [
+    ...text.matchAll(
+      /(?:`|--depth )(full|(?:layers|unified|exit|gap|entropy|patience|calm|skipdecode|bottom|random):\d[^`\s]*)(?=[`\s])/g,
+    ),
+  ].map((m) => m[1]!)
+  expect(specs.length).toBeGreaterThan(25)
   for (const spec of specs) expect(parse(spec, 32).spec).toBe(spec)
 })

@@ -28,8 +28,7 @@ export function parseDepth(spec: string, model: DepthModel): Policy {
   return definition.parse(args, layers, model)
 }
 
-/** One line per kind of policy, for `--help`. */
+/** Form and meaning of every kind of policy, for `--help`. */
 export function depthHelp(): string {
-  const width = Math.max(...POLICIES.map(({ usage }) => usage.length))
-  return POLICIES.map(({ usage, summary }) => `${usage.padEnd(width)}  ${summary}`).join('\n')
+  return POLICIES.map(({ usage, summary }) => `  ${usage}\n      ${summary}`).join('\n')
 }

@@ -49,8 +49,7 @@ export const unified: PolicyDefinition = {
   },
   examples: ['unified:2x', 'unified:1.5x', 'unified:1x', 'unified:3x,rule=reference', 'unified:4x,prompt=plan'],
   parse(args, layers) {
-    const target = readTarget(args.text('the target speedup', 'unified:2x'))
-    if (target === null) throw args.error('the target speedup must be a number from 1 with an x, e.g. unified:2x')
+    const target = args.speedup('unified:2x')
     if (args.has('by') && args.choice('by', ['layers', 'time'], 'layers') === 'time') {
       throw args.error('by=time is not available in this version, only by=layers')
     }
@@ -66,14 +65,6 @@ export const unified: PolicyDefinition = {
     }
     return fixedPlan(args, `unified:${target}x,rule=reference`, layers, plan, holeNotes(plan))
   },
-}
-
-const TARGET = /^(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?x$/i
-
-function readTarget(text: string): number | null {
-  if (!TARGET.test(text)) return null
-  const target = Number(text.slice(0, -1))
-  return target >= 1 && Number.isFinite(target) ? target : null
 }
 
 /** The reference rule stops walking at n layers: what is left before the last layer is left out in one piece. */

@@ -1,3 +1,4 @@
+import { float32ToFloat16 } from '../checkpoint/float16.js'
 import type { Hyperparameters } from '../families/family.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
 import type { KvCache, Slot } from './kv-cache.js'
@@ -20,6 +21,12 @@ function few(queries: number, cells: number): boolean {
 }
 
 const NEGATIVE_INFINITY_F16 = 0xfc00
+
+/** Half precision holds whole numbers up to here: a mask of ALiBi's distances over more cells is f32. */
+const MOST_F16_CELLS = 2048
+
+/** -2047 .. 0 in half precision. */
+const F16_DISTANCES = Uint16Array.from({ length: MOST_F16_CELLS }, (_, i) => float32ToFloat16(i + 1 - MOST_F16_CELLS))
 
 const MOST_BLOCK = 64
 
@@ -45,7 +52,7 @@ export function blockOf(runs: readonly AttendingRun[]): number {
 /** What queries of all runs, or only the wanted ones, share in every layer. */
 interface Queries {
   readonly counts: readonly number[]
-  /** Per run f16 [cells, queries]; null where it has no query. */
+  /** Per run f16 or f32 [cells, queries]; null where it has no query. */
   readonly masks: readonly (Tensor | null)[]
   /** f32 [headDim * heads, queries]: where the results of several runs are laid side by side. */
   readonly joined: Tensor | null
@@ -126,7 +133,8 @@ export class Attention {
       row += run.source.length
       for (const queries of [this.all, this.wanted]) {
         const mask = queries?.masks[i]
-        if (mask && g.uses(mask)) fillMask(g.bytes(mask), mask, run.start + run.source.length)
+        if (mask && g.uses(mask))
+          fillMask(g.bytes(mask), mask, run.start + run.source.length, this.h.maxBias !== undefined)
       }
     })
   }
@@ -137,12 +145,16 @@ export class Attention {
     const total = counts.reduce((sum, n) => sum + n, 0)
     return {
       counts,
-      masks: runs.map((run, i) => (counts[i] === 0 ? null : g.input('f16', cellsOf(run), counts[i] as number))),
+      masks: runs.map((run, i) => {
+        const cells = cellsOf(run)
+        const type = h.maxBias !== undefined && cells > MOST_F16_CELLS ? 'f32' : 'f16'
+        return counts[i] === 0 ? null : g.input(type, cells, counts[i] as number)
+      }),
       joined: runs.length > 1 ? g.input('f32', h.headDim * h.heads, total) : null,
     }
   }
 
-  /** softmax(scale q k^T + mask) v: q [headDim, heads, queries] -> [headDim * heads, queries]. */
+  /** softmax(scale q k^T + slope mask) v: q [headDim, heads, queries] -> [headDim * heads, queries]. */
   private attendRun(q: Tensor, keys: Tensor, values: Tensor, slot: Slot, mask: Tensor, scale: number): Tensor {
     const { g, h } = this
     const [cells, queries] = mask.shape
@@ -155,14 +167,15 @@ export class Attention {
       slot.base * keys.strides[1],
     )
     const v = g.view(values, [cells, h.headDim, h.kvHeads], [line, line * h.headDim], slot.base * element)
-    if (!few(queries, cells)) {
-      const attended = g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scale)
+    // The tiled kernel wants its mask in half precision.
+    if (mask.type === 'f16' && !few(queries, cells)) {
+      const attended = g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scale, h.maxBias)
       return g.reshape(attended, width, queries)
     }
     const grouped = (queries * h.heads) / h.kvHeads
     const byHead = g.reshape(queries === 1 ? q : g.contiguous(g.swapRows(q)), h.headDim, grouped, h.kvHeads)
     const scores = g.reshape(g.mulMat(k, byHead), cells, queries, h.heads)
-    const shares = g.reshape(g.maskedSoftMax(scores, mask, scale), cells, grouped, h.kvHeads)
+    const shares = g.reshape(g.maskedSoftMax(scores, mask, scale, h.maxBias), cells, grouped, h.kvHeads)
     const attended = g.mulMat(v, shares)
     if (queries === 1) return g.reshape(attended, width, 1)
     return g.reshape(g.contiguous(g.swapRows(g.reshape(attended, h.headDim, queries, h.heads))), width, queries)
@@ -174,13 +187,20 @@ function rowsOf(t: Tensor, first: number, count: number): [[number, number, numb
   return [[t.shape[0], count, 1], [t.strides[1], t.bytes], first * t.strides[1]]
 }
 
-/** The last row sees positions 0 .. end - 1, the row before it one less, and so on. */
-function fillMask(memory: ArrayBuffer, { shape }: Tensor, end: number): void {
-  const values = new Uint16Array(memory)
+/**
+ * The last row sees positions 0 .. end - 1, the row before it one less, and so on. What it sees is 0, or with `distances`
+ * the key's position minus the query's, which ALiBi's slopes are multiplied with.
+ */
+function fillMask(memory: ArrayBuffer, { type, shape }: Tensor, end: number, distances: boolean): void {
+  const half = type === 'f16'
+  const values = half ? new Uint16Array(memory) : new Float32Array(memory)
   const [cells, rows] = shape
+  const falling = half ? F16_DISTANCES : Float32Array.from({ length: cells }, (_, i) => i + 1 - cells)
   for (let j = 0; j < rows; j++) {
     const seen = end - rows + j + 1
-    values.fill(0, j * cells, j * cells + seen)
-    values.fill(NEGATIVE_INFINITY_F16, j * cells + seen, (j + 1) * cells)
+    const row = j * cells
+    if (distances) values.set(falling.subarray(falling.length - seen), row)
+    else values.fill(0, row, row + seen)
+    values.fill(half ? NEGATIVE_INFINITY_F16 : Number.NEGATIVE_INFINITY, row + seen, row + cells)
   }
 }

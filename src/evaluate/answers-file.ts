@@ -95,7 +95,7 @@ function factsOf(model: Model, options: EvaluateOptions, settings: JsonObject): 
     contents_of_tasks: digest(tasks.map((task) => [task.items, task.shots])),
     shots,
     depths: depths.map(({ name }) => name),
-    contents_of_policies: digest(depths.map(({ policy }) => (policy?.kind === 'exit' ? policy.source : null))),
+    contents_of_policies: digest(depths.map(({ policy }) => policy?.source ?? null)),
     score,
     seed,
     limit,

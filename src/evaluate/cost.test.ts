@@ -95,6 +95,17 @@ describe('the layers that a policy may run', () => {
     const extent = depthExtent(depth(spec), 16)
     expect(extent.layers).toHaveLength(layers)
     expect(extent.checks).toHaveLength(checks)
+    expect(extent.stages).toEqual([{ layers: extent.layers, tokens: 1 }])
+    expect(extent.meanLayers).toBe(checks > 0 ? null : layers)
+  })
+
+  it('are several plans in turn where plans shrink', () => {
+    const extent = depthExtent(depth('skipdecode:2x'), 16, 121)
+    expect(extent.stages.map(({ layers }) => layers.length)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2])
+    expect(extent.stages.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(120)
+    expect(extent.layers).toHaveLength(14)
+    expect(extent.meanLayers).toBe(8)
+    expect(depthExtent(depth('skipdecode:2x'), 16, 1).stages).toHaveLength(1)
   })
 })
 
@@ -121,6 +132,13 @@ describe('cost of a token', () => {
     expect(cost.token.kvBytes).toBe(8 * 2 * 3 * 32 * 2)
     expect(cost.kvRatio).toBe(0.5)
     expect(depthCost(llama27b, depth('full', 32), 0, 2).token.kvBytes).toBe(524_288)
+  })
+
+  it('is a mean where plans shrink', () => {
+    const cost = depthCost(ripple8m, depth('skipdecode:2x'), 100, 4, 121)
+    const even = depthCost(ripple8m, depth('unified:2x'), 100, 4)
+    expect(cost.token).toEqual(even.token)
+    expect(cost.flopsRatio).toBe(even.flopsRatio)
   })
 
   it('is that of full depth under full', () => {

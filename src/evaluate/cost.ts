@@ -15,13 +15,21 @@ export interface ModelSize {
   readonly kvPerLayer: number
 }
 
-/** Which layers a generated token runs at most under a policy, and after which of them it is checked. */
-export interface DepthExtent {
+/** Layers and checks of one token. */
+export interface TokenExtent {
   readonly layers: Plan
   readonly checks: Plan
 }
 
-/** What one generated token costs with `context` tokens before it. */
+/** Which layers generated tokens run at most under a policy, and after which of them they are checked. */
+export interface DepthExtent extends TokenExtent {
+  /** Every plan in turn and how many tokens run it; only the first, `layers`, unless plans shrink. */
+  readonly stages: readonly { readonly layers: Plan; readonly tokens: number }[]
+  /** Mean depth over these tokens; null where exit checks decide. */
+  readonly meanLayers: number | null
+}
+
+/** What one generated token costs with `context` tokens before it; a mean where plans shrink. */
 export interface TokenCost {
   /** Parameters of the layers that run and of everything outside the layers. */
   readonly parameters: number
@@ -91,17 +99,31 @@ export function checkFlops(size: ModelSize, headRows = size.vocabulary, classifi
 }
 
 /**
- * What a generated token runs at most: the plan of a skip policy; for an exit policy, the layers up to the last that it
+ * What generated tokens run at most: the plans of a skip policy; for an exit policy, the layers up to the last that it
  * allows, with every check. How early its tokens leave is not known before they run.
+ *
+ * @param maxTokens tokens that are generated, of which the first comes from the prompt's pass
  */
-export function depthExtent(policy: Policy, layers: number): DepthExtent {
-  if (policy.kind === 'skip') {
-    const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens: 1 })
-    return { layers: policy.plan({ position: 1, generated: 1, layers }, sequence), checks: [] }
+export function depthExtent(policy: Policy, layers: number, maxTokens = 2): DepthExtent {
+  if (policy.kind === 'exit') {
+    const last = policy.lastLayer?.(layers) ?? layers - 1
+    const run = Array.from({ length: last + 1 }, (_, layer) => layer)
+    const checks = policy.checkLayers(layers).filter((layer) => layer < last)
+    const meanLayers = checks.length === 0 ? run.length : null
+    return { layers: run, checks, stages: [{ layers: run, tokens: 1 }], meanLayers }
   }
-  const last = policy.lastLayer?.(layers) ?? layers - 1
-  const run = Array.from({ length: last + 1 }, (_, layer) => layer)
-  return { layers: run, checks: policy.checkLayers(layers).filter((layer) => layer < last) }
+  const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens })
+  const stages: { layers: Plan; tokens: number }[] = []
+  const tokens = Math.max(1, maxTokens - 1)
+  for (let generated = 1; generated <= tokens; generated++) {
+    const plan = policy.plan({ position: generated, generated, layers }, sequence)
+    const stage = stages.at(-1)
+    // Plans never grow, so those of one size are the same.
+    if (stage?.layers.length === plan.length) stage.tokens++
+    else stages.push({ layers: plan, tokens: 1 })
+  }
+  const meanLayers = stages.reduce((sum, stage) => sum + stage.tokens * stage.layers.length, 0) / tokens
+  return { layers: (stages[0] as (typeof stages)[0]).layers, checks: [], stages, meanLayers }
 }
 
 /**
@@ -110,7 +132,7 @@ export function depthExtent(policy: Policy, layers: number): DepthExtent {
  * @param context tokens in the cache that the token attends to
  * @param cacheBytes bytes of one cached value: 4 for f32, 2 for f16
  */
-export function tokenCost(size: ModelSize, extent: DepthExtent, context: number, cacheBytes: number): TokenCost {
+export function tokenCost(size: ModelSize, extent: TokenExtent, context: number, cacheBytes: number): TokenCost {
   if (!Number.isSafeInteger(context) || context < 0) {
     throw new InputError(`context must be a whole number >= 0, not ${context}`)
   }
@@ -128,10 +150,29 @@ export function tokenCost(size: ModelSize, extent: DepthExtent, context: number,
   }
 }
 
-/** What a policy's token costs at most, beside full depth. */
-export function depthCost(size: ModelSize, policy: Policy, context: number, cacheBytes: number): DepthCost {
-  const extent = depthExtent(policy, size.layers)
-  const token = tokenCost(size, extent, context, cacheBytes)
+/** What a policy's token costs at most, beside full depth. See `depthExtent` for `maxTokens`. */
+export function depthCost(
+  size: ModelSize,
+  policy: Policy,
+  context: number,
+  cacheBytes: number,
+  maxTokens?: number,
+): DepthCost {
+  const extent = depthExtent(policy, size.layers, maxTokens)
+  const { checks, stages } = extent
+  const costs = stages.map(({ layers, tokens }) => ({
+    tokens,
+    cost: tokenCost(size, { layers, checks }, context, cacheBytes),
+  }))
+  const all = stages.reduce((sum, { tokens }) => sum + tokens, 0)
+  const mean = (of: (cost: TokenCost) => number): number =>
+    Math.round(costs.reduce((sum, { tokens, cost }) => sum + (tokens / all) * of(cost), 0))
+  const token = {
+    parameters: mean(({ parameters }) => parameters),
+    flops: mean(({ flops }) => flops),
+    flopsWithChecks: mean(({ flopsWithChecks }) => flopsWithChecks),
+    kvBytes: mean(({ kvBytes }) => kvBytes),
+  }
   const everything = { layers: size.layer.map((_, layer) => layer), checks: [] }
   const full = tokenCost(size, everything, context, cacheBytes)
   return {

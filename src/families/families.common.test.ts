@@ -12,12 +12,14 @@ import type { Model } from '../engine/api.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { FAMILIES, familyByArchitecture, familyByModelType } from './index.js'
 
+const REQUIRED = ['hidden_size', 'num_hidden_layers', 'num_attention_heads', 'vocab_size']
+
 // What every family must do. A new one takes part by a line here and a folder in test/fixtures/checkpoints.
 const FIXTURES: readonly {
   name: string
   refused: Readonly<Record<string, unknown>>[]
-  /** The config field of the MLP's inner width. */
-  feedForward?: string
+  /** The config fields that must be there. */
+  required?: readonly string[]
 }[] = [
   {
     name: 'llama',
@@ -54,7 +56,7 @@ const FIXTURES: readonly {
   },
   {
     name: 'opt',
-    feedForward: 'ffn_dim',
+    required: [...REQUIRED, 'ffn_dim'],
     refused: [
       { activation_function: 'gelu' },
       { enable_bias: false },
@@ -63,7 +65,12 @@ const FIXTURES: readonly {
       { num_attention_heads: 5 },
     ],
   },
-  { name: 'opt-350m-postnorm', feedForward: 'ffn_dim', refused: [] },
+  { name: 'opt-350m-postnorm', required: [...REQUIRED, 'ffn_dim'], refused: [] },
+  {
+    name: 'bloom',
+    required: ['hidden_size', 'n_layer', 'n_head', 'vocab_size'],
+    refused: [{ apply_residual_connection_post_layernorm: true }, { quantization_config: { bits: 4 } }, { n_head: 5 }],
+  },
 ]
 
 /** Largest difference to PyTorch that is allowed, in float32. */
@@ -71,7 +78,7 @@ const TOLERANCE = 1e-3
 
 const workspace = useWorkspace()
 
-describe.each(FIXTURES)('$name against PyTorch', ({ name, refused, feedForward = 'intermediate_size' }) => {
+describe.each(FIXTURES)('$name against PyTorch', ({ name, refused, required = [...REQUIRED, 'intermediate_size'] }) => {
   const folder = `test/fixtures/checkpoints/${name}`
   let model: Model
   let expected: SafetensorsFile
@@ -170,7 +177,7 @@ describe.each(FIXTURES)('$name against PyTorch', ({ name, refused, feedForward =
   it('names a missing field and a field of the wrong type', async () => {
     const fields = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>
     const family = familyByModelType(String(fields.model_type), folder)
-    for (const field of ['hidden_size', 'num_hidden_layers', 'num_attention_heads', feedForward, 'vocab_size']) {
+    for (const field of required) {
       const { [field]: _, ...without } = fields
       expect(() => family.fromConfig(new ConfigReader('config.json', without))).toThrow(
         new FileError('config.json', `field ${field} is missing`),

@@ -19,6 +19,11 @@ export interface Hyperparameters {
   readonly normEpsilon: number
   /** Positions that the model has an embedding for: no sequence can be longer. Absent where positions are computed. */
   readonly learnedPositions?: number
+  /**
+   * ALiBi: scores fall with the distance between positions, by a slope per head that ends at 2^-maxBias. Absent where
+   * positions are told otherwise. Source: Press et al. 2022, section 3.
+   */
+  readonly maxBias?: number
   /** True where the LM head is the token embedding. */
   readonly tiedEmbeddings: boolean
 }
@@ -27,7 +32,7 @@ export interface Hyperparameters {
 export interface TensorMapping {
   /** Name in the GGUF file, llama.cpp's. */
   readonly name: string
-  /** Name in the Hugging Face checkpoint; alternatives in order of preference. */
+  /** Name in the Hugging Face checkpoint, which may lack its first part where it was saved without an LM head. */
   readonly source: string
   /** Shape in row-major order, as safetensors gives it: [rows, columns] or [length]. */
   readonly shape: readonly number[]
@@ -39,6 +44,11 @@ export interface TensorMapping {
   readonly skipRows?: number
   /** Rotary row permutation of llama.cpp's `llama` architecture: the number of heads that the rows are split into. */
   readonly rotaryHeads?: number
+  /**
+   * The rows are queries, keys and values of one head after the other, and llama.cpp wants all queries, all keys, all
+   * values: the number of heads.
+   */
+  readonly fusedHeads?: number
 }
 
 /** A tensor that the package has and the checkpoint lacks (rotary frequency factors, for one); always f32 [length]. */

@@ -1,10 +1,11 @@
 import { UnsupportedError } from '../errors.js'
+import { bloom } from './bloom.js'
 import type { Family } from './family.js'
 import { llama } from './llama.js'
 import { opt } from './opt.js'
 
 /** Every model family. A new one is a file and a line here. */
-export const FAMILIES: readonly Family[] = [llama, opt]
+export const FAMILIES: readonly Family[] = [llama, opt, bloom]
 
 /** @throws UnsupportedError that names the families there are */
 export function familyByModelType(modelType: string, path: string): Family {

@@ -1,7 +1,8 @@
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError } from '../errors.js'
-import type { Graph, Tensor } from '../ggml/graph.js'
-import type { Family, Hyperparameters, LayerContext, TensorMapping, Weights } from './family.js'
+import type { Tensor } from '../ggml/graph.js'
+import { blockNorm, linear, norm } from './affine.js'
+import type { Family, Hyperparameters, TensorMapping } from './family.js'
 import { layerCount, MOST_LAYERS } from './layer-count.js'
 
 interface OptHyperparameters extends Hyperparameters {
@@ -201,17 +202,4 @@ function normNames(h: OptHyperparameters): { attention: string; mlp: string } {
   return h.postNorm
     ? { attention: 'attn_output_norm', mlp: 'layer_output_norm' }
     : { attention: 'attn_norm', mlp: 'ffn_norm' }
-}
-
-function linear(g: Graph, x: Tensor, c: LayerContext, name: string): Tensor {
-  const block = `blk.${c.layer}.${name}`
-  return g.add(g.mulMat(c.weights.get(`${block}.weight`), x), c.weights.get(`${block}.bias`))
-}
-
-function blockNorm(g: Graph, x: Tensor, c: LayerContext, name: string): Tensor {
-  return norm(g, x, c.weights, `blk.${c.layer}.${name}`, c.hyperparameters.normEpsilon)
-}
-
-function norm(g: Graph, x: Tensor, weights: Weights, name: string, epsilon: number): Tensor {
-  return g.add(g.mul(g.norm(x, epsilon), weights.get(`${name}.weight`)), weights.get(`${name}.bias`))
 }

@@ -106,6 +106,38 @@ describe('the operations of a graph', () => {
     ).toBeCloseTo(10 / (1 + Math.exp(-2)), 4)
   })
 
+  it('compute GELU by its tanh formula, also far from 0', () => {
+    const values = [-1000, -20, -3, -1, -0.1, 0, 0.1, 1, 3, 20, 1000]
+    const got = run((g) => {
+      const a = g.input('f32', values.length, 1)
+      return { output: g.gelu(a), inputs: [[a, values]] }
+    })
+    values.forEach((x, i) => {
+      const expected = 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
+      expect(Math.abs(got[i]! - expected)).toBeLessThan(1e-6)
+    })
+  })
+
+  it.each([4, 6])('give %i heads the slopes of ALiBi', (heads) => {
+    // transformers' build_alibi_tensor: powers of 2^(-8 / n) for the power of two n <= heads, then odd ones of 2^(-4 / n).
+    const n = 2 ** Math.floor(Math.log2(heads))
+    const slopes = Array.from({ length: heads }, (_, h) =>
+      h < n ? 2 ** ((-8 / n) * (h + 1)) : 2 ** ((-4 / n) * (2 * (h - n) + 1)),
+    )
+    const shares = run((g) => {
+      const [a, mask] = [g.input('f32', 2, 1, heads), g.input('f32', 2, 1)]
+      const output = g.maskedSoftMax(a, mask, 1, 8)
+      return {
+        output,
+        inputs: [
+          [a, Array(2 * heads).fill(0)],
+          [mask, [-3, 0]],
+        ],
+      }
+    })
+    slopes.forEach((slope, h) => expect(shares[2 * h]).toBeCloseTo(1 / (1 + Math.exp(3 * slope)), 6))
+  })
+
   it('compute a product of stacks, matrix by matrix', () => {
     const product = run((g) => {
       const [a, b] = [g.input('f32', 2, 2, 2), g.input('f32', 2, 1, 2)]
@@ -224,11 +256,13 @@ describe('a graph refuses', () => {
     ['rows that are not f32 into a store', () => g.setRows(f(4, 4), g.input('f16', 4, 2), i(2))],
     ['norms of what is not f32', () => g.rmsNorm(g.input('f16', 4), 1e-5)],
     ['layer norms of what is not f32', () => g.norm(g.input('f16', 4), 1e-5)],
+    ['gelu of what is not f32', () => g.gelu(g.input('f16', 4))],
     ['relu of what is not f32', () => g.relu(g.input('f16', 4))],
     ['gates of other shapes', () => g.swiglu(f(4, 2), f(4, 3))],
     ['a softmax of what is not f32', () => g.softMax(i(4))],
     ['a softmax under a mask of another size', () => g.maskedSoftMax(f(8, 2, 4), g.input('f16', 8, 3), 1)],
-    ['a softmax under a mask that is not f16', () => g.maskedSoftMax(f(8, 2, 4), f(8, 2), 1)],
+    ['a softmax under a mask of whole numbers', () => g.maskedSoftMax(f(8, 2, 4), i(8, 2), 1)],
+    ['a softmax with a negative bias', () => g.maskedSoftMax(f(8, 2, 4), f(8, 2), 1, -1)],
     ['a softmax under a mask of its own for each head', () => g.maskedSoftMax(f(8, 2, 4), g.input('f16', 8, 2, 4), 1)],
     ['positions of another number', () => g.rope(f(8, 2, 3), i(4), rope, null)],
     ['positions that are not i32', () => g.rope(f(8, 2, 3), f(3), rope, null)],
@@ -244,6 +278,7 @@ describe('a graph refuses', () => {
     ['attention with heads that do not divide', () => g.flashAttention(f(8, 2, 3), k, v, mask, 1)],
     ['attention under a mask of another size', () => g.flashAttention(q, k, v, g.input('f16', 15, 2), 1)],
     ['attention under a mask that is not f16', () => g.flashAttention(q, k, v, f(16, 2), 1)],
+    ['attention with a negative bias', () => g.flashAttention(q, k, v, mask, 1, -1)],
     ['another number of elements in a new shape', () => g.reshape(f(4, 3), 5, 2)],
     ['a new shape of what does not lie together', () => g.reshape(g.swapRows(f(4, 3, 2)), 24)],
     ['a window beyond the end', () => g.view(f(4, 4), [4, 4, 1], [16, 64], 16)],

@@ -1,0 +1,31 @@
+import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
+import type { PolicyDefinition } from './definition.js'
+import type { ExitPolicy } from './policy.js'
+
+/** Entropies in nats are at most ln V, and no vocabulary comes near to e^20. */
+const MOST_NATS = 20
+
+/**
+ * Stop where the entropy of the check's distribution is below a threshold (DeeBERT, arXiv 2004.12993, section 3; 0 to
+ * 0.7 there, over a handful of classes). Here the distribution is over the vocabulary, and one threshold holds for all
+ * layers.
+ */
+export const entropy: PolicyDefinition = {
+  kind: 'entropy',
+  usage: 'entropy:H[,from=N][,every=N] or entropy:H,layers=A,B,..',
+  summary: 'stop at the first check whose entropy is less than H nats',
+  keys: CHECK_KEYS,
+  examples: ['entropy:0.3', 'entropy:4.25', 'entropy:4.2,from=4,every=2', 'entropy:4.2,layers=3,5,7', 'entropy:0'],
+  parse(args, layers): ExitPolicy {
+    const threshold = args.number('the threshold in nats', 'entropy:0.3', 0, MOST_NATS)
+    const checks = readCheckLayers(args, layers)
+    return {
+      kind: 'exit',
+      spec: `entropy:${threshold}${checks.suffix}`,
+      notes: checks.notes,
+      needs: { logits: true },
+      checkLayers: checks.of,
+      exits: (check) => check.entropy < threshold,
+    }
+  },
+}
