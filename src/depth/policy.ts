@@ -36,7 +36,7 @@ export interface PolicyNeeds {
 export interface Check {
   /** The layer that has just run, from 0. */
   readonly layer: number
-  /** Id of the most probable token. */
+  /** Id of the most probable token of the check head. */
   readonly top: number
   /** Id of the second most probable token. */
   readonly second: number
@@ -46,7 +46,7 @@ export interface Check {
   readonly gap: number
   /** Entropy of the distribution in nats. Needs `logits`. */
   readonly entropy: number
-  /** [V]. Needs `logits`. */
+  /** [V], or one for each of the policy's `checkTokens`. Needs `logits`. */
   readonly logits: Float32Array
   /** Output of this layer, before the final norm: [H]. Needs `hidden`. */
   readonly hidden: Float32Array
@@ -75,6 +75,11 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   readonly needs?: PolicyNeeds
   /** Layers after which a check runs, ascending; the last one only with `observesLast`. */
   checkLayers(layers: number): Plan
+  /**
+   * The check head has only these ids, ascending, two or more; default the whole vocabulary. A check costs as much less as
+   * the head is smaller; what a token says where it stops always comes from the full head.
+   */
+  readonly checkTokens?: readonly number[]
   /** The last layer that a token may run, for exits known beforehand; it needs no check. Default: L - 1. */
   lastLayer?(layers: number): number
   startSequence?(info: SequenceInfo): Sequence

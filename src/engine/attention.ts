@@ -58,7 +58,7 @@ interface Queries {
   readonly joined: Tensor | null
 }
 
-/** The attention of a stretch's graph: writes keys and values into the cache, and attends run by run. */
+/** The attention of a stretch's graph: writes keys and values into the cache where they are not, and attends run by run. */
 export class Attention {
   private readonly keyCells: Tensor
   private readonly valueBlocks: Tensor
@@ -72,14 +72,14 @@ export class Attention {
     private readonly h: Hyperparameters,
     private readonly cache: KvCache,
     private readonly runs: readonly AttendingRun[],
-    narrowed: boolean,
+    private readonly shape: { readonly narrowed: boolean; readonly cached: boolean },
   ) {
     this.total = runs.reduce((n, r) => n + r.source.length, 0)
     this.keyCells = g.input('i32', this.total)
     this.block = blockOf(runs)
     this.valueBlocks = g.input('i32', (this.total * h.headDim * h.kvHeads) / this.block)
     this.all = this.queries((r) => r.source.length)
-    this.wanted = narrowed ? this.queries((r) => r.wanted) : null
+    this.wanted = shape.narrowed ? this.queries((r) => r.wanted) : null
   }
 
   /**
@@ -88,14 +88,10 @@ export class Attention {
    * @returns f32 [headDim * heads, queries]
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, scale: number, narrow: boolean): Tensor {
-    const { g, h, cache, total, block } = this
+    const { g, h, cache } = this
     const keys = cache.keys(layer)
     const values = cache.values(layer)
-    const width = h.headDim * h.kvHeads
-    g.expand(g.setRows(keys, g.reshape(k, width, total), this.keyCells))
-    const byElement = total === 1 ? v : g.transpose(g.reshape(v, width, total))
-    const blocks = g.reshape(byElement, block, (width * total) / block)
-    g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, this.valueBlocks))
+    if (!this.shape.cached) this.write(keys, values, k, v)
     const { counts, masks, joined } = narrow && this.wanted ? this.wanted : this.all
     let row = 0
     let result: Tensor | null = null
@@ -115,14 +111,25 @@ export class Attention {
 
   /** Writes the inputs for rows of the shape that the graph was built for. */
   fill(runs: readonly AttendingRun[]): void {
+    const { g } = this
+    if (g.uses(this.keyCells)) this.fillCells(runs)
+    runs.forEach((run, i) => {
+      for (const queries of [this.all, this.wanted]) {
+        const mask = queries?.masks[i]
+        if (!mask || !g.uses(mask)) continue
+        fillMask(g.bytes(mask), mask, run.start + run.source.length, this.h.maxBias !== undefined)
+      }
+    })
+  }
+
+  private fillCells(runs: readonly AttendingRun[]): void {
     const { g, h, cache, total, block } = this
-    if (!g.uses(this.keyCells)) return
     const keyCells = new Int32Array(g.bytes(this.keyCells))
     const valueBlocks = new Int32Array(g.bytes(this.valueBlocks))
     const width = h.headDim * h.kvHeads
     const blocks = total / block
     let row = 0
-    runs.forEach((run, i) => {
+    for (const run of runs) {
       const cell = run.slot.base + run.start
       for (let j = 0; j < run.source.length; j++) keyCells[row + j] = cell + j
       for (let j = 0; j < run.source.length; j += block) {
@@ -131,12 +138,16 @@ export class Attention {
         }
       }
       row += run.source.length
-      for (const queries of [this.all, this.wanted]) {
-        const mask = queries?.masks[i]
-        if (mask && g.uses(mask))
-          fillMask(g.bytes(mask), mask, run.start + run.source.length, this.h.maxBias !== undefined)
-      }
-    })
+    }
+  }
+
+  private write(keys: Tensor, values: Tensor, k: Tensor, v: Tensor): void {
+    const { g, h, total, block } = this
+    const width = h.headDim * h.kvHeads
+    g.expand(g.setRows(keys, g.reshape(k, width, total), this.keyCells))
+    const byElement = total === 1 ? v : g.transpose(g.reshape(v, width, total))
+    const blocks = g.reshape(byElement, block, (width * total) / block)
+    g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, this.valueBlocks))
   }
 
   private queries(count: (run: AttendingRun) => number): Queries {

@@ -1,19 +1,20 @@
-import { createTopTwo, topTwo } from '../depth/features.js'
 import { allLayers } from '../depth/plan.js'
 import { InputError } from '../errors.js'
-import type { Family, Hyperparameters, Weights } from '../families/family.js'
+import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { abortedError } from './aborted.js'
-import { exitCheck } from './exit-check.js'
+import { attempt } from './attempt.js'
+import type { HeadWeights } from './check-head.js'
+import { Decisions } from './decisions.js'
 import { GraphCache } from './graph-cache.js'
-import { Head } from './head.js'
+import { Heads } from './heads.js'
 import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
 import { LayerTimes } from './layer-times.js'
 import { Sequence } from './sequence.js'
 import type { Feed, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
-import { after, checksAt, needsInput, pieces, rowsFrom, type Traveller } from './traveller.js'
+import { after, checksAt, cut, leads, needsInput, type Piece, rowsFrom, rowsOf, type Traveller } from './traveller.js'
 import { createTurns } from './turns.js'
 
 /** Rows that go through the head together at most in a trace. */
@@ -24,8 +25,8 @@ export class Engine {
   readonly layers: number
   private readonly parts: StretchParts
   private readonly stretches = new GraphCache<Stretch>({ most: 256, mostBytes: 64 << 20 })
-  private readonly heads = new GraphCache<Head>({ most: 16, mostBytes: 64 << 20 })
-  private readonly top = createTopTwo()
+  private readonly heads: Heads
+  private readonly decisions: Decisions
   private readonly times = new LayerTimes()
   private readonly turns = createTurns()
 
@@ -33,7 +34,7 @@ export class Engine {
     backend: Backend
     family: Family
     hyperparameters: Hyperparameters
-    weights: Weights
+    weights: HeadWeights
     cacheType: 'f32' | 'f16'
     context: number
   }) {
@@ -51,6 +52,8 @@ export class Engine {
       this.heads.clear()
     })
     this.parts = { backend, family: options.family, hyperparameters: h, weights: options.weights, cache, rows }
+    this.heads = new Heads({ ...this.parts, weights: options.weights }, (running) => this.finishCompute(running))
+    this.decisions = new Decisions(this.heads, rows)
   }
 
   createSequence(): Sequence {
@@ -91,11 +94,12 @@ export class Engine {
         layers: [layer],
         from: t.embedded ? 'rows' : 'tokens',
         narrowed: false,
+        cached: false,
         sublayers: false,
       })
       for (let p = t.start; p < t.end; p += MOST_HEAD_ROWS) {
         const rows = Array.from({ length: Math.min(MOST_HEAD_ROWS, t.end - p) }, (_, i) => sequence.row(p + i))
-        const head = await this.runHead(rows)
+        const head = await this.heads.run(rows)
         rows.forEach((row, i) => {
           visit(layer, p + i, this.parts.rows.read(row), head.logitsOf(i))
         })
@@ -123,6 +127,9 @@ export class Engine {
     } else if (sequence.waiting !== start - sequence.complete) {
       throw new InputError('a skip plan has left layers out for this sequence, so it cannot go on under an exit policy')
     }
+    const unknown =
+      depth.kind === 'exit' && depth.checkTokens?.find((id) => id >= this.parts.hyperparameters.vocabulary)
+    if (unknown) throw new InputError(`the check head asks for token ${unknown}, beyond the model's vocabulary`)
     sequence.reserve(ids.length)
     sequence.length += ids.length
     return {
@@ -146,21 +153,48 @@ export class Engine {
   /** Runs as many layers as the group can go without a decision, then decides for those who check or stop there. */
   private async advance(all: readonly Traveller[], others: readonly Traveller[], first: number): Promise<void> {
     if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
-      await this.runStretch(all, { layers: [], from: 'tokens', narrowed: false, sublayers: false })
+      await this.runStretch(all, { layers: [], from: 'tokens', narrowed: false, cached: false, sublayers: false })
     }
     for (const t of all) if (t.error !== null) t.next = null
     const group = all.filter((t) => t.error === null)
     if (group.length === 0) return
+    await this.finishRows(group, first - 1)
     for (const t of group) if (needsInput(t, first)) t.input = this.parts.rows.read(t.sequence.waitingRow(t.end - 1))
     const layers = this.extend(group, others, first)
-    const last = layers.at(-1) as number
+    const embedded = group[0]?.embedded === true
+    const leading =
+      group.some((t) => leads(t, layers.at(-1) as number)) &&
+      group.every((t) => leads(t, layers.at(-1) as number) || this.endsFor(t, layers.at(-1) as number))
+    // The rows that come after need their hidden rows at the input of the layer that is led.
+    if (leading && (layers.length > 1 || !embedded)) layers.pop()
+    const last = layers.at(-1) ?? first - 1
+    const wanted = group.every((t) => this.endsFor(t, last) || leads(t, last))
     await this.runStretch(group, {
       layers,
-      from: group[0]?.embedded ? 'rows' : 'tokens',
-      narrowed: group.every((t) => this.endsFor(t, last)),
+      from: embedded ? 'rows' : 'tokens',
+      narrowed: wanted && layers.length > 0,
+      cached: false,
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
     })
-    await this.decide(group, last)
+    if (layers.length === 0) return
+    for (const t of await this.decisions.decide(group, last)) if (this.endsFor(t, last)) this.leave(t)
+  }
+
+  /** Runs the rest of a layer for rows that only left keys and values there, before the layer above wants them. */
+  private async finishRows(group: readonly Traveller[], layer: number): Promise<void> {
+    const behind = group.flatMap((t): Piece[] => {
+      const positions = t.sequence.unfinished.get(layer)
+      t.sequence.unfinished.delete(layer)
+      return positions === undefined ? [] : spans(positions).map(({ from, to }) => ({ traveller: t, from, to }))
+    })
+    if (behind.length === 0) return
+    await this.runPieces(cut(behind), {
+      layers: [layer],
+      from: 'rows',
+      narrowed: false,
+      cached: true,
+      sublayers: false,
+    })
   }
 
   private extend(group: readonly Traveller[], others: readonly Traveller[], first: number): number[] {
@@ -186,10 +220,24 @@ export class Engine {
     return t.depth.kind === 'plan' ? after(t, layer) === null : layer === this.layers - 1
   }
 
-  /** Runs one stretch for all rows that the group has at its first layer, in pieces. */
+  /** Runs one stretch for all rows that the group has at its first layer. */
   private async runStretch(group: readonly Traveller[], shape: StretchShape): Promise<void> {
     const first = shape.layers[0]
-    for (const whole of pieces(group, first)) {
+    const ranges = rowsOf(group, first)
+    await this.runPieces(cut(ranges), shape)
+    for (const { traveller: t, from } of ranges) {
+      if (t.error !== null) continue
+      for (const layer of shape.layers) t.sequence.cached[layer] = t.end
+      t.embedded = true
+      if (!shape.narrowed) continue
+      const last = shape.layers.at(-1) as number
+      if (this.endsFor(t, last)) for (let p = from; p < t.end - 1; p++) t.sequence.releaseRow(p)
+      else t.sequence.leaveUnfinished(last, range(from, t.end - 1))
+    }
+  }
+
+  private async runPieces(all: readonly Piece[][], shape: StretchShape): Promise<void> {
+    for (const whole of all) {
       const piece = whole.filter(({ traveller }) => goesOn(traveller))
       if (piece.length === 0) continue
       const runs = piece.map(({ traveller: t, from, to }): Run => {
@@ -220,90 +268,25 @@ export class Engine {
         () => new Stretch(this.parts, exact, runs, expectedMs),
       )
       await this.finishCompute(stretch.run(runs))
-      this.times.note(rows, shape.layers.length, stretch.lastMs)
+      if (!exact.narrowed && !exact.cached) this.times.note(rows, shape.layers.length, stretch.lastMs)
+      const last = shape.layers.at(-1)
       let row = 0
       piece.forEach(({ traveller: t, from, to }, i) => {
-        t.rowLayers += Math.max(0, to - Math.max(from, t.countFrom)) * shape.layers.length
+        const counted = Math.max(0, to - Math.max(from, t.countFrom))
+        // Rows that only left keys and values are counted when they run the rest of the layer, if they ever do.
+        const led = shape.narrowed && last !== undefined && !this.endsFor(t, last)
+        t.rowLayers += led ? Math.min(counted, (runs[i] as Run).wanted) : counted * shape.layers.length
         t.layerPasses += shape.layers.length
         row += (runs[i] as Run).target.length
         if (shape.sublayers && to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
       })
     }
-    for (const t of group) {
-      if (t.error !== null) continue
-      const from = first === undefined ? t.end : rowsFrom(t, first)
-      for (const layer of shape.layers) t.sequence.cached[layer] = t.end
-      t.embedded = true
-      if (shape.narrowed) for (let p = from; p < t.end - 1; p++) t.sequence.releaseRow(p)
-    }
-  }
-
-  private async decide(group: readonly Traveller[], layer: number): Promise<void> {
-    for (const t of group) t.next = t.error === null ? after(t, layer) : null
-    const asking = group.filter((t) => t.error === null && (t.next === null || checksAt(t, layer)))
-    if (asking.length === 0) return
-    const started = performance.now()
-    const head = await this.runHead(asking.map((t) => t.sequence.waitingRow(t.end - 1)))
-    const stopped: { traveller: Traveller; index: number }[] = []
-    asking.forEach((t, i) => {
-      const exits = checksAt(t, layer) ? attempt(() => this.exits(t, layer, head, i)) : { value: false }
-      if ('error' in exits) {
-        t.error = exits.error
-        t.next = null
-      } else if (exits.value || t.next === null) stopped.push({ traveller: t, index: i })
-    })
-    const share = (performance.now() - started) / asking.length
-    for (const t of asking) if (checksAt(t, layer)) t.checkMs += share
-    for (const { traveller: t, index } of stopped) {
-      t.next = null
-      this.finish(t, layer, head, index)
-    }
-  }
-
-  private exits(t: Traveller, layer: number, head: Head, index: number): boolean {
-    if (t.depth.kind !== 'exit') return false
-    const { needs } = t.depth
-    const logits = head.logitsOf(index)
-    return t.depth.exits(
-      exitCheck({
-        layer,
-        top: topTwo(logits, this.top),
-        probabilities: head.probabilitiesOf(index),
-        ...(needs.logits ? { logits: logits.slice() } : {}),
-        ...(needs.hidden
-          ? { hidden: this.parts.rows.read(t.sequence.waitingRow(t.end - 1)), input: t.input as Float32Array }
-          : {}),
-        ...(needs.sublayers ? t.sublayers : {}),
-      }),
-    )
-  }
-
-  private finish(t: Traveller, layer: number, head: Head, index: number): void {
-    const logits = head.logitsOf(index).slice()
-    const { top, topValue } = topTwo(logits, this.top)
-    t.result = {
-      logits,
-      top,
-      topValue,
-      logSumExp: topValue - Math.log(head.probabilitiesOf(index)[top] ?? Number.NaN),
-      depth: t.depth.kind === 'plan' ? t.depth.layers.length : layer + 1,
-      rowLayers: t.rowLayers,
-      layerPasses: t.layerPasses,
-      checkMs: t.checkMs,
-    }
-    if (this.endsFor(t, layer)) this.leave(t)
   }
 
   /** Gives back the rows of a feed that has run all that it will ever run; at the top of a staircase nothing waits. */
   private leave(t: Traveller): void {
     const from = t.depth.kind === 'plan' ? t.start : 0
     for (const p of t.sequence.waitingPositions()) if (p >= from) t.sequence.releaseRow(p)
-  }
-
-  private async runHead(rows: readonly number[]): Promise<Head> {
-    const head = this.heads.get(String(rows.length), () => new Head(this.parts, rows.length))
-    await this.finishCompute(head.run(rows))
-    return head
   }
 
   private async finishCompute(running: void | Promise<void>): Promise<void> {
@@ -319,12 +302,15 @@ function goesOn(t: Traveller): boolean {
   return t.error === null
 }
 
-function attempt<T>(action: () => T): { value: T } | { error: unknown } {
-  try {
-    return { value: action() }
-  } catch (error) {
-    return { error }
+/** Ascending positions as ranges. */
+function spans(positions: readonly number[]): { from: number; to: number }[] {
+  const all: { from: number; to: number }[] = []
+  for (const p of positions) {
+    const open = all.at(-1)
+    if (open !== undefined && open.to === p) open.to++
+    else all.push({ from: p, to: p + 1 })
   }
+  return all
 }
 
 function range(from: number, to: number): number[] {

@@ -4,8 +4,11 @@ import { InputError } from '../errors.js'
 
 export interface CheckData {
   readonly layer: number
+  /** The ids of a restricted check head, in the order of its rows. */
+  readonly tokens?: readonly number[]
+  /** Rows of the check head. */
   readonly top: Readonly<TopTwo>
-  /** softmax of the head at temperature 1: [V]; read at once, never kept. */
+  /** softmax of the check head at temperature 1; read at once, never kept. */
   readonly probabilities: Float32Array
   readonly logits?: Float32Array
   readonly hidden?: Float32Array
@@ -16,7 +19,7 @@ export interface CheckData {
 
 /** An exit check with what the policy asked for; reading more is an error that says what to declare. */
 export function exitCheck(data: CheckData): Check {
-  const { layer, probabilities } = data
+  const { layer, probabilities, tokens } = data
   const { top, second } = data.top
   const topProb = probabilities[top] ?? Number.NaN
   const gap = topProb - (second < 0 ? 0 : (probabilities[second] as number))
@@ -32,8 +35,8 @@ export function exitCheck(data: CheckData): Check {
   }
   return {
     layer,
-    top,
-    second,
+    top: tokens?.[top] ?? top,
+    second: tokens?.[second] ?? second,
     topProb,
     gap,
     get entropy() {

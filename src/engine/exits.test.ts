@@ -3,6 +3,7 @@ import { largestDifference, rowOf } from '../../test/compare.js'
 import type { LlamaShape } from '../../test/random-checkpoint.js'
 import { useWorkspace } from '../../test/workspace.js'
 import { features } from '../depth/features.js'
+import type { ExitPolicy } from '../depth/policy.js'
 import type { Model, Trace } from './api.js'
 import { createRandomStream } from './random-stream.js'
 
@@ -71,6 +72,47 @@ describe.each(MODELS)('exits of $name', ({ name, open, length }) => {
       const { depths, worst } = await scored(`exit:${layer}`)
       expect(depths).toEqual(Array(ids.length - promptLength).fill(layer + 1))
       expect(worst).toBeLessThan(1e-3)
+    }
+  })
+
+  it('with a check head of a few tokens: decides from those, and speaks from the whole vocabulary', async () => {
+    const { layers, vocabulary } = model.hyperparameters
+    const tokens = Array.from({ length: 12 }, (_, i) => 3 * i + 2)
+    let checks = 0
+    let position = 0
+    const policy: ExitPolicy<undefined, number> = {
+      kind: 'exit',
+      spec: 'few tokens',
+      checkTokens: tokens,
+      checkLayers: (n) => Array.from({ length: n - 1 }, (_, l) => l),
+      needs: { logits: true },
+      startToken: (token) => token.position,
+      exits(check, at) {
+        position = at
+        const expected = features(Float32Array.from(tokens, (id) => lens(check.layer + 1, at)[id]!))
+        expect([check.top, check.second]).toEqual([tokens[expected.top], tokens[expected.second]])
+        expect(check.gap).toBeCloseTo(expected.gap, 3)
+        expect(check.topProb).toBeCloseTo(expected.topProb, 3)
+        expect(check.entropy).toBeCloseTo(expected.entropy, 3)
+        expect(check.logits.length).toBe(tokens.length)
+        checks++
+        return check.layer === at % layers
+      },
+    }
+    const score = await model.score(ids, { promptLength, depth: policy })
+    expect(position).toBe(ids.length - 1)
+    expect(checks).toBeGreaterThanOrEqual(ids.length - promptLength)
+    score.depth.forEach((depth, i) => {
+      expect(depth).toBe(((promptLength + i) % layers) + 1)
+      const logits = rowOf(score.logits, i, vocabulary)
+      expect(largestDifference(logits, lens(depth, promptLength + i))).toBeLessThan(1e-3)
+    })
+    const beyond = { ...policy, checkTokens: [1, vocabulary] }
+    await expect(model.score(ids, { promptLength, depth: beyond })).rejects.toThrow(/beyond the model's vocabulary/)
+    for (const wrong of [[5], [5, 5], [7, 5], [-1, 2], [0.5, 2]]) {
+      await expect(model.score(ids, { promptLength, depth: { ...policy, checkTokens: wrong } })).rejects.toThrow(
+        'checkTokens must be two or more token ids, ascending',
+      )
     }
   })
 

@@ -3,7 +3,15 @@ import type { Backend } from '../ggml/backend.js'
 import { Graph } from '../ggml/graph.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
 
-/** Final norm, LM head and softmax for a fixed number of hidden rows. */
+export interface HeadParts {
+  readonly backend: Backend
+  readonly family: Family
+  readonly hyperparameters: Hyperparameters
+  readonly weights: Weights
+  readonly rows: HiddenRows
+}
+
+/** Final norm, LM head and softmax for a fixed number of hidden rows, over the V rows of the head's matrix. */
 export class Head {
   private readonly graph: Graph
   private readonly source: Int32Array
@@ -11,10 +19,7 @@ export class Head {
   private readonly probabilities: Float32Array
   private readonly vocabulary: number
 
-  constructor(
-    parts: { backend: Backend; family: Family; hyperparameters: Hyperparameters; weights: Weights; rows: HiddenRows },
-    count: number,
-  ) {
+  constructor(parts: HeadParts, count: number) {
     const { family, hyperparameters: h, weights, rows } = parts
     const g = new Graph(parts.backend, 64)
     const source = g.input('i32', count)
@@ -22,7 +27,7 @@ export class Head {
     const probabilities = g.output(g.softMax(logits))
     g.allocate()
     this.graph = g
-    this.vocabulary = h.vocabulary
+    this.vocabulary = logits.shape[0]
     this.source = new Int32Array(g.bytes(source))
     this.logits = new Float32Array(g.bytes(logits))
     this.probabilities = new Float32Array(g.bytes(probabilities))

@@ -12,6 +12,11 @@ export class Sequence {
   readonly cached: Int32Array
   /** Positions that were fed. */
   length = 0
+  /**
+   * Per layer: positions that have their keys and values there and whose hidden row still is the layer's input, because
+   * the last row of their feed went first and nothing above wants them yet.
+   */
+  readonly unfinished = new Map<number, number[]>()
   private readonly cache: KvCache
   private readonly rows: HiddenRows
   private readonly rowOf = new Map<number, RowIndex>()
@@ -60,6 +65,11 @@ export class Sequence {
     return [...this.rowOf.keys()]
   }
 
+  /** Notes positions whose rows have only left keys and values at a layer. */
+  leaveUnfinished(layer: number, positions: readonly number[]): void {
+    this.unfinished.set(layer, [...(this.unfinished.get(layer) ?? []), ...positions])
+  }
+
   releaseRow(position: number): void {
     const row = this.rowOf.get(position)
     if (row === undefined) return
@@ -70,6 +80,11 @@ export class Sequence {
   /** Forgets positions from `length` on. */
   truncate(length: number): void {
     for (const position of this.waitingPositions()) if (position >= length) this.releaseRow(position)
+    for (const [layer, positions] of this.unfinished) {
+      const kept = positions.filter((position) => position < length)
+      if (kept.length > 0) this.unfinished.set(layer, kept)
+      else this.unfinished.delete(layer)
+    }
     this.length = Math.min(this.length, length)
     for (let l = 0; l < this.cached.length; l++) this.cached[l] = Math.min(this.cached[l] as number, length)
   }

@@ -17,7 +17,7 @@ const LAYERS = 5
 const VOCABULARY = 48
 const SHAPE = { layers: LAYERS, kvHeads: 2, vocabulary: VOCABULARY, hidden: 24, feedForward: 32 }
 const TEXTS = 4
-const LONGEST = 64
+const LONGEST = 288
 
 const workspace = useWorkspace()
 let opened: OpenedEngine
@@ -46,23 +46,19 @@ async function lensOf(ids: readonly number[]): Promise<Float32Array[]> {
   return rows
 }
 
+const CHECKED = { kind: 'exit', needs: {}, checkTokens: null, mayStop: true } as const
+
 /** Stops after layer `stop`: known beforehand, or found at a check; -1 checks everywhere and never stops. */
 function stopAt(stop: number, how: 'beforehand' | 'checked'): TokenDepth {
-  const never = { kind: 'exit', needs: {}, exits: () => false } as const
+  const never = { ...CHECKED, exits: () => false }
   if (stop < 0) return { ...never, checks: new Set(allLayers(LAYERS - 1)), last: LAYERS - 1 }
   if (how === 'beforehand') return { ...never, checks: new Set(), last: stop }
-  return {
-    kind: 'exit',
-    needs: {},
-    checks: new Set(allLayers(LAYERS - 1)),
-    last: LAYERS - 1,
-    exits: ({ layer }) => layer === stop,
-  }
+  return { ...CHECKED, checks: new Set(allLayers(LAYERS - 1)), last: LAYERS - 1, exits: ({ layer }) => layer === stop }
 }
 
 /** What a sequence does in one step: how many tokens it is fed, and where the last one stops. */
 const turn = fc.record({
-  tokens: fc.oneof({ weight: 5, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 2, max: 9 }) }),
+  tokens: fc.oneof({ weight: 5, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 2, max: 24 }) }),
   stop: fc.integer({ min: -1, max: LAYERS - 1 }),
   how: fc.constantFrom('beforehand', 'checked'),
   /** Forgets that many positions before. */
@@ -71,7 +67,7 @@ const turn = fc.record({
 const program = fc.record({
   /** The step at which the sequence joins. */
   joins: fc.nat(6),
-  prompt: fc.integer({ min: 1, max: 20 }),
+  prompt: fc.integer({ min: 1, max: 40 }),
   turns: fc.array(turn, { minLength: 1, maxLength: 10 }),
 })
 
@@ -122,12 +118,34 @@ describe('the staircase', () => {
     console.log(`staircase: ${tokens} tokens, largest difference ${worst}`)
   })
 
+  it('sends the last row of a prompt ahead, and the others only where they are wanted', async () => {
+    const { engine } = opened
+    const sequence = engine.createSequence()
+    const ids = texts[0]!.slice(0, 40)
+    const step = async (from: number, to: number, stop: number) => {
+      const depth = stopAt(stop, 'checked')
+      const result = resultOf((await engine.step([{ sequence, ids: texts[0]!.slice(from, to), depth }]))[0])
+      const expected = rowOf(lens[0]![stop]!, to - 1, VOCABULARY)
+      expect(largestDifference(result.logits, expected)).toBeLessThan(TOLERANCE)
+      return result.rowLayers
+    }
+    // Layers 0 and 1 whole, and layer 2 for the last row alone.
+    expect(await step(0, ids.length, 2)).toBe(40 + 40 + 1)
+    // Nothing above layer 2 is wanted, so the others go on waiting.
+    expect(await step(40, 41, 2)).toBe(3)
+    // 39 rows end layer 2, and 41 wait below layer 3, of which the last goes ahead.
+    expect(await step(41, 42, 3)).toBe(3 + 39 + 1)
+    expect(await step(42, 43, LAYERS - 1)).toBe(4 + 41 + 43)
+    expect(sequence.unfinished.size).toBe(0)
+    sequence.dispose()
+  })
+
   it('stops a long prompt between its pieces, and no other feed of the step', async () => {
     const ids = Array.from({ length: 700 }, (_, i) => (i * 17) % VOCABULARY)
     const { engine } = opened
     const plan: TokenDepth = { kind: 'plan', layers: allLayers(LAYERS) }
     const exit: TokenDepth = {
-      kind: 'exit',
+      ...CHECKED,
       checks: new Set([0, 1]),
       last: LAYERS - 1,
       needs: { hidden: true },

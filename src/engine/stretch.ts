@@ -23,6 +23,8 @@ export interface StretchShape {
   readonly from: 'tokens' | 'rows'
   /** True where the last layer computes only the wanted rows; the others still leave their keys and values. */
   readonly narrowed: boolean
+  /** True where the rows' keys and values are in the cache already. */
+  readonly cached: boolean
   /** True where the last layer's attention and MLP outputs are kept for the wanted rows. */
   readonly sublayers: boolean
 }
@@ -39,7 +41,7 @@ export interface StretchParts {
 
 /** Everything that a stretch's graph depends on. Two steps of the same key run the same graph. */
 export function stretchKey(shape: StretchShape, runs: readonly Run[]): string {
-  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${blockOf(runs)}`
+  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${blockOf(runs)}`
   for (const r of runs) key += `|${r.slot.base}:${r.source.length}:${cellsOf(r)}:${r.wanted}`
   return key
 }
@@ -67,7 +69,7 @@ export class Stretch {
     this.graph = g
     const source = g.input('i32', total)
     const positions = g.input('i32', total)
-    this.attention = new Attention(g, h, cache, runs, shape.narrowed)
+    this.attention = new Attention(g, h, cache, runs, shape)
     const narrowing = shape.narrowed ? { rows: g.input('i32', wanted), positions: g.input('i32', wanted) } : null
     const target = g.input('i32', narrowing ? wanted : total)
 

@@ -10,8 +10,12 @@ export type TokenDepth =
   | {
       readonly kind: 'exit'
       readonly checks: ReadonlySet<number>
+      /** The ids of the check head; null for the whole vocabulary. */
+      readonly checkTokens: readonly number[] | null
       readonly last: number
       readonly needs: PolicyNeeds
+      /** False for a policy that looks on and never stops: what is done so that stopping is cheap would be in vain. */
+      readonly mayStop: boolean
       exits(check: Check): boolean
     }
 
@@ -69,6 +73,10 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
   }
   const checks = new Set(list.filter((l) => l <= mostChecked))
   const needs = policy.needs ?? {}
+  const checkTokens = policy.checkTokens ?? null
+  if (checkTokens !== null && !isTokenList(checkTokens)) {
+    throw new InputError(`depth "${policy.spec}": checkTokens must be two or more token ids, ascending`)
+  }
   const sequence = policy.startSequence?.(info)
   return {
     spec: policy.spec,
@@ -77,8 +85,10 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
       return {
         kind: 'exit',
         checks,
+        checkTokens,
         last,
         needs,
+        mayStop: !policy.observesLast,
         exits(check) {
           const exits: unknown = policy.exits(check, token, sequence)
           // A promise would count as true at every check.
@@ -89,4 +99,10 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
       }
     },
   }
+}
+
+function isTokenList(ids: readonly number[]): boolean {
+  return (
+    ids.length >= 2 && ids.every((id, i) => Number.isInteger(id) && id >= 0 && (i === 0 || id > (ids[i - 1] as number)))
+  )
 }

@@ -7,6 +7,7 @@ import type { TokenDepth } from './token-depth.js'
  * layer hands on stays in the caches (512 tokens of TinyLlama's shape: 230 tokens/s in pieces of 256, 219 in one).
  */
 const MOST_ROWS = 256
+
 /** A feed on its way up the layers. */
 export interface Traveller {
   readonly sequence: Sequence
@@ -42,6 +43,27 @@ export function checksAt(t: Traveller, layer: number): boolean {
   return t.depth.kind === 'exit' && t.depth.checks.has(layer)
 }
 
+/** The ids of the check head that the traveller asks after a layer; null for the whole vocabulary. */
+export function checkTokensOf(t: Traveller): readonly number[] | null {
+  return t.depth.kind === 'exit' ? t.depth.checkTokens : null
+}
+
+/**
+ * Rows behind the last one from which on the last one goes first: a check after a layer needs its output of the last row
+ * alone, and where the token stops there, the others never run more of the layer than keys and values.
+ */
+const ROWS_TO_LEAD = 16
+
+/** True where the traveller's last row goes through a checked layer ahead of the rows before it. */
+export function leads(t: Traveller, layer: number): boolean {
+  return (
+    t.depth.kind === 'exit' &&
+    t.depth.mayStop &&
+    t.depth.checks.has(layer) &&
+    t.end - 1 - rowsFrom(t, layer) >= ROWS_TO_LEAD
+  )
+}
+
 export function needsInput(t: Traveller, layer: number): boolean {
   return t.depth.kind === 'exit' && t.depth.needs.hidden === true && t.depth.checks.has(layer)
 }
@@ -51,21 +73,31 @@ export function rowsFrom(t: Traveller, layer: number): number {
   return t.depth.kind === 'plan' ? t.start : (t.sequence.cached[layer] as number)
 }
 
+/** Positions `from` .. `to - 1` of a feed's sequence. */
 export interface Piece {
   readonly traveller: Traveller
   readonly from: number
   readonly to: number
 }
 
-/** Cuts the rows of a group into pieces of at most MOST_ROWS rows. `layer` undefined: the new positions, to embed. */
-export function pieces(group: readonly Traveller[], layer: number | undefined): Piece[][] {
+/** The rows that a group has at a layer. `layer` undefined: the new positions, to embed. */
+export function rowsOf(group: readonly Traveller[], layer: number | undefined): Piece[] {
+  return group.map((traveller) => ({
+    traveller,
+    from: layer === undefined ? traveller.start : rowsFrom(traveller, layer),
+    to: traveller.end,
+  }))
+}
+
+/** Cuts ranges of rows into pieces of at most MOST_ROWS rows. */
+export function cut(ranges: readonly Piece[]): Piece[][] {
   const all: Piece[][] = []
   let piece: Piece[] = []
   let room = MOST_ROWS
-  for (const traveller of group) {
-    let from = layer === undefined ? traveller.start : rowsFrom(traveller, layer)
-    while (from < traveller.end) {
-      const to = Math.min(traveller.end, from + room)
+  for (const { traveller, from: first, to: end } of ranges) {
+    let from = first
+    while (from < end) {
+      const to = Math.min(end, from + room)
       piece.push({ traveller, from, to })
       room -= to - from
       from = to

@@ -114,6 +114,8 @@ export interface Family<H extends Hyperparameters = Hyperparameters> {
   embed(g: Graph, h: H, weights: Weights, ids: Tensor, positions: Tensor): Tensor
   /** Hidden rows [H, rows] -> [H, queries]. */
   layer(g: Graph, x: Tensor, context: LayerContext<H>): Tensor
-  /** Final norm and LM head: [H, rows] -> logits [V, rows]. */
+  /** Name of the LM head's matrix [V, ..], the token embedding where it is tied. */
+  headMatrix(h: H): string
+  /** Final norm and LM head: [H, rows] -> logits [V, rows], or as many as the head's matrix has rows. */
   head(g: Graph, h: H, weights: Weights, x: Tensor): Tensor
 }

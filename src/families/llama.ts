@@ -218,9 +218,11 @@ export const llama: Family<LlamaHyperparameters> = {
     return g.add(middle, mlp)
   },
 
+  headMatrix: (h) => (h.tiedEmbeddings ? 'token_embd.weight' : 'output.weight'),
+
   head(g, h, weights, x) {
     const normed = g.mul(g.rmsNorm(x, h.normEpsilon), weights.get('output_norm.weight'))
-    return g.mulMat(weights.get(h.tiedEmbeddings ? 'token_embd.weight' : 'output.weight'), normed)
+    return g.mulMat(weights.get(llama.headMatrix(h)), normed)
   },
 }
 

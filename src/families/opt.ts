@@ -190,11 +190,13 @@ export const opt: Family<OptHyperparameters> = {
     return after(g.add(middle, mlp), names.mlp)
   },
 
+  headMatrix: (h) => (h.tiedEmbeddings ? 'token_embd.weight' : 'output.weight'),
+
   head(g, h, weights, x) {
     const normed = h.finalNorm ? norm(g, x, weights, 'output_norm', h.normEpsilon) : x
     const projection = weights.optional('output_proj.weight')
     const width = projection ? g.mulMat(projection, normed) : normed
-    return g.mulMat(weights.get(h.tiedEmbeddings ? 'token_embd.weight' : 'output.weight'), width)
+    return g.mulMat(weights.get(opt.headMatrix(h)), width)
   },
 }
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
 import { Backend } from './backend.js'
-import { Graph } from './graph.js'
+import { Graph, type Tensor } from './graph.js'
 import { productCost } from './product-cost.js'
 import { quantize } from './quantize.js'
 import { type FileTensor, supportsProduct, WeightStore, type WeightUse } from './weights.js'
@@ -48,9 +48,13 @@ const products = (): WeightUse[] => matrices.map((tensor) => ({ tensor, lookup: 
 
 /** The matrix times some rows. */
 function product(store: WeightStore, name: string, rows: number): Float32Array {
+  return times(store.get(name), rows)
+}
+
+function times(matrix: Tensor, rows: number): Float32Array {
   const g = new Graph(backend, 8)
   const x = g.input('f32', COLUMNS, rows)
-  const out = g.output(g.mulMat(store.get(name), x))
+  const out = g.output(g.mulMat(matrix, x))
   g.allocate()
   new Float32Array(g.bytes(x)).set(Float32Array.from({ length: rows * COLUMNS }, (_, i) => noise(i + 1e6)))
   g.computeNow()
@@ -85,6 +89,35 @@ describe('the weight store', () => {
     mapped.dispose()
     mapped.dispose()
     read.dispose()
+  })
+
+  it('picks rows of a matrix, wherever the matrix lies', () => {
+    const rows = [1, 7, 63]
+    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
+    const read = new WeightStore(
+      backend,
+      { path, bytes },
+      products(),
+      () => null,
+      () => null,
+    )
+    for (const store of [mapped, read]) {
+      for (const type of TYPES) {
+        const picked = store.pickRows(type, rows)
+        const whole = product(store, type, 1)
+        expect(
+          relative(
+            times(picked.tensor, 1),
+            Float32Array.from(rows, (row) => whole[row]!),
+          ),
+          type,
+        ).toBeLessThan(1e-6)
+        picked.dispose()
+      }
+      expect(() => store.pickRows('f32', [0, ROWS])).toThrow(`f32 has rows 0 to ${ROWS - 1}, not ${ROWS}`)
+      expect(() => store.pickRows('other', [0])).toThrow('the package has no tensor other')
+      store.dispose()
+    }
   })
 
   it('gives the same products from the extra buffer types of this processor, rounding of the rows aside', () => {

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import koffi from 'koffi'
 import { fileError } from '../checkpoint/file-errors.js'
 import type { TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
@@ -6,6 +7,7 @@ import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { ggml, type Pointer } from './library.js'
 import { type Mapping, mapFile } from './mapping.js'
+import { StoredTensor } from './store.js'
 import { pointerOf, type Tensor } from './tensor.js'
 
 /** Where the data of a tensor lies in a file; shape in ggml's order. */
@@ -44,6 +46,9 @@ export class WeightStore {
   private readonly forProducts = new Map<string, Tensor>()
   private readonly contexts: Context[] = []
   private readonly buffers: Pointer[] = []
+  private readonly backend: Backend
+  private readonly file: WeightFile
+  private readonly tensors: ReadonlyMap<string, FileTensor>
   private mapping: Mapping | null = null
   private disposed = false
 
@@ -55,6 +60,9 @@ export class WeightStore {
     choose: BufferChoice,
     map: (path: string, bytes: number) => Mapping | null = mapFile,
   ) {
+    this.backend = backend
+    this.file = file
+    this.tensors = new Map(uses.map(({ tensor }) => [tensor.name, tensor]))
     const plain: FileTensor[] = []
     const byBuffer = new Map<string, FileTensor[]>()
     for (const use of uses) {
@@ -87,6 +95,28 @@ export class WeightStore {
 
   rows(name: string): Tensor {
     return this.forRows.get(name) ?? missing(name)
+  }
+
+  /** A copy of some rows of a matrix, in its own type and in plain memory: [columns, rows]. It belongs to the caller. */
+  pickRows(name: string, rows: readonly number[]): StoredTensor {
+    const t = this.tensors.get(name) ?? missing(name)
+    const [columns = 1, height = 1] = t.shape
+    const outside = rows.find((row) => !Number.isInteger(row) || row < 0 || row >= height)
+    if (outside !== undefined) throw new RangeError(`${name} has rows 0 to ${height - 1}, not ${outside}`)
+    const rowBytes = t.bytes / height
+    const picked = new StoredTensor(this.backend, t.type, columns, rows.length)
+    const source = new Source(this.file, () => this.mapping)
+    try {
+      rows.forEach((row, i) => {
+        picked.view.set(source.read(t, row * rowBytes, rowBytes), i * rowBytes)
+      })
+      return picked
+    } catch (error) {
+      picked.dispose()
+      throw error
+    } finally {
+      source.close()
+    }
   }
 
   dispose(): void {
@@ -173,13 +203,15 @@ class Source {
     return (this.mapping as Mapping).pointer + BigInt(t.offset)
   }
 
-  read(t: FileTensor): Uint8Array {
+  /** `bytes` of a tensor from its byte `from` on. */
+  read(t: FileTensor, from = 0, bytes = t.bytes): Uint8Array {
     this.check(t)
+    if (this.mapping !== null) return new Uint8Array(koffi.view(this.address(t) + BigInt(from), bytes))
     this.fd ??= openSync(this.file.path, 'r')
-    const out = new Uint8Array(t.bytes)
+    const out = new Uint8Array(bytes)
     let done = 0
-    while (done < t.bytes) {
-      const n = readSync(this.fd, out, done, t.bytes - done, t.offset + done)
+    while (done < bytes) {
+      const n = readSync(this.fd, out, done, bytes - done, t.offset + from + done)
       if (n === 0) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
       done += n
     }

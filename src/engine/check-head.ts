@@ -1,0 +1,57 @@
+import type { Weights } from '../families/family.js'
+import type { StoredTensor } from '../ggml/store.js'
+import { Head, type HeadParts } from './head.js'
+
+export interface HeadWeights extends Weights {
+  /** A copy of some rows of a matrix, in the matrix's own type and in plain memory: [columns, rows]. */
+  pickRows(name: string, rows: readonly number[]): StoredTensor
+}
+
+export interface CheckHeadParts extends HeadParts {
+  readonly weights: HeadWeights
+}
+
+/** The LM head cut down to a few tokens, so that a check costs little where the vocabulary is large. */
+export class CheckHead {
+  /** Ids of the tokens, in the order of the rows. */
+  readonly tokens: readonly number[]
+  private readonly parts: HeadParts
+  private readonly matrix: StoredTensor
+  private readonly heads = new Map<number, Head>()
+
+  constructor(parts: CheckHeadParts, tokens: readonly number[]) {
+    const { family, hyperparameters, weights } = parts
+    const name = family.headMatrix(hyperparameters)
+    const matrix = weights.pickRows(name, tokens)
+    this.tokens = tokens
+    this.matrix = matrix
+    this.parts = {
+      ...parts,
+      weights: {
+        get: (n) => (n === name ? matrix.tensor : weights.get(n)),
+        optional: (n) => (n === name ? matrix.tensor : weights.optional(n)),
+        rows: (n) => weights.rows(n),
+      },
+    }
+  }
+
+  /** The head for `count` hidden rows. */
+  of(count: number): Head {
+    let head = this.heads.get(count)
+    if (head === undefined) {
+      head = new Head(this.parts, count)
+      this.heads.set(count, head)
+    }
+    return head
+  }
+
+  get memory(): number {
+    return this.matrix.tensor.bytes
+  }
+
+  dispose(): void {
+    for (const head of this.heads.values()) head.dispose()
+    this.heads.clear()
+    this.matrix.dispose()
+  }
+}
