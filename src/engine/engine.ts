@@ -24,7 +24,7 @@ const MOST_HEAD_ROWS = 32
 export class Engine {
   readonly layers: number
   private readonly parts: StretchParts
-  private readonly stretches = new GraphCache<Stretch>({ most: 256, mostBytes: 64 << 20 })
+  private readonly stretches = new GraphCache<Stretch>({ most: 2048, mostBytes: 128 << 20 })
   private readonly heads: Heads
   private readonly decisions: Decisions
   private readonly times = new LayerTimes()

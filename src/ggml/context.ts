@@ -5,6 +5,8 @@ import { fullShape, Tensor } from './tensor.js'
 /** A ggml context without data: owns tensor headers until it is freed. Room for `tensors` of them is set aside. */
 export class Context {
   readonly pointer: Pointer
+  /** What the headers take. */
+  readonly bytes: number
   private room: number
   private freed = false
   private sealed = false
@@ -13,6 +15,7 @@ export class Context {
     const { functions: f } = ggml()
     this.room = tensors
     const bytes = Number(f.ggml_tensor_overhead()) * tensors + extraBytes + 1024
+    this.bytes = bytes
     const pointer: Pointer | null = f.ggml_init({ mem_size: bytes, mem_buffer: null, no_alloc: true })
     if (pointer === null) throw new Error(`ggml could not set aside ${bytes} bytes for tensor headers`)
     this.pointer = pointer

@@ -309,9 +309,10 @@ export class Graph {
     }
   }
 
-  /** Bytes that the graph's intermediate results take. */
+  /** Bytes that the graph and its intermediate results take. */
   get memory(): number {
-    return this.allocator === null ? 0 : Number(this.f.ggml_gallocr_get_buffer_size(this.allocator, 0))
+    const results = this.allocator === null ? 0 : Number(this.f.ggml_gallocr_get_buffer_size(this.allocator, 0))
+    return this.context.bytes + results
   }
 
   /** True where the graph uses an input, which else has no memory. */
