@@ -16,6 +16,7 @@ export function tracesOf(layers: number, instances: readonly Given[]): TraceSet 
     path: 'traces.json',
     layers,
     unit: sequences < instances.length ? 'generated' : 'answer',
+    checkTokens: null,
     sequences,
     instances: instances.map(({ gap, agree, correct, sequence }, i) => ({
       task: 'task',
@@ -37,6 +38,7 @@ export function gapPolicy(layers: number, checked: readonly number[]): PolicyFil
     model: { name: null, fingerprint: null, layers },
     features: ['gap'],
     tokens: [],
+    check_tokens: null,
     label: 'agreement',
     checked_layers: checked,
     per_layer: false,

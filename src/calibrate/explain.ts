@@ -31,6 +31,9 @@ export function explainPolicy(policy: PolicyFile): string[] {
     `${kind}: ${KINDS[kind]}, ${one} (${parameters.join(', ')}), made ${policy.created.slice(0, 10)}`,
     `model: ${modelText(model)}`,
     `looks at ${policy.features.map((feature) => FEATURES[feature]).join(', ')}${tokensText(policy.tokens)}`,
+    ...(policy.check_tokens === null
+      ? []
+      : [`its check head has ${policy.check_tokens.length} tokens of the vocabulary`]),
     `checks after ${checked.length === model.layers - 1 ? 'every layer but the last' : `layers ${checked.join(', ')}`}`,
     `learned that ${LABELS[policy.label]} (label ${policy.label}), from ${training.instances} ${training.unit === 'answer' ? 'answers' : 'generated tokens'} of ${tasksText(training.tasks)}: ${training.samples} checks, ${percent(training.positive)} of them with label 1`,
   ]
@@ -61,7 +64,11 @@ function calibrationText(calibration: Calibration, layers: number): string {
   const { target, value, instances, tasks, accuracy, full_accuracy: full } = calibration
   const judged =
     accuracy === null || full === null ? '' : `, accuracy ${percent(accuracy)} (full depth ${percent(full)})`
-  return `threshold chosen for ${target}=${value} on ${instances} instances of ${tasksText(tasks)}: mean depth ${calibration.mean_layers.toFixed(2)} of ${layers}, agreement ${percent(calibration.agreement)}${judged}`
+  return `threshold chosen for ${target}=${value} on ${instances} instances of ${tasksText(tasks)}: mean depth ${calibration.mean_layers.toFixed(2)} of ${layers}, agreement ${percent(calibration.agreement)}${judged}${costText(calibration.check_cost)}`
+}
+
+function costText(cost: number | null): string {
+  return cost === null ? '' : `; the checked layers are those that pay where a check costs ${short(cost)} layers`
 }
 
 function boundText(bound: Bound, layers: number): string {

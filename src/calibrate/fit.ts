@@ -80,6 +80,7 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
     },
     features,
     tokens: inputs.tokens,
+    check_tokens: traces.checkTokens,
     label,
     checked_layers: checked,
     per_layer: perLayer,

@@ -96,7 +96,7 @@ it('log-odds keep the order of the margins of a layer and say how likely agreeme
 describe('fitOutOfFold', () => {
   it('fits on everything and meets the target on values that no instance had a part in', () => {
     const set = traces()
-    const policy = fitOutOfFold(set, SVM, TARGET)
+    const policy = fitOutOfFold(set, SVM, TARGET).policy
     expect(policy.classifiers).toEqual(fitPolicy(set, SVM).classifiers)
     expect(policy.calibration!.agreement).toBeGreaterThanOrEqual(TARGET.value)
     expect(policy.calibration!.instances).toBe(120)
@@ -114,7 +114,7 @@ describe('fitOutOfFold', () => {
     )
     const options: FitOptions = { kind: 'adainfer-svm', kernel: 'rbf', gamma: 500, C: 1000, perLayer: true }
     const same = calibrateThreshold(fitPolicy(noise, options), noise, TARGET)
-    const apart = fitOutOfFold(noise, options, TARGET)
+    const apart = fitOutOfFold(noise, options, TARGET).policy
     expect(same.calibration!.mean_layers).toBeLessThan(2.5)
     expect(apart.calibration!.mean_layers).toBeGreaterThan(4)
   })
@@ -122,7 +122,7 @@ describe('fitOutOfFold', () => {
   it('keeps the tokens of a sequence together and needs two prompts a fold', () => {
     const set = traces(40)
     const paired = { ...set, sequences: 20, instances: set.instances.map((x, i) => ({ ...x, sequence: i >> 1 })) }
-    expect(fitOutOfFold(paired, SVM, TARGET).calibration!.instances).toBe(40)
+    expect(fitOutOfFold(paired, SVM, TARGET).policy.calibration!.instances).toBe(40)
     expect(() =>
       fitOutOfFold(
         selectTraces(paired, (i) => i < 9),

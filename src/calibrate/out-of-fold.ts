@@ -5,6 +5,12 @@ import { type FitOptions, fitPolicy } from './fit.js'
 import { sweepDecisions, type Target, withThreshold } from './threshold.js'
 import { selectTraces, type TraceSet } from './traces.js'
 
+export interface OutOfFold {
+  readonly policy: PolicyFile
+  /** Out-of-fold values of every instance: [instances][checks]. */
+  readonly decisions: readonly Float64Array[]
+}
+
 /**
  * Fits a policy on all of the traces and chooses its threshold on all of them too: values for the choice come from
  * classifiers that were fitted without the instance they judge (out-of-fold). Half for the fit and half for the choice
@@ -12,7 +18,7 @@ import { selectTraces, type TraceSet } from './traces.js'
  *
  * The calibration that is recorded is of the out-of-fold values. No bound may be tested on these instances.
  */
-export function fitOutOfFold(traces: TraceSet, options: FitOptions, target: Target, folds = 5): PolicyFile {
+export function fitOutOfFold(traces: TraceSet, options: FitOptions, target: Target, folds = 5): OutOfFold {
   const { sequences } = traces
   if (sequences < 2 * folds) {
     throw new InputError(`${folds}-fold calibration needs at least ${2 * folds} prompts, and there are ${sequences}`)
@@ -33,5 +39,6 @@ export function fitOutOfFold(traces: TraceSet, options: FitOptions, target: Targ
   // Instances of a sequence stand together and in order, in the parts as in the whole.
   const decisions = [...fold.keys()].flatMap((id) => values.get(id)!)
   const policy = fitPolicy(traces, options)
-  return withThreshold(policy, sweepDecisions(decisions, policy.checked_layers, traces), traces, target)
+  const points = sweepDecisions(decisions, policy.checked_layers, traces)
+  return { policy: withThreshold(policy, points, traces, target), decisions }
 }

@@ -24,7 +24,7 @@ export type Inputs = Pick<PolicyFile, 'features' | 'tokens' | 'checked_layers'>
 /** Inputs of the checked layers of an instance, as `readInputs` gives them online. */
 export function inputsOf(traces: TraceSet, instance: TraceInstance, { features, tokens, checked_layers }: Inputs) {
   const columns: ArrayLike<number>[] = features.map((feature) => featureOf(traces, instance, feature))
-  for (const token of tokens) columns.push(equalTo(bestTokensOf(traces, instance), token))
+  for (const token of tokens) columns.push(equalTo(instance.checkTop ?? bestTokensOf(traces, instance), token))
   return checked_layers.map((layer) => Float64Array.from(columns, (column) => column[layer]!))
 }
 

@@ -126,6 +126,7 @@ export function withThreshold(
     agreement: chosen.agreement,
     accuracy: chosen.accuracy,
     full_accuracy: full.accuracy,
+    check_cost: null,
   }
   return { ...policy, threshold: chosen.threshold, calibration }
 }

@@ -12,6 +12,8 @@ export interface TraceTasksOptions {
   readonly template?: string
   /** Questions of a task at most. */
   readonly limit?: number
+  /** Features of a check head of these tokens, ascending; labels stay those of the whole head. */
+  readonly checkTokens?: readonly number[]
   readonly signal?: AbortSignal
 }
 
@@ -49,7 +51,7 @@ export async function* traceTasks(
       if (done.has(number)) continue
       const position = prompt.ids.length - 1
       if (options.positions === 'answer') {
-        const traces = await recordPositions(model, prompt.ids, [], options.signal)
+        const traces = await recordPositions(model, prompt.ids, [], options.signal, options.checkTokens)
         yield { instance: number, task: task.name, gold: prompt.golds[0]?.[0] ?? null, position, traces }
         continue
       }
@@ -58,23 +60,35 @@ export async function* traceTasks(
         maxTokens: options.maxTokens,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       }).result
-      const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), options.signal)
+      const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), options.signal, options.checkTokens)
       yield { instance: number, task: task.name, gold: null, position, traces }
     }
   }
 }
 
 /** Traces in memory, as `readTraces` would give them. */
-export function traceSetOf(records: readonly TraceRecord[], layers: number): TraceSet {
+export function traceSetOf(
+  records: readonly TraceRecord[],
+  layers: number,
+  checkTokens: readonly number[] | null = null,
+): TraceSet {
   const instances = records.flatMap((record, sequence) =>
     record.traces.map((trace): TraceInstance => {
       const agree = equalTo(trace.top1, trace.top1[layers - 1] as number)
       const correct = record.gold === null ? null : equalTo(trace.top1, record.gold)
-      return { task: record.task, sequence, features: trace.features, top1: trace.top1, agree, correct }
+      return {
+        task: record.task,
+        sequence,
+        features: trace.features,
+        top1: trace.top1,
+        ...(trace.checkTop === null ? {} : { checkTop: trace.checkTop }),
+        agree,
+        correct,
+      }
     }),
   )
   const unit = records.some((record) => record.traces.length > 1) ? 'generated' : 'answer'
-  return { path: '', layers, unit, sequences: records.length, instances }
+  return { path: '', layers, unit, checkTokens, sequences: records.length, instances }
 }
 
 function select(model: Model, task: Task, { shots, seed, template, limit, positions, maxTokens }: TraceTasksOptions) {

@@ -56,7 +56,7 @@ export async function readParquetTraces(path: string): Promise<TraceSet> {
     }
   })
   const unit = instances.length > seen.size ? 'generated' : 'answer'
-  return { path, layers, unit, sequences: seen.size, instances }
+  return { path, layers, unit, checkTokens: null, sequences: seen.size, instances }
 }
 
 /** Rows of one row group after the other, so that a long file is not held as objects at once. */

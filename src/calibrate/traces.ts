@@ -12,6 +12,8 @@ export interface TraceInstance {
   readonly features: Readonly<Partial<Record<FeatureName, Float64Array>>>
   /** Ids of each layer's argmax, where they are known. */
   readonly top1?: ArrayLike<number>
+  /** Ids of each layer's best among the tokens of a check head that is cut down; then features are of that head too. */
+  readonly checkTop?: ArrayLike<number>
   /** 1 where the argmax is the last layer's; always 1 at the last layer. */
   readonly agree: Uint8Array
   /** 1 where the argmax is the gold answer; null where no answer is known. */
@@ -24,6 +26,8 @@ export interface TraceSet {
   readonly layers: number
   /** What was traced: the position of an answer, or every generated token. */
   readonly unit: 'answer' | 'generated'
+  /** The ids of the check head that the features are of, ascending; null for the whole vocabulary. */
+  readonly checkTokens: readonly number[] | null
   /** How many sequences the instances belong to; those of one sequence stand together. */
   readonly sequences: number
   readonly instances: readonly TraceInstance[]
@@ -76,7 +80,14 @@ export function parseTraces(path: string, text: string): TraceSet {
     },
     1,
   )
-  return { path, layers, unit: repeated ? 'generated' : 'answer', sequences: sequence + 1, instances }
+  return {
+    path,
+    layers,
+    unit: repeated ? 'generated' : 'answer',
+    checkTokens: null,
+    sequences: sequence + 1,
+    instances,
+  }
 }
 
 function readSequence(field: json.Field): number | null {

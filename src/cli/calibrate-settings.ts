@@ -8,15 +8,18 @@ import { UsageError } from './cli.js'
 /** Of policies that are fitted on a task's answers where nothing else is asked. */
 export const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
 
-export type Settings = Omit<FitOptions, 'kind' | 'model' | 'created'>
+export interface Settings extends Omit<FitOptions, 'kind' | 'model' | 'created'> {
+  /** Tokens that the check head is cut down to; 0 for the whole vocabulary. */
+  readonly checkTokens?: number
+}
 
 /**
  * What is fitted on a task's answers where nothing is set: of the six sets of docs/adainfer.md, cross-validated on their
  * calibration halves, these take clearly fewer layers than gap and top probability alone on two, and about as many on four.
  */
 export function answerSettings(kind: PolicyKind): Settings {
-  if (kind === 'adainfer-crf') return { perLayer: true, tokens: 4, c2: 1 }
-  const shared: Settings = { perLayer: true, tokens: 4, features: ['gap', 'top_prob', 'cos_hidden'] }
+  if (kind === 'adainfer-crf') return { perLayer: true, tokens: 4, checkTokens: 64, c2: 1 }
+  const shared: Settings = { perLayer: true, tokens: 4, checkTokens: 64, features: ['gap', 'top_prob', 'cos_hidden'] }
   return kind === 'adainfer-svm' ? { ...shared, classWeight: 'balanced', scores: 'log-odds' } : shared
 }
 
@@ -41,6 +44,13 @@ const SETTINGS: Readonly<Record<string, Reader>> = {
     features: value.split(',').map((name) => oneOf(name === 'top' ? 'top_prob' : name, FEATURE_NAMES, wrong)),
   }),
   tokens: (value, wrong) => ({ tokens: numberOf(value, wrong) }),
+  'check-tokens': (value, wrong) => {
+    const checkTokens = numberOf(value, wrong)
+    if (!Number.isSafeInteger(checkTokens) || checkTokens < 0 || checkTokens === 1) {
+      throw wrong('0 for the whole vocabulary, or how many tokens, 2 at least')
+    }
+    return { checkTokens }
+  },
   scores: (value, wrong) => ({ scores: oneOf(value, SCORES, wrong) }),
   layers: (value, wrong) => ({
     layers: value.split(',').map((layer) => {

@@ -1,24 +1,19 @@
 import { Command, Option } from 'commander'
 import { boundPolicy, thresholdCandidates } from '../calibrate/bound.js'
+import { fitChosenLayers } from '../calibrate/check-plan.js'
 import { explainPolicy } from '../calibrate/explain.js'
 import { type FitOptions, fitPolicy } from '../calibrate/fit.js'
 import { fitOutOfFold } from '../calibrate/out-of-fold.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
-import {
-  countQuestions,
-  type TraceRecord,
-  type TraceTasksOptions,
-  traceSetOf,
-  traceTasks,
-} from '../calibrate/trace-task.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
+import { needsCheckBefore } from '../depth/exit-features.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
 import { answerSettings, DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
+import { traceAnswers } from './calibrate-traces.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
-import { bar, createProgressLine } from './progress-line.js'
-import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
+import { addModelOptions, type ModelOptions } from './model-options.js'
+import { addTaskOptions, nameList, type TaskOptions } from './task-options.js'
 import { collect, decimal, wholeNumber } from './values.js'
 
 interface CalibrateOptions extends ModelOptions, TaskOptions {
@@ -55,10 +50,12 @@ Settings (--set key=value):
   tokens=0             also which of the n most frequent answers the best token is
   scores=margin        of an SVM; log-odds: values of different layers compare
   layers=8,10,12       layers that are checked; default all but the last
+  check-tokens=64      with --task: cuts the check head down to the answers and the likeliest tokens; 0: the whole head
   threshold=0.9        without --target; default the classifier's own boundary
 
-With --task the defaults are per-layer=true, tokens=4 and, but for a CRF, features=gap,top_prob,cos_hidden; for an SVM also
-class-weight=balanced and scores=log-odds.
+With --task the defaults are per-layer=true, tokens=4, check-tokens=64 and, but for a CRF, features=gap,top_prob,cos_hidden; for an SVM also
+class-weight=balanced and scores=log-odds. With --task and --target the cost of a check is measured, and the layers are
+checked that it pays to check.
 
 The threshold is never chosen on values of instances that the classifier was fitted on. With --train-first it is chosen on
 the others; without, --target takes values by five-fold cross-validation and --max-disagreement every second instance. A
@@ -112,12 +109,21 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
     throw new UsageError('give either --task NAMES or --traces FILE; shoal calibrate --help shows examples')
   }
   if (options.traces !== undefined && name !== undefined) throw new UsageError('with --traces there is no MODEL')
-  const { traces, model } =
+  const { checkTokens, ...fit } = settings
+  if (options.task === undefined && checkTokens !== undefined) {
+    throw new UsageError('check-tokens goes with --task: a traces file has the features of the whole head')
+  }
+  const { traces, model, checkCost } =
     options.task === undefined
-      ? { traces: await readTraces(options.traces as string), model: undefined }
-      : await traceModel(cli, name, { ...options, task: options.task })
-  const fitOptions: FitOptions = { ...settings, kind: options.policy, ...(model === undefined ? {} : { model }) }
-  const policy = makePolicy(traces, fitOptions, wanted, options)
+      ? { traces: await readTraces(options.traces as string), model: undefined, checkCost: null }
+      : await traceAnswers(cli, name, {
+          ...options,
+          task: options.task,
+          checkTokens: checkTokens ?? 0,
+          features: fit.features ?? ['gap', 'top_prob'],
+        })
+  const fitOptions: FitOptions = { ...fit, kind: options.policy, ...(model === undefined ? {} : { model }) }
+  const policy = makePolicy(traces, fitOptions, wanted, checkCost, options)
   await writePolicyFile(options.output, policy)
   show(cli, options, policy)
 }
@@ -127,9 +133,15 @@ function makePolicy(
   traces: TraceSet,
   fitOptions: FitOptions,
   wanted: Target | undefined,
+  checkCost: number | null,
   { trainFirst, maxDisagreement, confidence, measure }: CalibrateOptions,
 ): PolicyFile {
-  if (wanted !== undefined && trainFirst === undefined) return fitOutOfFold(traces, fitOptions, wanted)
+  if (wanted !== undefined && trainFirst === undefined) {
+    const chooses =
+      checkCost !== null && fitOptions.layers === undefined && !fitOptions.features?.some(needsCheckBefore)
+    if (chooses) return fitChosenLayers(traces, fitOptions, wanted, checkCost)
+    return fitOutOfFold(traces, fitOptions, wanted).policy
+  }
   const { train, rest } = splitTraces(traces, trainFirst, wanted !== undefined || maxDisagreement !== undefined)
   const policy = fitPolicy(train, fitOptions)
   if (wanted !== undefined) return calibrateThreshold(policy, rest, wanted)
@@ -147,49 +159,6 @@ function defaultTarget(
   { threshold }: Partial<FitOptions>,
 ): Target | undefined {
   return task === undefined || maxDisagreement !== undefined || threshold !== undefined ? undefined : DEFAULT_TARGET
-}
-
-/** Traces of the tasks' answers, kept in memory. */
-async function traceModel(
-  cli: Cli,
-  name: string | undefined,
-  options: CalibrateOptions & { readonly task: readonly string[] },
-): Promise<{ traces: TraceSet; model: { name: string; fingerprint: string } }> {
-  const { shots, seed, limit } = options
-  return await withModel(
-    cli,
-    name,
-    options,
-    async (model) => {
-      const tasks = await loadTasks(options.task, options)
-      const traceOptions: TraceTasksOptions = {
-        shots,
-        seed,
-        positions: 'answer',
-        maxTokens: 1,
-        signal: cli.signal,
-        ...templateOf(options),
-        ...(limit === undefined ? {} : { limit }),
-      }
-      const total = countQuestions(model, tasks, traceOptions)
-      const line = createProgressLine(cli)
-      const started = performance.now()
-      const records: TraceRecord[] = []
-      try {
-        for await (const record of traceTasks(model, tasks, traceOptions)) {
-          records.push(record)
-          line.show(
-            `${bar(records.length / total)} ${records.length} of ${total} questions · ${timeLeft(started, records.length, total)}`,
-          )
-        }
-      } finally {
-        line.clear()
-      }
-      const traces = traceSetOf(records, model.hyperparameters.layers)
-      return { traces, model: { name: model.name, fingerprint: model.fingerprint } }
-    },
-    { slots: 1 },
-  )
 }
 
 /** What the classifier is fitted on, and the others. */
@@ -233,6 +202,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     model,
     features,
     tokens,
+    check_tokens,
     label,
     checked_layers,
     per_layer,
@@ -247,6 +217,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     model,
     features,
     tokens,
+    check_tokens,
     label,
     checked_layers,
     per_layer,

@@ -73,7 +73,9 @@ export function refuseMatrixOptions({ against, policy, set, target }: MatrixOpti
 /** `shoal eval --matrix`: how classifiers generalise across tasks, and across two models. */
 export async function evalMatrix(cli: Cli, name: string | undefined, options: EvalMatrixOptions): Promise<void> {
   const shots = checkUsage(options)
-  const { kind = 'adainfer-svm', ...settings } = { kind: options.policy, ...parseSettings(options.set ?? []) }
+  const { checkTokens, ...settings } = parseSettings(options.set ?? [])
+  if (checkTokens !== undefined) throw new UsageError('--set check-tokens: the matrix is made with the whole head')
+  const { policy: kind = 'adainfer-svm' } = options
   if (settings.threshold !== undefined) throw new UsageError('--matrix chooses thresholds: leave --set threshold= out')
   const { threshold: _, ...rest } = settings
   const fit: MatrixFit = { ...rest, kind }

@@ -44,7 +44,7 @@ interface Token extends DecisionState, LastCheck {
 
 /** The exit policy of a policy file's contents. */
 export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undefined, Token> {
-  const { features, tokens, classifiers, threshold, kind } = file
+  const { features, tokens, check_tokens: checkTokens, classifiers, threshold, kind } = file
   const probability = kind === 'adainfer-logistic'
   return {
     kind: 'exit',
@@ -55,6 +55,7 @@ export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undef
         : [],
     generationNotes: generationNotes(file),
     needs: featureNeeds(features),
+    ...(checkTokens === null ? {} : { checkTokens }),
     checkLayers(layers) {
       requireLayers(spec, file.model.layers, layers)
       return threshold === null ? [] : file.checked_layers

@@ -43,6 +43,8 @@ export interface Calibration {
   readonly agreement: number
   readonly accuracy: number | null
   readonly full_accuracy: number | null
+  /** What a check costs in layers, as measured; null where the checked layers were not chosen by cost. */
+  readonly check_cost: number | null
 }
 
 /** A bound on the disagreement with full depth that holds with `confidence` (see calibrate/bound.ts). */
@@ -79,6 +81,8 @@ export interface PolicyFile {
   readonly features: readonly FeatureName[]
   /** After the features, the classifier has an input for each of these tokens: 1 where it is the layer's best. */
   readonly tokens: readonly number[]
+  /** The ids that the check head is cut down to, ascending; null for the whole vocabulary. */
+  readonly check_tokens: readonly number[] | null
   readonly label: Label
   /** Layers after which a check runs, ascending, never the last one. */
   readonly checked_layers: readonly number[]
@@ -123,6 +127,7 @@ const FIELDS = [
   'model',
   'features',
   'tokens',
+  'check_tokens',
   'label',
   'checked_layers',
   'per_layer',
@@ -144,6 +149,7 @@ function readPolicy(root: json.Field): PolicyFile {
   if (new Set(features).size < features.length) throw json.wrong(at('features'), 'a list without repetitions')
   const tokens = at('tokens').value === undefined ? [] : json.listOf(at('tokens'), (f) => json.whole(f, 0))
   if (new Set(tokens).size < tokens.length) throw json.wrong(at('tokens'), 'a list without repetitions')
+  const checkTokens = at('check_tokens').value === undefined ? null : json.orNull(at('check_tokens'), readCheckTokens)
   const checked = readCheckedLayers(at('checked_layers'), layers)
   if (features.some(needsCheckBefore)) requireChecksBefore(at('checked_layers'), checked)
   const perLayer = json.flag(at('per_layer'))
@@ -158,6 +164,7 @@ function readPolicy(root: json.Field): PolicyFile {
     model,
     features,
     tokens,
+    check_tokens: checkTokens,
     label: json.choice(at('label'), LABELS),
     checked_layers: checked,
     per_layer: perLayer,
@@ -186,6 +193,12 @@ function readCheckedLayers(field: json.Field, layers: number): number[] {
   const checked = json.listOf(field, (f) => json.whole(f, 0, layers - 2), 1)
   if (checked.some((layer, i) => i > 0 && layer <= checked[i - 1]!)) throw json.wrong(field, 'ascending')
   return checked
+}
+
+function readCheckTokens(field: json.Field): number[] {
+  const ids = json.listOf(field, (f) => json.whole(f, 0), 2)
+  if (ids.some((id, i) => i > 0 && id <= ids[i - 1]!)) throw json.wrong(field, 'ascending')
+  return ids
 }
 
 function requireChecksBefore(field: json.Field, checked: readonly number[]): void {
@@ -218,6 +231,7 @@ function readCalibration(field: json.Field, layers: number): Calibration {
     'agreement',
     'accuracy',
     'full_accuracy',
+    'check_cost',
   ])
   return {
     target: json.choice(at('target'), TARGETS),
@@ -229,6 +243,7 @@ function readCalibration(field: json.Field, layers: number): Calibration {
     agreement: json.number(at('agreement'), 0, 1),
     accuracy: json.orNull(at('accuracy'), (f) => json.number(f, 0, 1)),
     full_accuracy: json.orNull(at('full_accuracy'), (f) => json.number(f, 0, 1)),
+    check_cost: at('check_cost').value === undefined ? null : json.orNull(at('check_cost'), (f) => json.number(f, 0)),
   }
 }
 

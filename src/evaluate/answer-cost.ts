@@ -25,6 +25,10 @@ export function answerFlops(
   if (policy === null || policy.kind === 'skip') return { flops, flopsWithChecks: flops }
   const deepest = layers.at(-1) ?? 0
   const checks = policy.checkLayers(size.layers).filter((layer) => layer <= deepest)
+  const { checkTokens } = policy
+  if (checkTokens !== undefined) {
+    return { flops, flopsWithChecks: flops + checks.length * checkFlops(size, checkTokens.length) }
+  }
   // The check that let the token leave is also its head.
   const asHead = checks.includes(deepest) && deepest < size.layers - 1 ? 1 : 0
   return { flops, flopsWithChecks: flops + checks.length * checkFlops(size) - asHead * headFlops(size) }

@@ -145,6 +145,7 @@ export function readTrace(field: json.Field, layers: number): PositionTrace {
   return {
     top1: ids('top1'),
     top2: ids('top2'),
+    checkTop: null,
     features: Object.fromEntries(features) as Record<FeatureName, Float64Array>,
   }
 }

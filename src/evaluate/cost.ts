@@ -19,6 +19,8 @@ export interface ModelSize {
 export interface TokenExtent {
   readonly layers: Plan
   readonly checks: Plan
+  /** Rows of the check head; default the vocabulary. */
+  readonly checkRows?: number
 }
 
 /** Which layers generated tokens run at most under a policy, and after which of them they are checked. */
@@ -110,7 +112,8 @@ export function depthExtent(policy: Policy, layers: number, maxTokens = 2): Dept
     const run = Array.from({ length: last + 1 }, (_, layer) => layer)
     const checks = policy.checkLayers(layers).filter((layer) => layer < last)
     const meanLayers = checks.length === 0 ? run.length : null
-    return { layers: run, checks, stages: [{ layers: run, tokens: 1 }], meanLayers }
+    const checkRows = policy.checkTokens ? { checkRows: policy.checkTokens.length } : {}
+    return { layers: run, checks, ...checkRows, stages: [{ layers: run, tokens: 1 }], meanLayers }
   }
   const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens })
   const stages: { layers: Plan; tokens: number }[] = []
@@ -145,7 +148,7 @@ export function tokenCost(size: ModelSize, extent: TokenExtent, context: number,
   return {
     parameters,
     flops,
-    flopsWithChecks: flops + extent.checks.length * checkFlops(size),
+    flopsWithChecks: flops + extent.checks.length * checkFlops(size, extent.checkRows),
     kvBytes: extent.layers.length * size.kvPerLayer * cacheBytes,
   }
 }

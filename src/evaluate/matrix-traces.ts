@@ -167,5 +167,5 @@ function instanceOf(
 /** Answers as a set of their own. */
 export function traceSet(layers: number, instances: readonly TraceInstance[]): TraceSet {
   const own = instances.map((instance, sequence) => ({ ...instance, sequence }))
-  return { path: '', layers, unit: 'answer', sequences: own.length, instances: own }
+  return { path: '', layers, unit: 'answer', checkTokens: null, sequences: own.length, instances: own }
 }

@@ -1,0 +1,40 @@
+import type { ExitPolicy } from '../depth/policy.js'
+import type { Model } from '../engine/api.js'
+
+const ROUNDS = 9
+
+/**
+ * What an exit check costs in layers, for prompts of this length: a pass that checks after every layer beside one that
+ * does not, in turn, medians.
+ */
+export async function measureCheckCost(
+  model: Model,
+  ids: readonly number[],
+  checkTokens: readonly number[] | null,
+  needs: ExitPolicy['needs'] = {},
+  signal?: AbortSignal,
+): Promise<number> {
+  const { layers } = model.hyperparameters
+  const looks: ExitPolicy = {
+    kind: 'exit',
+    spec: 'checks that never exit',
+    ...(checkTokens === null ? {} : { checkTokens }),
+    needs,
+    checkLayers: () => Array.from({ length: layers - 1 }, (_, layer) => layer),
+    exits: () => false,
+  }
+  const times = { full: [] as number[], checked: [] as number[] }
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const [name, depth] of [['full', 'full'] as const, ['checked', looks] as const]) {
+      const { ms } = await model.predict(ids, { depth, ...(signal === undefined ? {} : { signal }) })
+      // The first round builds graphs.
+      if (round > 0) times[name].push(ms)
+    }
+  }
+  const full = median(times.full)
+  return Math.max(0, ((median(times.checked) - full) * layers) / ((layers - 1) * full))
+}
+
+function median(numbers: readonly number[]): number {
+  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number
+}
