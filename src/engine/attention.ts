@@ -1,7 +1,7 @@
 import { float32ToFloat16 } from '../checkpoint/float16.js'
 import type { Hyperparameters } from '../families/family.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
-import type { KvCache, Slot } from './kv-cache.js'
+import { isTransposed, type KvCache, type Slot, valueIndex } from './kv-cache.js'
 
 /** Consecutive positions of one sequence whose attention is computed, over its own cells. */
 interface AttendingRun {
@@ -41,12 +41,20 @@ export function cellsOf(run: AttendingRun): number {
 }
 
 /**
- * Values go into the cache in blocks of this many cells, which all runs start at and fill: a power of two. Written one by
- * one, the values of 256 rows of TinyLlama's shape take 0.6 ms a layer, in blocks of 64 a fifth of that.
+ * Values go into the cache in blocks of this many elements that stand together there: whole rows, or where a sequence's
+ * values stand transposed, the largest power of two of cells that all runs start at and fill. One by one, the values of
+ * 256 rows of TinyLlama's shape take 0.6 ms a layer, in blocks of 64 a fifth of that.
  */
-export function blockOf(runs: readonly AttendingRun[]): number {
-  const bits = runs.reduce((all, r) => all | (r.slot.base + r.start) | r.source.length, MOST_BLOCK)
+function blockOf(runs: readonly AttendingRun[]): number | 'rows' {
+  if (runs.every(({ slot }) => !isTransposed(slot))) return 'rows'
+  if (!runs.every(({ slot }) => isTransposed(slot))) return 1
+  const bits = runs.reduce((all, r) => all | r.start | r.source.length, MOST_BLOCK)
   return bits & -bits
+}
+
+/** What the attention's graph depends on beside the numbers of rows. */
+export function attentionKey(runs: readonly AttendingRun[]): string {
+  return `${blockOf(runs)}:${runs.map(({ slot }) => (isTransposed(slot) ? slot.capacity : 0)).join()}`
 }
 
 /** What queries of all runs, or only the wanted ones, share in every layer. */
@@ -62,7 +70,7 @@ interface Queries {
 export class Attention {
   private readonly keyCells: Tensor
   private readonly valueBlocks: Tensor
-  private readonly block: number
+  private readonly block: number | 'rows'
   private readonly all: Queries
   private readonly wanted: Queries | null
   private readonly total: number
@@ -77,7 +85,8 @@ export class Attention {
     this.total = runs.reduce((n, r) => n + r.source.length, 0)
     this.keyCells = g.input('i32', this.total)
     this.block = blockOf(runs)
-    this.valueBlocks = g.input('i32', (this.total * h.headDim * h.kvHeads) / this.block)
+    const blocks = this.block === 'rows' ? this.total : (this.total * h.headDim * h.kvHeads) / this.block
+    this.valueBlocks = g.input('i32', blocks)
     this.all = this.queries((r) => r.source.length)
     this.wanted = shape.narrowed ? this.queries((r) => r.wanted) : null
   }
@@ -123,21 +132,22 @@ export class Attention {
   }
 
   private fillCells(runs: readonly AttendingRun[]): void {
-    const { g, h, cache, total, block } = this
+    const { g, h, total, block } = this
     const keyCells = new Int32Array(g.bytes(this.keyCells))
     const valueBlocks = new Int32Array(g.bytes(this.valueBlocks))
     const width = h.headDim * h.kvHeads
-    const blocks = total / block
     let row = 0
-    for (const run of runs) {
-      const cell = run.slot.base + run.start
-      for (let j = 0; j < run.source.length; j++) keyCells[row + j] = cell + j
-      for (let j = 0; j < run.source.length; j += block) {
-        for (let e = 0; e < width; e++) {
-          valueBlocks[e * blocks + (row + j) / block] = (e * cache.cells + cell + j) / block
+    for (const { slot, start, source } of runs) {
+      for (let j = 0; j < source.length; j++) {
+        keyCells[row + j] = slot.base + start + j
+        if (block === 'rows') valueBlocks[row + j] = slot.base + start + j
+        else if (j % block === 0) {
+          for (let i = 0; i < width; i++) {
+            valueBlocks[(i * total + row + j) / block] = valueIndex(slot, width, start + j, i) / block
+          }
         }
       }
-      row += run.source.length
+      row += source.length
     }
   }
 
@@ -145,8 +155,12 @@ export class Attention {
     const { g, h, total, block } = this
     const width = h.headDim * h.kvHeads
     g.expand(g.setRows(keys, g.reshape(k, width, total), this.keyCells))
-    const byElement = total === 1 ? v : g.transpose(g.reshape(v, width, total))
-    const blocks = g.reshape(byElement, block, (width * total) / block)
+    const rows = g.reshape(v, width, total)
+    if (block === 'rows') {
+      g.expand(g.setRows(values, rows, this.valueBlocks))
+      return
+    }
+    const blocks = g.reshape(total === 1 ? rows : g.transpose(rows), block, (width * total) / block)
     g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, this.valueBlocks))
   }
 
@@ -171,13 +185,13 @@ export class Attention {
     const [cells, queries] = mask.shape
     const width = h.headDim * h.heads
     const [element, line] = values.strides
-    const k = g.view(
-      keys,
-      [h.headDim, cells, h.kvHeads],
-      [keys.strides[1], keys.strides[1] / h.kvHeads],
-      slot.base * keys.strides[1],
-    )
-    const v = g.view(values, [cells, h.headDim, h.kvHeads], [line, line * h.headDim], slot.base * element)
+    const rows = (t: Tensor) => g.view(t, [h.headDim, cells, h.kvHeads], [line, line / h.kvHeads], slot.base * line)
+    const k = rows(keys)
+    if (!isTransposed(slot)) {
+      return g.reshape(g.flashAttention(g.swapRows(q), k, rows(values), mask, scale, h.maxBias), width, queries)
+    }
+    const column = slot.capacity * element
+    const v = g.view(values, [cells, h.headDim, h.kvHeads], [column, column * h.headDim], slot.base * line)
     // The tiled kernel wants its mask in half precision.
     if (mask.type === 'f16' && !few(queries, cells)) {
       const attended = g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scale, h.maxBias)

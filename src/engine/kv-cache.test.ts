@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { Backend } from '../ggml/backend.js'
 import { StoredTensor } from '../ggml/store.js'
-import { KvCache, type Slot } from './kv-cache.js'
+import { KvCache, type Slot, valueIndex } from './kv-cache.js'
 
 const backend = new Backend({ threads: 1 })
 afterAll(() => backend.dispose())
@@ -35,7 +35,7 @@ function createHarness(context: number) {
         for (let p = s.length; p < s.length + count; p++) {
           const at = s.slot.base + p
           keys.fill(cell(id, l, p), at * WIDTH, (at + 1) * WIDTH)
-          for (let e = 0; e < WIDTH; e++) values[e * cache.cells + at] = cell(id, l, p) + e
+          for (let e = 0; e < WIDTH; e++) values[valueIndex(s.slot, WIDTH, p, e)] = cell(id, l, p) + e
         }
       }
       s.length += count
@@ -56,7 +56,7 @@ function createHarness(context: number) {
           expect((slot.base + slot.capacity) * WIDTH).toBeLessThanOrEqual(keys.length)
           const holds = (p: number, e: number, expected: number) =>
             keys[(slot.base + p) * WIDTH + e] === expected &&
-            values[e * cache.cells + slot.base + p] === (expected === 0 ? 0 : expected + e)
+            values[valueIndex(slot, WIDTH, p, e)] === (expected === 0 ? 0 : expected + e)
           for (let p = 0; p < slot.capacity; p++) {
             // What no sequence wrote is zero, whoever used the cell before.
             const expected = p < length ? cell(id, l, p) : 0

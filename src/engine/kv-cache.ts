@@ -11,11 +11,30 @@ export interface Slot {
   readonly capacity: number
 }
 
+/**
+ * True where the values of a slot stand transposed, all cells of one element after the other: a long sequence attends by
+ * products that sum over cells. A short one attends by ggml's kernel, and gives what llama.cpp gives, bit for bit.
+ */
+export function isTransposed({ capacity }: Slot): boolean {
+  return capacity > FIRST_CELLS
+}
+
+/** Where element i of the value at a position stands in a layer's values, counted in elements. */
+export function valueIndex(slot: Slot, width: number, position: number, i: number): number {
+  return slot.base * width + (isTransposed(slot) ? i * slot.capacity + position : position * width + i)
+}
+
 interface MovableSlot {
   base: number
   capacity: number
   /** Positions that hold data and must survive a move. */
   used: number
+}
+
+/** Copies of a slot's cells, as bits. */
+interface SlotCells {
+  readonly keys: Uint16Array | Uint32Array
+  readonly values: Uint16Array | Uint32Array
 }
 
 interface LayerCells {
@@ -24,19 +43,17 @@ interface LayerCells {
 }
 
 /**
- * Keys and values of all sequences: per layer one tensor [kvDim, cells] for keys and one [cells, kvDim] for values, which
- * stand transposed because attention sums over cells. A slot is a run of cells that doubles as its sequence grows; slots
- * move only then. Cells that no sequence uses are zero: attention multiplies masked cells by 0, and what another
+ * Keys and values of all sequences: per layer one tensor [kvDim, cells] for keys and one for values. A slot is a run of
+ * cells that doubles as its sequence grows; slots move only then. Cells that no sequence uses are zero: attention multiplies masked cells by 0, and what another
  * sequence left there need not be a number.
  */
 export class KvCache {
   readonly context: number
-  /** Cells of every layer, for all slots. */
-  cells = 0
   private readonly backend: Backend
   private readonly type: 'f32' | 'f16'
   private readonly width: number
   private layers: LayerCells[] = []
+  private cells = 0
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
   /** Memory ended while the slots were being moved: what they hold is lost, for all sequences. */
@@ -63,7 +80,7 @@ export class KvCache {
     return this.of(layer).keys.tensor
   }
 
-  /** Values of a layer: [cells, width]. */
+  /** Values of a layer: [width, cells], in each slot's own order. */
   values(layer: number): Tensor {
     return this.of(layer).values.tensor
   }
@@ -86,7 +103,7 @@ export class KvCache {
 
   close(slot: Slot): void {
     const s = slot as MovableSlot
-    if (this.slots.delete(s)) this.clear(s.base, s.used)
+    if (this.slots.delete(s)) this.clear(s)
   }
 
   /** Makes room for positions 0 .. positions-1, of which the first `used` hold data. May move slots. */
@@ -113,17 +130,20 @@ export class KvCache {
     capacity = Math.min(capacity, Math.ceil(this.context / FIRST_CELLS) * FIRST_CELLS)
     const base = this.gap(capacity, s)
     if (base !== null) {
-      if (base !== s.base) {
-        for (const layer of this.layers) this.copyCells(layer, layer, s.base, base, used)
-        this.clear(s.base, s.used)
-      }
+      const before = { base: s.base, capacity: s.capacity }
+      const kept = this.layers.map((layer) => this.read(layer, before, used))
+      this.clear(s)
       s.base = base
       s.capacity = capacity
+      this.layers.forEach((layer, i) => {
+        this.write(layer, kept[i] as SlotCells, before, s, used)
+      })
       return
     }
+    const before = { base: s.base, capacity: s.capacity }
     s.capacity = capacity
     s.used = used
-    this.compact()
+    this.compact(s, before)
   }
 
   private of(layer: number): LayerCells {
@@ -147,15 +167,15 @@ export class KvCache {
   }
 
   /** Lays all slots out anew in twice the cells, layer by layer, so that only one layer exists twice at a time. */
-  private compact(): void {
+  private compact(growing: MovableSlot, before: Slot): void {
     this.onMove()
     const needed = [...this.slots].reduce((sum, s) => sum + s.capacity, 0)
     let cells = this.cells
     while (cells < needed) cells *= 2
-    const moves: { from: number; to: number; count: number }[] = []
+    const moves: { from: Slot; to: MovableSlot }[] = []
     let base = 0
     for (const s of this.slots) {
-      moves.push({ from: s.base, to: base, count: s.used })
+      moves.push({ from: s === growing ? before : { base: s.base, capacity: s.capacity }, to: s })
       s.base = base
       base += s.capacity
     }
@@ -164,7 +184,7 @@ export class KvCache {
       for (let l = 0; l < count; l++) {
         const old = this.of(l)
         const fresh = this.allocateLayer(cells)
-        for (const m of moves) this.copyCells(old, fresh, m.from, m.to, m.count)
+        for (const { from, to } of moves) this.write(fresh, this.read(old, from, to.used), from, to, to.used)
         this.layers[l] = fresh
         old.keys.dispose()
         old.values.dispose()
@@ -176,28 +196,53 @@ export class KvCache {
     this.cells = cells
   }
 
-  /** Copies `count` cells, from one place to another that does not overlap it. */
-  private copyCells(from: LayerCells, to: LayerCells, source: number, target: number, count: number): void {
-    if (count === 0) return
-    const row = this.width * this.elementBytes
-    to.keys.view.set(from.keys.view.subarray(source * row, (source + count) * row), target * row)
-    const read = columns(from.values, this.elementBytes)
-    const write = columns(to.values, this.elementBytes)
-    for (let i = 0; i < this.width; i++) write(i, target, count).set(read(i, source, count))
-  }
-
-  private clear(base: number, count: number): void {
-    if (count === 0 || this.broken !== null) return
-    const row = this.width * this.elementBytes
-    for (const { keys, values } of this.layers) {
-      keys.view.fill(0, base * row, (base + count) * row)
-      const column = columns(values, this.elementBytes)
-      for (let i = 0; i < this.width; i++) column(i, base, count).fill(0)
+  /** A copy of what a slot's first `count` cells hold; the values in the slot's own order. */
+  private read({ keys, values }: LayerCells, slot: Slot, count: number): SlotCells {
+    const start = slot.base * this.width
+    const cells = isTransposed(slot) && count > 0 ? slot.capacity : count
+    return {
+      keys: this.elements(keys).slice(start, start + count * this.width),
+      values: this.elements(values).slice(start, start + cells * this.width),
     }
   }
 
-  private get elementBytes(): number {
-    return this.type === 'f32' ? 4 : 2
+  /** Writes what was read from a slot into another, in that one's order. */
+  private write({ keys, values }: LayerCells, kept: SlotCells, from: Slot, to: Slot, count: number): void {
+    if (count === 0) return
+    this.elements(keys).set(kept.keys, to.base * this.width)
+    const target = this.elements(values)
+    if (!isTransposed(from) && !isTransposed(to)) {
+      target.set(kept.values, to.base * this.width)
+      return
+    }
+    const source = { base: 0, capacity: from.capacity }
+    for (let i = 0; i < this.width; i++) {
+      if (isTransposed(from)) {
+        const first = valueIndex(source, this.width, 0, i)
+        target.set(kept.values.subarray(first, first + count), valueIndex(to, this.width, 0, i))
+        continue
+      }
+      for (let p = 0; p < count; p++) {
+        target[valueIndex(to, this.width, p, i)] = kept.values[valueIndex(source, this.width, p, i)] as number
+      }
+    }
+  }
+
+  private clear(slot: MovableSlot): void {
+    if (slot.used === 0 || this.broken !== null) return
+    const start = slot.base * this.width
+    const cells = isTransposed(slot) ? slot.capacity : slot.used
+    for (const { keys, values } of this.layers) {
+      this.elements(keys).fill(0, start, start + slot.used * this.width)
+      this.elements(values).fill(0, start, start + cells * this.width)
+    }
+  }
+
+  private elements({ view }: StoredTensor): Uint16Array | Uint32Array {
+    const { buffer, byteOffset, byteLength } = view
+    return this.type === 'f32'
+      ? new Uint32Array(buffer, byteOffset, byteLength / 4)
+      : new Uint16Array(buffer, byteOffset, byteLength / 2)
   }
 
   private allocate(layers: number, cells: number): void {
@@ -208,14 +253,7 @@ export class KvCache {
   private allocateLayer(cells: number) {
     return {
       keys: new StoredTensor(this.backend, this.type, this.width, cells),
-      values: new StoredTensor(this.backend, this.type, cells, this.width),
+      values: new StoredTensor(this.backend, this.type, this.width, cells),
     }
   }
-}
-
-/** Reads the cells `from` .. `from + count - 1` of element i of the values as bytes. */
-function columns({ view, tensor }: StoredTensor, elementBytes: number) {
-  const line = tensor.shape[0] * elementBytes
-  return (i: number, from: number, count: number): Uint8Array =>
-    view.subarray(i * line + from * elementBytes, i * line + (from + count) * elementBytes)
 }

@@ -1,7 +1,7 @@
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph, type Tensor } from '../ggml/graph.js'
-import { Attention, blockOf, cellsOf } from './attention.js'
+import { Attention, attentionKey, cellsOf } from './attention.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
 
@@ -41,7 +41,7 @@ export interface StretchParts {
 
 /** Everything that a stretch's graph depends on. Two steps of the same key run the same graph. */
 export function stretchKey(shape: StretchShape, runs: readonly Run[]): string {
-  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${blockOf(runs)}`
+  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${attentionKey(runs)}`
   for (const r of runs) key += `|${r.slot.base}:${r.source.length}:${cellsOf(r)}:${r.wanted}`
   return key
 }

@@ -162,10 +162,10 @@ export function depthCost(
   maxTokens?: number,
 ): DepthCost {
   const extent = depthExtent(policy, size.layers, maxTokens)
-  const { checks, stages } = extent
+  const { stages } = extent
   const costs = stages.map(({ layers, tokens }) => ({
     tokens,
-    cost: tokenCost(size, { layers, checks }, context, cacheBytes),
+    cost: tokenCost(size, { ...extent, layers }, context, cacheBytes),
   }))
   const all = stages.reduce((sum, { tokens }) => sum + tokens, 0)
   const mean = (of: (cost: TokenCost) => number): number =>

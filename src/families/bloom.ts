@@ -126,6 +126,8 @@ export const bloom: Family = {
 
   computedTensors: () => [],
 
+  headMatrix,
+
   embed(g, h, weights, ids) {
     return norm(g, g.getRows(weights.rows('token_embd.weight'), ids), weights, 'token_embd_norm', h.normEpsilon)
   },

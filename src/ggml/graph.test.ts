@@ -308,9 +308,9 @@ describe('a graph refuses', () => {
     const out = late.output(late.add(a, a))
     expect(() => late.bytes(out)).toThrow('the graph has no memory')
     expect(() => late.compute()).toThrow('the graph has no memory')
-    expect(late.memory).toBe(0)
+    const headers = late.memory
     late.allocate()
-    expect(late.memory).toBeGreaterThan(0)
+    expect(late.memory).toBeGreaterThan(headers)
     expect(() => late.bytes(unused)).toThrow(/has no memory: nothing in the graph uses it/)
     late.dispose()
     late.dispose()
