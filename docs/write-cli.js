@@ -2,7 +2,21 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { main } from '../dist/cli/main.js'
 
-const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'eval', 'reproduce', 'calibrate', 'policy', 'metrics', 'bench', 'models']
+const COMMANDS = [
+  'run',
+  'chat',
+  'trace',
+  'score',
+  'plan',
+  'convert',
+  'eval',
+  'reproduce',
+  'calibrate',
+  'policy',
+  'metrics',
+  'bench',
+  'models',
+]
 const START = '<!-- help: written by npm run docs -->\n'
 const path = new URL('./cli.md', import.meta.url)
 

@@ -24,14 +24,13 @@ interface CellKey {
   readonly group: string
   readonly shots: number
   readonly skipped: number
+  /** Tokens of the longest prompt that the model was trained on. */
+  readonly window: number
 }
-
-/** Prompts longer than this are beyond what ripple-8m and its variants were trained on. */
-export const TRAINED_WINDOW = 256
 
 /** All figures of one cell with their 95% bootstrap intervals. */
 export function cellOf(
-  key: CellKey,
+  { window, ...key }: CellKey,
   depth: DepthName,
   asked: readonly Asked[],
   size: ModelSize,
@@ -50,7 +49,7 @@ export function cellOf(
   return {
     ...key,
     shotsUsed: mean(asked.map((a) => a.question.prompt.shots)),
-    beyondWindow: asked.some((a) => a.question.prompt.ids.length > TRAINED_WINDOW),
+    beyondWindow: asked.some((a) => a.question.prompt.ids.length > window),
     depth: depth.name,
     prompts: asked.length,
     accuracy: bootstrapMean(correct, { seed }),
@@ -83,7 +82,7 @@ export function cellOf(
 
 /** A cell over the questions of all tasks. */
 export function pooledCell(
-  key: { shots: number; skipped: number },
+  key: { shots: number; skipped: number; window: number },
   depth: DepthName,
   asked: readonly Asked[],
   size: ModelSize,

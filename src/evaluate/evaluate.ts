@@ -18,6 +18,7 @@ import { curvesOf } from './curves.js'
 import { depthNames } from './depth-names.js'
 import { machineName } from './machine.js'
 import type { EvalCell, EvalReport } from './result.js'
+import { trainedWindow } from './trained-window.js'
 
 export interface EvaluateOptions {
   readonly tasks: readonly Task[]
@@ -45,6 +46,7 @@ interface Group {
   readonly shots: number
   readonly questions: readonly Question[]
   readonly skipped: number
+  readonly window: number
 }
 
 /**
@@ -56,7 +58,12 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   const depths = depthNames(model, options.depths)
   const groups = options.tasks.flatMap((task) =>
     options.shots.map(
-      (shots): Group => ({ task, shots, ...questionsOf(model, task, questionOptions(options, shots)) }),
+      (shots): Group => ({
+        task,
+        shots,
+        window: trainedWindow(model.name),
+        ...questionsOf(model, task, questionOptions(options, shots)),
+      }),
     ),
   )
   const size = modelSize(h, familyByArchitecture(h.architecture, model.path).tensors(h))
@@ -199,8 +206,8 @@ function cell(
   size: ModelSize,
   options: EvaluateOptions,
 ): EvalCell {
-  const { task, shots, skipped } = group
-  return cellOf({ task: task.name, group: task.group, shots, skipped }, depth, asked, size, options.seed)
+  const { task, shots, skipped, window } = group
+  return cellOf({ task: task.name, group: task.group, shots, skipped, window }, depth, asked, size, options.seed)
 }
 
 /** Every depth over all tasks with the same number of shots. */
@@ -219,7 +226,7 @@ function overall(
       const skipped = of.reduce((sum, { group }) => sum + group.skipped, 0)
       return [
         pooledCell(
-          { shots, skipped },
+          { shots, skipped, window: (of[0] as (typeof of)[0]).group.window },
           depth,
           of.flatMap(({ asked }) => asked),
           size,

@@ -1,5 +1,5 @@
-import { TRAINED_WINDOW } from './cells.js'
 import type { TracedModel } from './matrix-traces.js'
+import { trainedWindow } from './trained-window.js'
 
 /** What the matrix ran into. */
 interface Findings {
@@ -48,7 +48,7 @@ export function matrixNotes(
     const beyond = tasks.filter((task) => task.beyondWindow).map(({ task }) => task)
     if (beyond.length > 0) {
       notes.push(
-        `Some prompts are longer than the ${TRAINED_WINDOW} tokens that the model was trained on${of}: ${beyond.join(', ')}.`,
+        `Some prompts are longer than the ${trainedWindow(name)} tokens that the model was trained on${of}: ${beyond.join(', ')}.`,
       )
     }
   }

@@ -5,7 +5,7 @@ import type { Model } from '../engine/api.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { InputError } from '../errors.js'
 import { isGoldToken, type Question, questionsOf, type Task } from '../tasks/index.js'
-import { TRAINED_WINDOW } from './cells.js'
+import { trainedWindow } from './trained-window.js'
 
 /** What a prompt is for: a classifier is fitted on the first, its threshold chosen on the second. */
 export const PARTS = ['fit', 'threshold', 'test'] as const
@@ -135,7 +135,7 @@ export async function traceParts(
       group: task.group,
       parts: { fit: setOf('fit'), threshold: setOf('threshold'), test: setOf('test') },
       skipped,
-      beyondWindow: questions.some(({ prompt }) => prompt.ids.length > TRAINED_WINDOW),
+      beyondWindow: questions.some(({ prompt }) => prompt.ids.length > trainedWindow(model.name)),
     })
   }
   return { ...shapeOf(model, name), fingerprint: model.fingerprint, tasks: traced }

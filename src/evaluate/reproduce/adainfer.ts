@@ -13,6 +13,7 @@ import { type Asked, cellOf, type DepthName } from '../cells.js'
 import { type ModelSize, modelSize } from '../cost.js'
 import { createSplit, type Part } from '../matrix-traces.js'
 import type { EvalCell } from '../result.js'
+import { trainedWindow } from '../trained-window.js'
 import type { TaskSet } from './sets.js'
 import { keptTraces } from './traces.js'
 
@@ -131,7 +132,7 @@ export function ruleCells(
     return RULES.map((rule) => empty(rule, `${traces.sequences} questions are too few to be divided into parts`))
   }
   const asked = questions.filter((_, i) => parts[i] === 'test')
-  const key = { task: about.set, group: about.group, shots: about.shots, skipped }
+  const key = { task: about.set, group: about.group, shots: about.shots, skipped, window: trainedWindow(about.model) }
   const result = (depth: DepthName, exits: readonly number[]): EvalCell =>
     cellOf(
       key,
