@@ -4,10 +4,21 @@ import { shoal } from './cli-runner.js'
 
 const page = readFileSync(new URL('../docs/cli.md', import.meta.url), 'utf8')
 
-it.each(['run', 'chat', 'trace', 'score', 'plan', 'convert', 'eval', 'reproduce', 'calibrate', 'policy', 'metrics', 'bench', 'models'])(
-  'docs/cli.md has the help of %s as it is (npm run docs writes it)',
-  async (command) => {
-    const { stdout } = await shoal([command, '--help'])
-    expect(page).toContain(stdout.trim())
-  },
-)
+it.each([
+  'run',
+  'chat',
+  'trace',
+  'score',
+  'plan',
+  'convert',
+  'eval',
+  'reproduce',
+  'calibrate',
+  'policy',
+  'metrics',
+  'bench',
+  'models',
+])('docs/cli.md has the help of %s as it is (npm run docs writes it)', async (command) => {
+  const { stdout } = await shoal([command, '--help'])
+  expect(page).toContain(stdout.trim())
+})
