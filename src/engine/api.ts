@@ -44,6 +44,11 @@ export interface SamplingOptions {
 export interface GenerateOptions extends SamplingOptions {
   /** Default: what the checkpoint's `shoal.json` names, else `full`. */
   readonly depth?: Depth
+  /**
+   * The policy only drafts: the full model verifies what it drafted, and what comes out has full depth's law (greedy: full
+   * depth's tokens). Default false.
+   */
+  readonly lossless?: boolean
   /** New tokens at most; default 128. */
   readonly maxTokens?: number
   /** Text that ends the generation and is not part of it. */
@@ -73,6 +78,18 @@ export interface GenerationTiming {
   readonly tokensPerSecond: number
 }
 
+export interface LosslessResult {
+  /** Tokens that the policy drafted and the full model has judged, and how many of them stood. */
+  readonly drafted: number
+  readonly accepted: number
+  /** Passes of the full model after the prompt's. */
+  readonly passes: number
+  /** Tokens that a pass gave on average; 0 without a pass. */
+  readonly tokensPerPass: number
+  /** Time per token at full depth, as measured in steps without drafts, over time per token here; null where no step was. */
+  readonly speedup: number | null
+}
+
 export interface GenerationResult {
   readonly promptTokens: number[]
   readonly tokens: number[]
@@ -99,6 +116,8 @@ export interface GenerationResult {
   readonly rowsWaiting: number
   /** Time in exit checks. */
   readonly checkMs: number
+  /** What drafting came to, under `GenerateOptions.lossless`. */
+  readonly lossless?: LosslessResult
   readonly seed: number
   readonly timing: GenerationTiming
 }

@@ -4,12 +4,14 @@ import { exitCheck } from './exit-check.js'
 import type { Head } from './head.js'
 import type { Heads } from './heads.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
-import { after, checksAt, checkTokensOf, type Traveller } from './traveller.js'
+import { after, checksAt, checkTokensOf, type Traveller, wantedFrom } from './traveller.js'
 
 interface Stopped {
   readonly traveller: Traveller
   readonly head: Head
+  /** Which row of the head is the traveller's last, and how many before it are its earlier ones. */
   readonly index: number
+  readonly earlier: number
 }
 
 /** Exit checks, and what a token says where it stops. */
@@ -37,8 +39,14 @@ export class Decisions {
     }
     const stopped: Traveller[] = []
     if (stopping.length > 0) {
-      const head = await this.heads.run(stopping.map(lastRow))
-      stopped.push(...stopping.map((traveller, index) => finish({ traveller, head, index }, layer, this.top)))
+      const rows = stopping.map((t) => wantedRows(t, layer))
+      const head = await this.heads.run(rows.flat())
+      let end = 0
+      stopping.forEach((traveller, i) => {
+        const count = (rows[i] as RowIndex[]).length
+        end += count
+        stopped.push(finish({ traveller, head, index: end - 1, earlier: count - 1 }, layer, this.top))
+      })
     }
     const whole = asking.get(null)
     if (whole !== undefined) {
@@ -57,11 +65,11 @@ export class Decisions {
     const head = await this.heads.run(asking.map(lastRow), tokens)
     const stopped: Stopped[] = []
     asking.forEach((traveller, index) => {
-      const exits = attempt(() => this.exits({ traveller, head, index }, layer, tokens))
+      const exits = attempt(() => this.exits({ traveller, head, index, earlier: 0 }, layer, tokens))
       if ('error' in exits) {
         traveller.error = exits.error
         traveller.next = null
-      } else if (exits.value || traveller.next === null) stopped.push({ traveller, head, index })
+      } else if (exits.value || traveller.next === null) stopped.push({ traveller, head, index, earlier: 0 })
     })
     const share = (performance.now() - started) / asking.length
     for (const t of asking) t.checkMs += share
@@ -87,21 +95,29 @@ export class Decisions {
 }
 
 /** Reads a token's result off the head of the layer that it stops at. */
-function finish({ traveller: t, head, index }: Stopped, layer: number, room: TopTwo): Traveller {
+function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, room: TopTwo): Traveller {
   const logits = head.logitsOf(index).slice()
   const { top, topValue } = topTwo(logits, room)
   t.next = null
   t.result = {
     logits,
+    earlier: Array.from({ length: earlier }, (_, i) => head.logitsOf(index - earlier + i).slice()),
     top,
     topValue,
     logSumExp: topValue - Math.log(head.probabilitiesOf(index)[top] ?? Number.NaN),
     depth: t.depth.kind === 'plan' ? t.depth.layers.length : layer + 1,
     rowLayers: t.rowLayers,
     layerPasses: t.layerPasses,
+    batch: t.batch,
     checkMs: t.checkMs,
   }
   return t
+}
+
+/** The rows whose logits are wanted of a traveller that stops after a layer, the last one last. */
+function wantedRows(t: Traveller, layer: number): RowIndex[] {
+  const from = wantedFrom(t, layer)
+  return Array.from({ length: t.end - from }, (_, i) => t.sequence.waitingRow(from + i))
 }
 
 function lastRow(t: Traveller): RowIndex {

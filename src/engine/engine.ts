@@ -14,7 +14,18 @@ import { LayerTimes } from './layer-times.js'
 import { Sequence } from './sequence.js'
 import type { Feed, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
-import { after, checksAt, cut, leads, needsInput, type Piece, rowsFrom, rowsOf, type Traveller } from './traveller.js'
+import {
+  after,
+  checksAt,
+  cut,
+  leads,
+  needsInput,
+  type Piece,
+  rowsFrom,
+  rowsOf,
+  type Traveller,
+  wantedFrom,
+} from './traveller.js'
 import { createTurns } from './turns.js'
 
 /** Rows that go through the head together at most in a trace. */
@@ -62,7 +73,7 @@ export class Engine {
 
   /** Takes every feed up the layers, those that run the same layer together, and gives the outcomes in order. */
   async step(feeds: readonly Feed[]): Promise<StepOutcome[]> {
-    const travellers = feeds.map((feed) => attempt(() => this.begin(feed)))
+    const travellers = feeds.map((feed) => attempt(() => this.begin(feed, feeds.length)))
     for (;;) {
       const running = travellers.flatMap((t) => ('value' in t && t.value.next !== null ? [t.value] : []))
       if (running.length === 0) break
@@ -116,7 +127,7 @@ export class Engine {
     this.parts.rows.dispose()
   }
 
-  private begin({ sequence, ids, depth, countFrom = 0, signal }: Feed): Traveller {
+  private begin({ sequence, ids, depth, countFrom = 0, logitsFrom, signal }: Feed, batch = 1): Traveller {
     if (ids.length === 0) throw new InputError('a step needs at least one token')
     const start = sequence.length
     if (depth.kind === 'plan') {
@@ -130,6 +141,11 @@ export class Engine {
     const unknown =
       depth.kind === 'exit' && depth.checkTokens?.find((id) => id >= this.parts.hyperparameters.vocabulary)
     if (unknown) throw new InputError(`the check head asks for token ${unknown}, beyond the model's vocabulary`)
+    const end = start + ids.length
+    const wantedFrom = logitsFrom ?? end - 1
+    if (wantedFrom < sequence.complete || wantedFrom >= end) {
+      throw new InputError(`logits from position ${wantedFrom} on are wanted, and that row is not at hand`)
+    }
     sequence.reserve(ids.length)
     sequence.length += ids.length
     return {
@@ -139,7 +155,10 @@ export class Engine {
       countFrom,
       signal,
       start,
-      end: start + ids.length,
+      end,
+      top: depth.kind === 'plan' ? (depth.layers.at(-1) as number) : this.layers - 1,
+      wantedFrom,
+      batch,
       embedded: false,
       next: depth.kind === 'plan' ? (depth.layers[0] as number) : 0,
       rowLayers: 0,
@@ -164,11 +183,11 @@ export class Engine {
     const embedded = group[0]?.embedded === true
     const leading =
       group.some((t) => leads(t, layers.at(-1) as number)) &&
-      group.every((t) => leads(t, layers.at(-1) as number) || this.endsFor(t, layers.at(-1) as number))
+      group.every((t) => leads(t, layers.at(-1) as number) || t.top === layers.at(-1))
     // The rows that come after need their hidden rows at the input of the layer that is led.
     if (leading && (layers.length > 1 || !embedded)) layers.pop()
     const last = layers.at(-1) ?? first - 1
-    const wanted = group.every((t) => this.endsFor(t, last) || leads(t, last))
+    const wanted = group.every((t) => t.top === last || leads(t, last))
     await this.runStretch(group, {
       layers,
       from: embedded ? 'rows' : 'tokens',
@@ -177,7 +196,7 @@ export class Engine {
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
     })
     if (layers.length === 0) return
-    for (const t of await this.decisions.decide(group, last)) if (this.endsFor(t, last)) this.leave(t)
+    for (const t of await this.decisions.decide(group, last)) if (t.top === last) this.leave(t)
   }
 
   /** Runs the rest of a layer for rows that only left keys and values there, before the layer above wants them. */
@@ -215,11 +234,6 @@ export class Engine {
     }
   }
 
-  /** True where no layer can want this traveller's rows after `layer`. */
-  private endsFor(t: Traveller, layer: number): boolean {
-    return t.depth.kind === 'plan' ? after(t, layer) === null : layer === this.layers - 1
-  }
-
   /** Runs one stretch for all rows that the group has at its first layer. */
   private async runStretch(group: readonly Traveller[], shape: StretchShape): Promise<void> {
     const first = shape.layers[0]
@@ -231,18 +245,19 @@ export class Engine {
       t.embedded = true
       if (!shape.narrowed) continue
       const last = shape.layers.at(-1) as number
-      if (this.endsFor(t, last)) for (let p = from; p < t.end - 1; p++) t.sequence.releaseRow(p)
+      if (t.top === last) for (let p = from; p < t.wantedFrom; p++) t.sequence.releaseRow(p)
       else t.sequence.leaveUnfinished(last, range(from, t.end - 1))
     }
   }
 
   private async runPieces(all: readonly Piece[][], shape: StretchShape): Promise<void> {
+    const last = shape.layers.at(-1)
     for (const whole of all) {
       const piece = whole.filter(({ traveller }) => goesOn(traveller))
       if (piece.length === 0) continue
       const runs = piece.map(({ traveller: t, from, to }): Run => {
         const positions = range(from, to)
-        const wanted = shape.narrowed ? (to === t.end ? 1 : 0) : 0
+        const wanted = shape.narrowed ? Math.max(0, to - Math.max(from, wantedFrom(t, last as number))) : 0
         const kept = shape.narrowed ? positions.slice(positions.length - wanted) : positions
         return {
           slot: t.sequence.slot,
@@ -269,12 +284,11 @@ export class Engine {
       )
       await this.finishCompute(stretch.run(runs))
       if (!exact.narrowed && !exact.cached) this.times.note(rows, shape.layers.length, stretch.lastMs)
-      const last = shape.layers.at(-1)
       let row = 0
       piece.forEach(({ traveller: t, from, to }, i) => {
         const counted = Math.max(0, to - Math.max(from, t.countFrom))
         // Rows that only left keys and values are counted when they run the rest of the layer, if they ever do.
-        const led = shape.narrowed && last !== undefined && !this.endsFor(t, last)
+        const led = shape.narrowed && last !== t.top
         t.rowLayers += led ? Math.min(counted, (runs[i] as Run).wanted) : counted * shape.layers.length
         t.layerPasses += shape.layers.length
         row += (runs[i] as Run).target.length

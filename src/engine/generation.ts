@@ -1,14 +1,24 @@
 import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import { abortedError } from './aborted.js'
-import type { FinishReason, GeneratedToken, GenerateOptions, Generation, GenerationResult } from './api.js'
+import type {
+  FinishReason,
+  GeneratedToken,
+  GenerateOptions,
+  Generation,
+  GenerationResult,
+  LosslessResult,
+} from './api.js'
 import type { Job } from './batch.js'
+import { type Decoder, type Emission, PlainDecoder } from './decoder.js'
+import type { Drafting } from './drafting.js'
 import type { Engine } from './engine.js'
+import { type DraftCounts, LosslessDecoder } from './lossless.js'
 import { createSampler, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { Feed, StepResult } from './step.js'
 import { createTextStream, type TextStream } from './text-stream.js'
-import { type SequenceDepth, startDepth, type TokenDepth } from './token-depth.js'
+import { startDepth, type TokenDepth } from './token-depth.js'
 
 export interface GenerationParts {
   readonly engine: Engine
@@ -17,6 +27,8 @@ export interface GenerationParts {
   readonly endIds: ReadonlySet<number>
   readonly decode: ((ids: readonly number[]) => string) | null
   readonly policy: Policy
+  /** Under `GenerateOptions.lossless`: what all sequences of this policy share. */
+  readonly drafting: Drafting
 }
 
 /** A sequence that a generation continues and does not own: a chat's. */
@@ -41,7 +53,8 @@ export class GenerationJob implements Job, Generation {
   private readonly maxTokens: number
   private readonly ignoreEos: boolean
   private readonly sampler: Sampler
-  private readonly depth: SequenceDepth
+  private readonly decoder: Decoder
+  private readonly drafting: LosslessDecoder | null
   private readonly stream: TextStream | null
   private readonly kept: KeptSequence | null
 
@@ -70,7 +83,14 @@ export class GenerationJob implements Job, Generation {
     options: GenerateOptions,
     kept: KeptSequence | null = null,
   ) {
-    const { maxTokens = DEFAULT_MAX_TOKENS, stop = [], ignoreEos = false, signal, ...sampling } = options
+    const {
+      maxTokens = DEFAULT_MAX_TOKENS,
+      stop = [],
+      ignoreEos = false,
+      lossless = false,
+      signal,
+      ...sampling
+    } = options
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
       throw new InputError('maxTokens must be a whole number of at least 1')
     if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
@@ -91,7 +111,13 @@ export class GenerationJob implements Job, Generation {
     if (stops.length > 0 && parts.decode === null)
       throw new InputError('stop strings need a tokenizer, and this model has none')
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
-    this.depth = startDepth(parts.policy, { layers: parts.engine.layers, promptTokens: promptTokens.length, maxTokens })
+    const { layers } = parts.engine
+    const info = { layers, promptTokens: promptTokens.length, maxTokens }
+    const depth = startDepth(parts.policy, info, { mayGrow: lossless })
+    this.drafting = lossless
+      ? new LosslessDecoder(this.sampler, depth, parts.drafting, layers, promptTokens.length)
+      : null
+    this.decoder = this.drafting ?? new PlainDecoder(this.sampler, depth, promptTokens.length)
     this.result = new Promise((resolve, reject) => {
       this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
     })
@@ -103,17 +129,22 @@ export class GenerationJob implements Job, Generation {
   feed(): Feed | null {
     if (this.finishReason !== null) return null
     if (this.cancelled || this.signal?.aborted) throw abortedError(this.signal?.reason)
-    const generated = this.emitted.length
-    const depth = this.depth.next(this.promptTokens.length - 1 + generated, generated)
+    const { decoder, promptTokens, signal } = this
     if (this.sequence === null) {
       this.startedAt = performance.now()
-      this.sequence = this.kept ? this.kept.open(this.promptTokens, depth) : this.parts.engine.createSequence()
+      this.sequence = this.kept ? this.kept.open(promptTokens, decoder.prompt) : this.parts.engine.createSequence()
     }
     const { sequence } = this
-    const ids =
-      generated === 0 ? this.promptTokens.slice(sequence.length) : [(this.emitted.at(-1) as GeneratedToken).id]
-    if (generated === 0) this.fedPrompt = ids.length
-    return { sequence, ids, depth, countFrom: this.promptTokens.length - 1, signal: this.signal }
+    const countFrom = promptTokens.length - 1
+    const last = this.emitted.at(-1)
+    if (last === undefined) {
+      const ids = promptTokens.slice(sequence.length)
+      this.fedPrompt = ids.length
+      return { sequence, ids, depth: decoder.prompt, countFrom, signal }
+    }
+    const said = this.emitted.length
+    const room = Math.min(this.maxTokens - said, this.parts.context - promptTokens.length - said + 1)
+    return { sequence, ...decoder.feed(sequence, last.id, room), countFrom, signal }
   }
 
   accept(result: StepResult): void {
@@ -124,23 +155,34 @@ export class GenerationJob implements Job, Generation {
     this.layerPasses += result.layerPasses
     this.checkMs += result.checkMs
     this.rowsWaiting = sequence.waiting
-    const { id, logprob } = this.sampler.sample(result.logits, result)
+    for (const token of this.decoder.accept(sequence, result)) {
+      if (this.finishReason === null) this.emit(token)
+    }
+    this.renew()
+  }
+
+  private emit({ id, logprob, depth }: Emission): void {
     const isEnd = this.parts.endIds.has(id) && !this.ignoreEos
     let text = isEnd ? '' : (this.stream?.push(id) ?? '')
     if (this.stream?.stopped) this.finishReason = 'stop'
     else if (isEnd) this.finishReason = 'eos'
-    else if (this.emitted.length + 1 >= this.maxTokens || sequence.length >= this.parts.context)
+    else if (
+      this.emitted.length + 1 >= this.maxTokens ||
+      this.promptTokens.length + this.emitted.length >= this.parts.context
+    )
       this.finishReason = 'length'
     if (this.finishReason !== null && this.finishReason !== 'stop') text += this.stream?.finish() ?? ''
     this.text += text
-    this.emitted.push({ text, id, logprob, depth: result.depth })
-    this.renew()
+    this.emitted.push({ text, id, logprob, depth })
   }
 
   end(error?: unknown): void {
     if (this.ended) return
     this.ended = true
     this.error = error ?? null
+    this.decoder.end()
+    // Drafts that nobody verified, and tokens after the end, are not part of what was said.
+    this.sequence?.truncate(this.promptTokens.length + Math.max(0, this.emitted.length - 1))
     const fed = this.sequence?.length ?? 0
     if (this.kept)
       this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, error === undefined ? fed : 0))
@@ -160,13 +202,16 @@ export class GenerationJob implements Job, Generation {
       depths,
       logprobs: this.emitted.map((t) => t.logprob),
       finishReason: this.finishReason ?? 'length',
-      depth: this.depth.spec,
+      depth: this.parts.policy.spec,
       layers: this.parts.engine.layers,
       meanDepth: depths.length === 0 ? 0 : depths.reduce((a, b) => a + b, 0) / depths.length,
       rowLayers: this.rowLayers,
       layerPasses: this.layerPasses,
       rowsWaiting: this.rowsWaiting,
       checkMs: this.checkMs,
+      ...(this.drafting === null
+        ? {}
+        : { lossless: draftResult(this.drafting.counts, decodeMs) }),
       seed: this.sampler.seed,
       timing: {
         prefillMs,
@@ -201,6 +246,17 @@ export class GenerationJob implements Job, Generation {
     this.changed = new Promise((resolve) => {
       this.notify = resolve
     })
+  }
+}
+
+function draftResult({ judged, accepted, passes, tokens, fullMs }: DraftCounts, ms: number): LosslessResult {
+  const speedup = fullMs / ms
+  return {
+    drafted: judged,
+    accepted,
+    passes,
+    tokensPerPass: passes === 0 ? 0 : tokens / passes,
+    speedup: Number.isFinite(speedup) ? speedup : null,
   }
 }
 

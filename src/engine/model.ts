@@ -20,6 +20,7 @@ import type {
 } from './api.js'
 import { Batch } from './batch.js'
 import { createChat } from './chat.js'
+import { Drafting } from './drafting.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type KeptSequence } from './generation.js'
@@ -52,6 +53,7 @@ export class LoadedModel implements Model {
   readonly warnings: readonly string[]
   private readonly parts: ModelParts
   private readonly batch: Batch
+  private readonly draftings = new Map<string, Drafting>()
   private disposing: Promise<void> | null = null
   private knownFingerprint: string | null = null
 
@@ -136,13 +138,27 @@ export class LoadedModel implements Model {
     const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
     const { engine, context } = this.parts
     const job = new GenerationJob(
-      { engine, context, endIds: new Set(this.parts.package.endIds), decode, policy },
+      {
+        engine,
+        context,
+        endIds: new Set(this.parts.package.endIds),
+        decode,
+        policy,
+        drafting: this.draftingOf(policy),
+      },
       ids,
       options,
       kept,
     )
     this.batch.add(job)
     return job
+  }
+
+  /** What is learned of a policy's drafts outlives a generation. */
+  private draftingOf({ spec }: Policy): Drafting {
+    const drafting = this.draftings.get(spec) ?? new Drafting()
+    this.draftings.set(spec, drafting)
+    return drafting
   }
 
   private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): readonly number[] {

@@ -34,8 +34,17 @@ export interface Sampler {
    * @param known what the head has told of the logits already: finding it takes longer than the choice
    */
   sample(logits: Float32Array, known?: KnownOfLogits): SampledToken
-  /** The distribution that `sample` would draw from; draws and remembers nothing. One id at temperature 0. */
-  distribution(logits: Float32Array): Distribution
+  /**
+   * The distribution that `sample` would draw from; draws and remembers nothing. One id at temperature 0.
+   * @param drafted ids that count as generated for the repetition penalty, though they are not remembered
+   */
+  distribution(logits: Float32Array, drafted?: readonly number[]): Distribution
+  /** Draws from a distribution; remembers nothing. */
+  draw(distribution: Distribution): number
+  /** The next number of the sequence's random stream, from 0 to 1, 1 excluded. */
+  random(): number
+  /** Takes a token that was chosen elsewhere as the next one. */
+  remember(id: number): void
 }
 
 /**
@@ -61,11 +70,11 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
   let weights = emptyDistribution(0)
 
   /** The logits after the repetition penalty: themselves where there is none, else a copy. */
-  function penalise(logits: Float32Array): Float32Array {
-    if (seen.size === 0) return logits
+  function penalise(logits: Float32Array, drafted: readonly number[] = []): Float32Array {
+    if (repetitionPenalty === 1) return logits
     if (scratch.length !== logits.length) scratch = new Float32Array(logits.length)
     scratch.set(logits)
-    for (const id of seen) {
+    for (const id of drafted.length === 0 ? seen : new Set([...seen, ...drafted])) {
       const logit = scratch[id]
       // An id of the prompt that the head has no row for cannot be penalised.
       if (logit !== undefined) scratch[id] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty
@@ -88,12 +97,21 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
     return kept
   }
 
+  function remember(id: number): void {
+    if (repetitionPenalty !== 1) seen.add(id)
+  }
+
   return {
     seed,
-    distribution(logits) {
-      const { ids, probabilities } = filter(penalise(logits))
+    distribution(logits, drafted) {
+      const { ids, probabilities } = filter(penalise(logits, drafted))
       return { ids: ids.slice(), probabilities: probabilities.slice() }
     },
+    draw({ ids, probabilities }) {
+      return temperature === 0 ? ids[0]! : draw(ids, probabilities, random())
+    },
+    random,
+    remember,
     sample(logits, known) {
       const scores = penalise(logits)
       const { ids, probabilities } = filter(scores, scores === logits ? known : undefined)
@@ -101,10 +119,17 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
 
       const logprob = logits[id]! - (known?.logSumExp ?? logSumExpOf(logits, topTwo(logits, best).topValue))
       if (Number.isNaN(logprob)) throw notNumbers()
-      if (repetitionPenalty !== 1) seen.add(id)
+      remember(id)
       return { id, logprob }
     },
   }
+}
+
+/** ln P(id) of a row of logits at temperature 1. */
+export function logProbability(logits: Float32Array, id: number): number {
+  const logprob = logits[id]! - logSumExpOf(logits, topTwo(logits, createTopTwo()).topValue)
+  if (Number.isNaN(logprob)) throw notNumbers()
+  return logprob
 }
 
 function logSumExpOf(logits: Float32Array, max: number): number {

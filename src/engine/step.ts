@@ -6,6 +6,8 @@ export interface Feed {
   readonly sequence: Sequence
   readonly ids: readonly number[]
   readonly depth: TokenDepth
+  /** `StepResult.earlier` begins here: a position of the feed, or one whose row still waits; default the last one. */
+  readonly logitsFrom?: number
   /** `StepResult.rowLayers` counts rows from this position on; default all. */
   readonly countFrom?: number
   /** Ends this feed with an error of code `aborted`, also between the pieces of a long prompt. */
@@ -16,6 +18,8 @@ export interface Feed {
 export interface StepResult {
   /** Logits of the layer that the token stopped at: [V], a copy. */
   readonly logits: Float32Array
+  /** Logits of positions `Feed.logitsFrom` .. end - 2 where the step took them through the last layer, else none: [V] each. */
+  readonly earlier: readonly Float32Array[]
   /** The largest of `logits`: its index (the lowest of equals) and value. */
   readonly top: number
   readonly topValue: number
@@ -27,6 +31,8 @@ export interface StepResult {
   readonly rowLayers: number
   /** Passes over a layer's weights in which this sequence took part. */
   readonly layerPasses: number
+  /** Feeds that the step had. */
+  readonly batch: number
   /** This sequence's share of the time in exit checks. */
   readonly checkMs: number
 }

@@ -26,13 +26,27 @@ export interface SequenceDepth {
   next(position: number, generated: number): TokenDepth
 }
 
-export function startDepth(policy: Policy, info: SequenceInfo): SequenceDepth {
-  if (policy.kind === 'skip') return startSkip(policy, info)
+/** Every layer, the rows that wait included. */
+export function toTheTop(layers: number): TokenDepth {
+  return {
+    kind: 'exit',
+    checks: new Set(),
+    checkTokens: null,
+    last: layers - 1,
+    needs: {},
+    mayStop: false,
+    exits: () => false,
+  }
+}
+
+/** @param mayGrow true where every layer is complete before a plan changes: drafts that the full model verifies */
+export function startDepth(policy: Policy, info: SequenceInfo, { mayGrow = false } = {}): SequenceDepth {
+  if (policy.kind === 'skip') return startSkip(policy, info, mayGrow)
   if (policy.kind === 'exit') return startExit(policy, info)
   throw new InputError('depth must be a SPEC or a policy object of kind "exit" or "skip"')
 }
 
-function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
+function startSkip(policy: SkipPolicy, info: SequenceInfo, mayGrow: boolean): SequenceDepth {
   const state = policy.startSequence?.(info)
   let before: ReadonlySet<number> | null = null
   let plan: Plan = []
@@ -44,7 +58,7 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo): SequenceDepth {
       // By content and as a copy: a policy may use one array again and again.
       if (before === null || layers.length !== plan.length || layers.some((l, i) => l !== plan[i])) {
         checkPlan(layers, info.layers, `depth "${policy.spec}"`)
-        const grown = before === null ? undefined : layers.find((l) => !before?.has(l))
+        const grown = before === null || mayGrow ? undefined : layers.find((l) => !before?.has(l))
         if (grown !== undefined) {
           throw new InputError(
             `depth "${policy.spec}" adds layer ${grown} at position ${position}: within a sequence a plan may only shrink`,

@@ -18,6 +18,10 @@ export interface Traveller {
   /** First new position, and the one after the last. */
   readonly start: number
   readonly end: number
+  /** The layer after which nothing can want its rows: the plan's last, or under exit policies the model's. */
+  readonly top: number
+  /** First position whose logits are wanted where the feed gets to `top`. */
+  readonly wantedFrom: number
   embedded: boolean
   /** The layer that runs next; null at the end. */
   next: number | null
@@ -25,6 +29,8 @@ export interface Traveller {
   input?: Float32Array
   /** Copies of the last row's outputs in the layer that has just run, where a policy asks for them. */
   sublayers?: { attention: Float32Array; mlp: Float32Array }
+  /** Feeds that travel in this step. */
+  readonly batch: number
   rowLayers: number
   layerPasses: number
   checkMs: number
@@ -37,6 +43,11 @@ export interface Traveller {
 export function after(t: Traveller, layer: number): number | null {
   if (t.depth.kind === 'exit') return layer < t.depth.last ? layer + 1 : null
   return t.depth.layers[t.depth.layers.indexOf(layer) + 1] ?? null
+}
+
+/** First position whose row is wanted after a narrowed layer. */
+export function wantedFrom(t: Traveller, layer: number): number {
+  return layer === t.top ? t.wantedFrom : t.end - 1
 }
 
 export function checksAt(t: Traveller, layer: number): boolean {

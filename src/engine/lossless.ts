@@ -1,0 +1,140 @@
+import type { Decoder, DecoderFeed, Emission } from './decoder.js'
+import type { Drafting, DraftMember } from './drafting.js'
+import { type Distribution, logProbability, type Sampler } from './sampler.js'
+import type { Sequence } from './sequence.js'
+import type { StepResult } from './step.js'
+import { type SequenceDepth, type TokenDepth, toTheTop } from './token-depth.js'
+import { type AcceptRule, acceptDraft } from './verify.js'
+
+/** What drafting came to. */
+export interface DraftCounts {
+  /** Tokens that the policy drafted and the full model has looked at. */
+  readonly judged: number
+  readonly accepted: number
+  /** Passes of the full model after the prompt's, and the tokens that they gave. */
+  readonly passes: number
+  readonly tokens: number
+  /** What these tokens would have taken at full depth in such a batch, in ms; NaN where no step has shown it. */
+  readonly fullMs: number
+}
+
+interface Draft {
+  readonly id: number
+  readonly q: Distribution
+}
+
+/**
+ * The policy drafts, the full model verifies: what comes out has full depth's law. Under an exit policy drafted rows wait
+ * where they left, and one pass takes them to the last layer (LayerSkip, arXiv 2404.16710); rows that a skip plan drafted
+ * run again at full depth. After a verified pass every layer is complete, so a plan may change.
+ */
+export class LosslessDecoder implements Decoder, DraftMember {
+  readonly prompt: TokenDepth
+  readonly drafted: number[] = []
+  private drafts: Draft[] = []
+  /** Position of the newest token that stands: where the cycle's first row goes. */
+  private base = 0
+  private generated = 0
+  private readonly counted = { judged: 0, accepted: 0, passes: 0, tokens: 0, fullMs: 0 }
+
+  /**
+   * @param layers L
+   * @param promptLength tokens in the prompt
+   */
+  constructor(
+    private readonly sampler: Sampler,
+    private readonly depth: SequenceDepth,
+    private readonly drafting: Drafting,
+    private readonly layers: number,
+    private readonly promptLength: number,
+    private readonly rule: AcceptRule = acceptDraft,
+  ) {
+    this.prompt = toTheTop(layers)
+  }
+
+  get counts(): DraftCounts {
+    return this.counted
+  }
+
+  feed(sequence: Sequence, last: number, room: number): DecoderFeed {
+    const { drafts, drafting, base } = this
+    const newest = drafts.at(-1)?.id ?? last
+    // The pass that verifies emits one token more than it accepts.
+    if (drafts.length + 1 < room && drafting.next() === 'draft') {
+      const position = this.promptLength - 1 + this.generated + drafts.length
+      const depth = this.depth.next(position, this.generated + drafts.length)
+      if (depth.kind === 'exit') {
+        drafting.feeds('draft', 1)
+        return { ids: [newest], depth, logitsFrom: base }
+      }
+      if (depth.layers.length < this.layers) {
+        drafting.feeds('draft', 1)
+        return { ids: [newest], depth }
+      }
+    }
+    drafting.feeds('verify', drafts.length + 1)
+    if (sequence.waiting === sequence.length - sequence.complete) {
+      return { ids: [newest], depth: toTheTop(this.layers), logitsFrom: base }
+    }
+    sequence.truncate(base)
+    return { ids: [last, ...drafts.map(({ id }) => id)], depth: toTheTop(this.layers), logitsFrom: base }
+  }
+
+  accept(sequence: Sequence, result: StepResult): Emission[] {
+    if (this.generated === 0) {
+      this.drafting.join(this)
+      return this.stand(sequence, [this.next(result)])
+    }
+    this.drafting.ran(result.batch)
+    if (sequence.complete < sequence.length) {
+      const q = this.sampler.distribution(
+        result.logits,
+        this.drafts.map(({ id }) => id),
+      )
+      const id = this.sampler.draw(q)
+      this.drafts.push({ id, q })
+      this.drafted.push(Math.exp((result.logits[id] as number) - result.logSumExp))
+      return []
+    }
+    const rows = [...result.earlier, result.logits]
+    let standing = true
+    const tokens: Emission[] = []
+    for (const [i, { id: drafted, q }] of this.drafts.entries()) {
+      const logits = rows[i] as Float32Array
+      const p = this.sampler.distribution(logits)
+      const { accepted, id } = this.rule(drafted, q, p, this.sampler.random, this.sampler.draw)
+      this.sampler.remember(id)
+      tokens.push({ id, logprob: logProbability(logits, id), depth: this.layers })
+      this.drafting.judged(this.drafted[i] as number, accepted)
+      this.counted.judged++
+      if (!accepted) {
+        sequence.truncate(this.base + tokens.length)
+        standing = false
+        break
+      }
+      this.counted.accepted++
+    }
+    if (standing) tokens.push(this.next(result))
+    this.counted.passes++
+    this.counted.tokens += tokens.length
+    this.counted.fullMs += tokens.length * this.drafting.fullMs
+    this.drafting.emitted(tokens.length)
+    return this.stand(sequence, tokens)
+  }
+
+  end(): void {
+    this.drafting.leave(this)
+  }
+
+  private next(result: StepResult): Emission {
+    return { ...this.sampler.sample(result.logits, result), depth: this.layers }
+  }
+
+  private stand(sequence: Sequence, tokens: Emission[]): Emission[] {
+    this.drafts = []
+    this.drafted.length = 0
+    this.generated += tokens.length
+    this.base = sequence.length
+    return tokens
+  }
+}
