@@ -62,7 +62,7 @@ interface Queries {
   readonly counts: readonly number[]
   /** Per run f16 or f32 [cells, queries]; null where it has no query. */
   readonly masks: readonly (Tensor | null)[]
-  /** f32 [headDim * heads, queries]: where the results of several runs are laid side by side. */
+  /** f32 [headDim * heads, queries]: where the results of several runs are laid side by side, with room for filling rows. */
   readonly joined: Tensor | null
 }
 
@@ -81,18 +81,20 @@ export class Attention {
     private readonly cache: KvCache,
     private readonly runs: readonly AttendingRun[],
     private readonly shape: { readonly narrowed: boolean; readonly cached: boolean },
+    /** Rows that come in, and those of them that queries are wanted of, filled up with rows that do not attend. */
+    padded: { readonly rows: number; readonly wanted: number },
   ) {
     this.total = runs.reduce((n, r) => n + r.source.length, 0)
     this.keyCells = g.input('i32', this.total)
     this.block = blockOf(runs)
     const blocks = this.block === 'rows' ? this.total : (this.total * h.headDim * h.kvHeads) / this.block
     this.valueBlocks = g.input('i32', blocks)
-    this.all = this.queries((r) => r.source.length)
-    this.wanted = shape.narrowed ? this.queries((r) => r.wanted) : null
+    this.all = this.queries((r) => r.source.length, padded.rows)
+    this.wanted = shape.narrowed ? this.queries((r) => r.wanted, padded.wanted) : null
   }
 
   /**
-   * @param q f32 [headDim, heads, queries] @param k, v f32 [headDim, kvHeads, rows]
+   * @param q f32 [headDim, heads, queries] @param k, v f32 [headDim, kvHeads, rows], with the filling rows
    * @param narrow true where q has only the wanted rows
    * @returns f32 [headDim * heads, queries]
    */
@@ -154,8 +156,12 @@ export class Attention {
   private write(keys: Tensor, values: Tensor, k: Tensor, v: Tensor): void {
     const { g, h, total, block } = this
     const width = h.headDim * h.kvHeads
-    g.expand(g.setRows(keys, g.reshape(k, width, total), this.keyCells))
-    const rows = g.reshape(v, width, total)
+    const given = (t: Tensor) => {
+      const rows = g.reshape(t, width, t.elements / width)
+      return rows.shape[1] === total ? rows : g.view(rows, ...rowsOf(rows, 0, total))
+    }
+    g.expand(g.setRows(keys, given(k), this.keyCells))
+    const rows = given(v)
     if (block === 'rows') {
       g.expand(g.setRows(values, rows, this.valueBlocks))
       return
@@ -164,7 +170,7 @@ export class Attention {
     g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, this.valueBlocks))
   }
 
-  private queries(count: (run: AttendingRun) => number): Queries {
+  private queries(count: (run: AttendingRun) => number, padded: number): Queries {
     const { g, h, runs } = this
     const counts = runs.map(count)
     const total = counts.reduce((sum, n) => sum + n, 0)
@@ -175,7 +181,7 @@ export class Attention {
         const type = h.maxBias !== undefined && cells > MOST_F16_CELLS ? 'f32' : 'f16'
         return counts[i] === 0 ? null : g.input(type, cells, counts[i] as number)
       }),
-      joined: runs.length > 1 ? g.input('f32', h.headDim * h.heads, total) : null,
+      joined: runs.length > 1 || padded > total ? g.input('f32', h.headDim * h.heads, padded) : null,
     }
   }
 

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Backend } from '../ggml/backend.js'
 import { supportsProduct, type WeightUse } from '../ggml/weights.js'
 import { chooseBuffers } from './buffer-choice.js'
+import { MachineMemory } from './machine-memory.js'
 
 const backend = new Backend({ threads: 1 })
 let folder: string
@@ -29,7 +30,7 @@ const extras = [...backend.extraBufferTypes().keys()].filter((name) => supportsP
 describe.runIf(extras.length > 0)('the choice of buffers', () => {
   it('is made once and remembered', async () => {
     const path = join(folder, 'machine.json')
-    const choose = await chooseBuffers(backend, uses, folder)
+    const choose = await chooseBuffers(backend, uses, await MachineMemory.open(folder))
     const chosen = choose(uses[0]!.tensor)
     expect([null, ...extras]).toContain(chosen)
     expect(choose(uses[1]!.tensor)).toBe(chosen)
@@ -40,31 +41,39 @@ describe.runIf(extras.length > 0)('the choice of buffers', () => {
     // What is remembered holds, whatever a new measurement would say.
     for (const value of ['plain', extras[0]!]) {
       await writeFile(path, JSON.stringify({ [key!]: value, other: 'kept' }))
-      expect((await chooseBuffers(backend, uses, folder))(uses[0]!.tensor)).toBe(value === 'plain' ? null : value)
+      expect((await chooseBuffers(backend, uses, await MachineMemory.open(folder)))(uses[0]!.tensor)).toBe(
+        value === 'plain' ? null : value,
+      )
     }
   })
 
   it('is made anew where the memory is damaged or names what this processor lacks', async () => {
     const path = join(folder, 'machine.json')
-    await chooseBuffers(backend, uses, folder)
+    await chooseBuffers(backend, uses, await MachineMemory.open(folder))
     const [key] = Object.keys(JSON.parse(await readFile(path, 'utf8')) as object)
     for (const content of ['{', '[]', '7', JSON.stringify({ [key!]: 'TPU' }), JSON.stringify({ [key!]: 3 })]) {
       await writeFile(path, content)
-      expect([null, ...extras]).toContain((await chooseBuffers(backend, uses, folder))(uses[0]!.tensor))
+      expect([null, ...extras]).toContain(
+        (await chooseBuffers(backend, uses, await MachineMemory.open(folder)))(uses[0]!.tensor),
+      )
     }
   })
 
   it('needs no cache that can be written', async () => {
     const file = join(folder, 'a-file')
     await writeFile(file, '')
-    expect([null, ...extras]).toContain((await chooseBuffers(backend, uses, join(file, 'below')))(uses[0]!.tensor))
+    expect([null, ...extras]).toContain(
+      (await chooseBuffers(backend, uses, await MachineMemory.open(join(file, 'below'))))(uses[0]!.tensor),
+    )
   })
 })
 
 describe('matrices that no extra buffer takes', () => {
   it('stay in plain memory without a measurement', async () => {
     const f32 = use('a', { tensor: { ...uses[0]!.tensor, type: 'f32', shape: [7, 3] } })
-    expect((await chooseBuffers(backend, [f32], join(folder, 'never-made')))(f32.tensor)).toBeNull()
+    expect(
+      (await chooseBuffers(backend, [f32], await MachineMemory.open(join(folder, 'never-made'))))(f32.tensor),
+    ).toBeNull()
     await expect(readFile(join(folder, 'never-made', 'machine.json'))).rejects.toThrow(/ENOENT/)
   })
 })

@@ -1,12 +1,7 @@
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
-import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
-import { readOptionalJsonFile } from '../checkpoint/text-file.js'
 import type { Backend } from '../ggml/backend.js'
-import { GGML_VERSION } from '../ggml/library.js'
 import { productCost } from '../ggml/product-cost.js'
 import { type BufferChoice, type FileTensor, supportsProduct, type WeightUse } from '../ggml/weights.js'
+import { type MachineMemory, machineName } from './machine-memory.js'
 
 /** Rows that a matrix is measured with, and what each counts: decoding first, then batches, then prompts. */
 const ROWS: readonly (readonly [rows: number, weight: number])[] = [
@@ -20,13 +15,13 @@ const PLAIN = 'plain'
 
 /**
  * Which buffer type serves each matrix best on this machine: measured once per processor, ggml version, number of
- * threads, element type and shape, and remembered in `cacheDir`. On an AMX machine a q4_0 matrix of 2048 x 5632 takes
+ * threads, element type and shape, and remembered. On an AMX machine a q4_0 matrix of 2048 x 5632 takes
  * 0.19 ms there, 0.81 in CPU_REPACK and 1.06 in plain memory.
  */
 export async function chooseBuffers(
   backend: Backend,
   uses: readonly WeightUse[],
-  cacheDir: string,
+  memory: MachineMemory,
 ): Promise<BufferChoice> {
   const extra = [...backend.extraBufferTypes().keys()]
   const candidates = new Map<string, { tensor: FileTensor; buffers: string[] }>()
@@ -36,29 +31,25 @@ export async function chooseBuffers(
     const buffers = extra.filter((name) => supportsProduct(backend, name, tensor.type, tensor.shape))
     candidates.set(key, { tensor, buffers })
   }
-  const path = join(cacheDir, 'machine.json')
   const choices = new Map<string, string | null>()
-  let remembered: Promise<JsonObject> | null = null
   const learned: Record<string, string> = {}
   for (const [key, { tensor, buffers }] of candidates) {
     if (buffers.length === 0) {
       choices.set(key, null)
       continue
     }
-    remembered ??= readMemory(path)
-    const known = (await remembered)[key]
+    const known = memory.get(key)
     const holds = known === PLAIN || (typeof known === 'string' && buffers.includes(known))
     const choice = holds ? known : (fastest(backend, tensor, buffers) ?? PLAIN)
     if (!holds) learned[key] = choice
     choices.set(key, choice === PLAIN ? null : choice)
   }
-  if (remembered !== null && Object.keys(learned).length > 0)
-    await remember(path, cacheDir, { ...(await remembered), ...learned })
+  await memory.add(learned)
   return (tensor) => choices.get(keyOf(backend, tensor)) ?? null
 }
 
 function keyOf(backend: Backend, { type, shape }: FileTensor): string {
-  return `${backend.description} | ggml ${GGML_VERSION} | ${backend.threads} threads | ${type} ${shape.join('x')}`
+  return `${machineName(backend)} | ${type} ${shape.join('x')}`
 }
 
 /** The buffer type with the least weighted cost, each number of rows relative to the best there; null for plain memory. */
@@ -74,26 +65,4 @@ function fastest(backend: Backend, tensor: FileTensor, buffers: readonly string[
     })
   }
   return [...score].reduce((best, next) => (next[1] < best[1] ? next : best))[0]
-}
-
-async function readMemory(path: string): Promise<JsonObject> {
-  try {
-    const memory = await readOptionalJsonFile(path)
-    return isJsonObject(memory) ? memory : {}
-  } catch {
-    // What cannot be read is measured anew.
-    return {}
-  }
-}
-
-/** A cache that cannot be written costs a new measurement next time and nothing else. */
-async function remember(path: string, cacheDir: string, memory: JsonObject): Promise<void> {
-  try {
-    await mkdir(cacheDir, { recursive: true })
-    const file = await createAtomicFile(path)
-    await file.write(Buffer.from(`${JSON.stringify(memory, null, 2)}\n`), 0)
-    await file.commit()
-  } catch {
-    return
-  }
 }

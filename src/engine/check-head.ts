@@ -27,6 +27,8 @@ export class CheckHead {
     this.matrix = matrix
     this.parts = {
       ...parts,
+      // In plain memory every row costs the same.
+      padding: (rows) => rows,
       weights: {
         get: (n) => (n === name ? matrix.tensor : weights.get(n)),
         optional: (n) => (n === name ? matrix.tensor : weights.optional(n)),

@@ -11,6 +11,7 @@ import { Heads } from './heads.js'
 import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
 import { LayerTimes } from './layer-times.js'
+import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
 import type { Feed, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
@@ -46,6 +47,7 @@ export class Engine {
     family: Family
     hyperparameters: Hyperparameters
     weights: HeadWeights
+    padding?: RowPadding
     cacheType: 'f32' | 'f16'
     context: number
   }) {
@@ -62,8 +64,9 @@ export class Engine {
       this.stretches.clear()
       this.heads.clear()
     })
-    this.parts = { backend, family: options.family, hyperparameters: h, weights: options.weights, cache, rows }
-    this.heads = new Heads({ ...this.parts, weights: options.weights }, (running) => this.finishCompute(running))
+    const { family, weights, padding = (count) => count } = options
+    this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
+    this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
     this.decisions = new Decisions(this.heads, rows)
   }
 

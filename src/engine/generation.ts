@@ -209,9 +209,7 @@ export class GenerationJob implements Job, Generation {
       layerPasses: this.layerPasses,
       rowsWaiting: this.rowsWaiting,
       checkMs: this.checkMs,
-      ...(this.drafting === null
-        ? {}
-        : { lossless: draftResult(this.drafting.counts, decodeMs) }),
+      ...(this.drafting === null ? {} : { lossless: draftResult(this.drafting.counts, decodeMs) }),
       seed: this.sampler.seed,
       timing: {
         prefillMs,

@@ -1,7 +1,8 @@
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph } from '../ggml/graph.js'
-import type { HiddenRows, RowIndex } from './hidden-rows.js'
+import { type HiddenRows, type RowIndex, UNREAD_ROW } from './hidden-rows.js'
+import type { RowPadding } from './row-padding.js'
 
 export interface HeadParts {
   readonly backend: Backend
@@ -9,6 +10,7 @@ export interface HeadParts {
   readonly hyperparameters: Hyperparameters
   readonly weights: Weights
   readonly rows: HiddenRows
+  readonly padding: RowPadding
 }
 
 /** Final norm, LM head and softmax for a fixed number of hidden rows, over the V rows of the head's matrix. */
@@ -22,13 +24,17 @@ export class Head {
   constructor(parts: HeadParts, count: number) {
     const { family, hyperparameters: h, weights, rows } = parts
     const g = new Graph(parts.backend, 64)
-    const source = g.input('i32', count)
-    const logits = g.output(family.head(g, h, weights, g.getRows(rows.tensor, source)))
+    const padded = parts.padding(count)
+    const source = g.input('i32', padded)
+    const all = g.output(family.head(g, h, weights, g.getRows(rows.tensor, source)))
+    const [vocabulary] = all.shape
+    const logits =
+      padded === count ? all : g.output(g.view(all, [vocabulary, count, 1], [all.strides[1], all.bytes], 0))
     const probabilities = g.output(g.softMax(logits))
     g.allocate()
     this.graph = g
-    this.vocabulary = logits.shape[0]
-    this.source = new Int32Array(g.bytes(source))
+    this.vocabulary = vocabulary
+    this.source = new Int32Array(g.bytes(source)).fill(UNREAD_ROW)
     this.logits = new Float32Array(g.bytes(logits))
     this.probabilities = new Float32Array(g.bytes(probabilities))
   }

@@ -8,7 +8,9 @@ import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
+import { MachineMemory } from './machine-memory.js'
 import { LoadedModel } from './model.js'
+import { choosePadding } from './row-padding.js'
 import { weightUses } from './weight-uses.js'
 
 const DEFAULT_CONTEXT = 4096
@@ -45,11 +47,13 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
 
   const backend = new Backend({ threads })
   try {
-    const choose = await chooseBuffers(backend, uses, options.cacheDir ?? cacheFolder())
+    const memory = await MachineMemory.open(options.cacheDir ?? cacheFolder())
+    const choose = await chooseBuffers(backend, uses, memory)
+    const padding = await choosePadding(backend, uses, choose, memory)
     const weights = new WeightStore(backend, p.gguf, uses, choose)
     let engine: Engine | null = null
     try {
-      engine = new Engine({ backend, family, hyperparameters: h, weights, cacheType, context })
+      engine = new Engine({ backend, family, hyperparameters: h, weights, padding, cacheType, context })
       const parameters = family.tensors(h).reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
       const release = async () => {
         weights.dispose()

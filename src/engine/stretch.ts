@@ -2,8 +2,9 @@ import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph, type Tensor } from '../ggml/graph.js'
 import { Attention, attentionKey, cellsOf } from './attention.js'
-import type { HiddenRows, RowIndex } from './hidden-rows.js'
+import { type HiddenRows, type RowIndex, UNREAD_ROW } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
+import type { RowPadding } from './row-padding.js'
 
 /** A run of rows of one sequence: positions `start` .. `start + rows.length - 1`. */
 export interface Run {
@@ -35,6 +36,7 @@ export interface StretchParts {
   readonly family: Family
   readonly hyperparameters: Hyperparameters
   readonly weights: Weights
+  readonly padding: RowPadding
   readonly cache: KvCache
   readonly rows: HiddenRows
 }
@@ -62,14 +64,14 @@ export class Stretch {
   /** @param expectedMs what a run is expected to take; Infinity where unknown */
   constructor(parts: StretchParts, shape: StretchShape, runs: readonly Run[], expectedMs = Number.POSITIVE_INFINITY) {
     const { family, hyperparameters: h, weights, cache, rows } = parts
-    const total = runs.reduce((n, r) => n + r.source.length, 0)
-    const wanted = runs.reduce((n, r) => n + r.wanted, 0)
+    const total = parts.padding(runs.reduce((n, r) => n + r.source.length, 0))
+    const wanted = parts.padding(runs.reduce((n, r) => n + r.wanted, 0))
     const g = new Graph(parts.backend, 96 + shape.layers.length * (64 + 24 * runs.length))
     g.lastMs = expectedMs
     this.graph = g
     const source = g.input('i32', total)
     const positions = g.input('i32', total)
-    this.attention = new Attention(g, h, cache, runs, shape)
+    this.attention = new Attention(g, h, cache, runs, shape, { rows: total, wanted })
     const narrowing = shape.narrowed ? { rows: g.input('i32', wanted), positions: g.input('i32', wanted) } : null
     const target = g.input('i32', narrowing ? wanted : total)
 
@@ -99,7 +101,11 @@ export class Stretch {
     this.source = ints(source)
     this.positions = ints(positions)
     this.target = ints(target)
+    // Rows that fill up are the unread one, go there, and stand at position 0.
+    for (const padded of [this.source, this.positions, this.target]) padded.fill(UNREAD_ROW)
     this.narrowing = narrowing ? { rows: ints(narrowing.rows), positions: ints(narrowing.positions) } : null
+    this.narrowing?.rows.fill(0)
+    this.narrowing?.positions.fill(0)
     this.sublayers = shape.sublayers
       ? {
           attention: new Float32Array(g.bytes(kept.attention as Tensor)),
