@@ -8,6 +8,7 @@ import { collect, decimal, wholeNumber } from './values.js'
 /** Options that say how tokens are chosen. */
 export interface GenerationOptions {
   readonly depth?: string
+  readonly lossless?: boolean
   readonly maxTokens?: number
   readonly temperature?: number
   readonly topK?: number
@@ -21,6 +22,7 @@ export interface GenerationOptions {
 
 export function addGenerationOptions(command: Command): Command {
   return addDepthOption(command)
+    .option('--lossless', 'let the depth only draft: every layer verifies, and the output is that of full depth')
     .option('--max-tokens <n>', 'new tokens at most; default 128', wholeNumber(1))
     .option('--temperature <t>', '0 takes the most probable token, the default', decimal(0))
     .option('--top-k <k>', 'draw from the k most probable tokens only', wholeNumber(1))
@@ -37,9 +39,11 @@ export function addGenerationOptions(command: Command): Command {
 }
 
 export function generateOptions(cli: Cli, options: GenerationOptions): GenerateOptions {
-  const { depth, maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos } = options
+  const { depth, lossless, maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos } =
+    options
   return {
     ...(depth === undefined ? {} : { depth }),
+    ...(lossless === undefined ? {} : { lossless }),
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
     ...(topK === undefined ? {} : { topK }),
@@ -54,12 +58,12 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
 }
 
 /** The canonical SPEC that a command runs under; what its policy has to say about this model goes to stderr. */
-export function announceDepth(cli: Cli, model: Model, depth: string | undefined): string {
+export function announceDepth(cli: Cli, model: Model, depth: string | undefined, lossless = false): string {
   const policy = parseDepth(depth ?? model.settings.depth ?? 'full', {
     layers: model.hyperparameters.layers,
     fingerprint: model.fingerprint,
   })
-  const forGeneration = policy.kind === 'exit' ? policy.generationNotes : undefined
+  const forGeneration = policy.kind === 'exit' && !lossless ? policy.generationNotes : undefined
   for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)
   return policy.spec
 }

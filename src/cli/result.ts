@@ -1,4 +1,4 @@
-import type { GenerationResult, Model } from '../engine/api.js'
+import type { GenerationResult, LosslessResult, Model } from '../engine/api.js'
 
 /** A result in the words of `run --json`; docs/json/run.schema.json describes it. */
 export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: GenerationResult): object {
@@ -19,6 +19,7 @@ export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: 
     layer_passes: result.layerPasses,
     rows_waiting: result.rowsWaiting,
     check_ms: result.checkMs,
+    ...(result.lossless === undefined ? {} : { lossless: losslessJson(result.lossless) }),
     seed: result.seed,
     timing: {
       prefill_ms: timing.prefillMs,
@@ -27,6 +28,18 @@ export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: 
       prompt_tokens_per_second: timing.promptTokensPerSecond,
       tokens_per_second: timing.tokensPerSecond,
     },
+  }
+}
+
+function losslessJson(lossless: LosslessResult): object {
+  const { drafted, accepted, passes, tokensPerPass, speedup } = lossless
+  return {
+    drafted,
+    accepted,
+    acceptance: drafted === 0 ? null : accepted / drafted,
+    passes,
+    tokens_per_pass: tokensPerPass,
+    speedup,
   }
 }
 
@@ -40,6 +53,7 @@ export interface Summary {
   /** Share of the time, 0 to 1. */
   readonly checkShare: number
   readonly tokensPerSecond: number
+  readonly lossless?: LosslessResult
   readonly quantization: string
 }
 
@@ -52,23 +66,35 @@ export function summarize(model: Pick<Model, 'quantization'>, result: Generation
     computedDepth: tokens === 0 ? 0 : result.rowLayers / tokens,
     checkShare: result.timing.totalMs > 0 ? result.checkMs / result.timing.totalMs : 0,
     tokensPerSecond: result.timing.tokensPerSecond,
+    ...(result.lossless === undefined ? {} : { lossless: result.lossless }),
     quantization: model.quantization,
   }
 }
 
 /** `64 tokens · mean depth 12.3 of 16 · 14.9 computed with catch-up · checks 9% of the time · 310 tok/s · f32` */
 export function endLine(summary: Summary): string {
-  const { tokens, layers, meanDepth, computedDepth, checkShare, tokensPerSecond, quantization } = summary
+  const { tokens, layers, meanDepth, computedDepth, checkShare, tokensPerSecond, lossless, quantization } = summary
   const parts = [tokens === 1 ? '1 token' : `${tokens} tokens`]
   if (tokens > 0) {
     parts.push(`mean depth ${meanDepth.toFixed(1)} of ${layers}`)
     if (computedDepth.toFixed(1) !== meanDepth.toFixed(1))
       parts.push(`${computedDepth.toFixed(1)} computed with catch-up`)
     if (checkShare > 0) parts.push(`checks ${Math.round(checkShare * 100)}% of the time`)
+    if (lossless !== undefined) parts.push(...losslessParts(lossless))
     if (tokensPerSecond > 0) parts.push(`${speedText(tokensPerSecond)} tok/s`)
   }
   parts.push(quantization)
   return parts.join(' · ')
+}
+
+/** `lossless: 82% of 40 drafts stood · 2.9 tokens a pass · 1.31x full depth` */
+function losslessParts({ drafted, accepted, tokensPerPass, speedup }: LosslessResult): string[] {
+  if (drafted === 0) return ['lossless: no draft paid']
+  return [
+    `lossless: ${Math.round((accepted / drafted) * 100)}% of ${drafted} drafts stood`,
+    `${tokensPerPass.toFixed(1)} tokens a pass`,
+    ...(speedup === null ? [] : [`${speedup.toFixed(2)}x full depth`]),
+  ]
 }
 
 export function speedText(perSecond: number): string {

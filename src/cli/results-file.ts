@@ -9,6 +9,7 @@ export interface ResultSettings {
   readonly model: string
   readonly quantization: string
   readonly depth: string
+  readonly lossless: boolean
 }
 
 /** A JSONL file of results that grows line by line. */
@@ -88,6 +89,9 @@ function checkLine(
   for (const key of ['model', 'quantization', 'depth'] as const) {
     if (value[key] === settings[key]) continue
     throw new FileError(path, `line ${number} was made with ${key} ${String(value[key])}, not ${settings[key]}`)
+  }
+  if ('lossless' in value !== settings.lossless) {
+    throw new FileError(path, `line ${number} was made ${settings.lossless ? 'without' : 'with'} --lossless`)
   }
   return index
 }

@@ -27,8 +27,8 @@ async function runPrompts(
   batch: number,
   options: PromptsOptions,
 ): Promise<void> {
-  const depth = announceDepth(cli, model, options.depth)
-  const settings = { model: model.name, quantization: model.quantization, depth }
+  const depth = announceDepth(cli, model, options.depth, options.lossless)
+  const settings = { model: model.name, quantization: model.quantization, depth, lossless: options.lossless === true }
   const file = options.out === undefined ? null : await openResultsFile(options.out, prompts, settings)
   const results: object[] = []
   const total = new Totals()

@@ -21,6 +21,7 @@ const EXAMPLES = `
 Examples:
   $ shoal run "Once upon a time"                         the bundled model, every layer
   $ shoal run ripple-8m-flex "Once upon a time" --depth gap:0.8 --show-depth
+  $ shoal run ripple-8m-flex "Once upon a time" --depth exit:3 --lossless
   $ shoal run ./checkpoint "The sea" --quantization q4_0 --temperature 0.8 --top-p 0.95 --seed 7
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
   $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
@@ -77,7 +78,7 @@ async function run(
 }
 
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
-  announceDepth(cli, model, options.depth)
+  announceDepth(cli, model, options.depth, options.lossless)
   const generation = model.generate(prompt, generateOptions(cli, options))
   if (options.json) {
     printJson(cli, resultJson(model, await generation.result))
