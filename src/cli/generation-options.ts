@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { parseDepth } from '../depth/spec.js'
 import type { GenerateOptions, Model } from '../engine/api.js'
-import { type Cli, note } from './cli.js'
+import { type Cli, note, UsageError } from './cli.js'
 import { addDepthOption } from './model-options.js'
 import { collect, decimal, wholeNumber } from './values.js'
 
@@ -9,6 +9,7 @@ import { collect, decimal, wholeNumber } from './values.js'
 export interface GenerationOptions {
   readonly depth?: string
   readonly lossless?: boolean
+  readonly drafts?: number
   readonly maxTokens?: number
   readonly temperature?: number
   readonly topK?: number
@@ -23,6 +24,11 @@ export interface GenerationOptions {
 export function addGenerationOptions(command: Command): Command {
   return addDepthOption(command)
     .option('--lossless', 'let the depth only draft: every layer verifies, and the output is that of full depth')
+    .option(
+      '--drafts <n>',
+      'with --lossless: tokens to draft before each pass; default: as many as pay',
+      wholeNumber(1, 15),
+    )
     .option('--max-tokens <n>', 'new tokens at most; default 128', wholeNumber(1))
     .option('--temperature <t>', '0 takes the most probable token, the default', decimal(0))
     .option('--top-k <k>', 'draw from the k most probable tokens only', wholeNumber(1))
@@ -39,11 +45,24 @@ export function addGenerationOptions(command: Command): Command {
 }
 
 export function generateOptions(cli: Cli, options: GenerationOptions): GenerateOptions {
-  const { depth, lossless, maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos } =
-    options
+  if (options.drafts !== undefined && !options.lossless) throw new UsageError('--drafts goes with --lossless')
+  const {
+    depth,
+    lossless,
+    drafts,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+    stop,
+    ignoreEos,
+  } = options
   return {
     ...(depth === undefined ? {} : { depth }),
-    ...(lossless === undefined ? {} : { lossless }),
+    ...(lossless === undefined ? {} : { lossless: drafts === undefined ? lossless : { drafts } }),
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
     ...(topK === undefined ? {} : { topK }),

@@ -46,9 +46,9 @@ export interface GenerateOptions extends SamplingOptions {
   readonly depth?: Depth
   /**
    * The policy only drafts: the full model verifies what it drafted, and what comes out has full depth's law (greedy: full
-   * depth's tokens). Default false.
+   * depth's tokens). It drafts as long as that pays, or a given number of tokens before each pass, 1 to 15. Default false.
    */
-  readonly lossless?: boolean
+  readonly lossless?: boolean | { readonly drafts: number }
   /** New tokens at most; default 128. */
   readonly maxTokens?: number
   /** Text that ends the generation and is not part of it. */

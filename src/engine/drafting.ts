@@ -24,6 +24,45 @@ export interface DraftMember {
   readonly drafted: readonly number[]
 }
 
+/** Says for all sequences of one policy how long they draft before the full model verifies. */
+export interface Drafting {
+  join(member: DraftMember): void
+  leave(member: DraftMember): void
+  /** What a member does in the step that is being put together. */
+  next(member: DraftMember): 'draft' | 'verify'
+  /** Tells what a member feeds in this step: a draft, or rows that end at full depth. */
+  feeds(kind: 'draft' | 'verify', rows: number): void
+  /**
+   * The step is over; the first member to say so counts.
+   * @param batch feeds that it had in all
+   */
+  ran(batch: number): void
+  /** Tells the verdict on a drafted token. */
+  judged(probability: number, accepted: boolean): void
+  /** Tells that a member's tokens stand. */
+  emitted(tokens: number): void
+  /** What a step at full depth takes for one row of each member, in ms; NaN where it is not known. */
+  readonly fullMs: number
+}
+
+/** The same number of drafts before every pass. */
+export class FixedDrafting implements Drafting {
+  readonly fullMs = Number.NaN
+
+  constructor(private readonly drafts: number) {}
+
+  next({ drafted }: DraftMember): 'draft' | 'verify' {
+    return drafted.length < this.drafts ? 'draft' : 'verify'
+  }
+
+  join(): void {}
+  leave(): void {}
+  feeds(): void {}
+  ran(): void {}
+  judged(): void {}
+  emitted(): void {}
+}
+
 interface Step {
   readonly started: number
   readonly next: 'draft' | 'verify'
@@ -40,12 +79,11 @@ interface Pace {
 }
 
 /**
- * How long all sequences of one policy draft before the full model verifies: as long as the tokens that further drafts
- * promise come faster than tokens come at present. What drafts promise is their rate of acceptance so far, told apart by
+ * Sequences draft together, as long as the tokens that further drafts promise come faster than tokens come at present. What drafts promise is their rate of acceptance so far, told apart by
  * how sure the draft was; what they cost is measured. Where no number of drafts pays, tokens run at full depth, and
  * drafting is tried again from time to time.
  */
-export class Drafting {
+export class AdaptiveDrafting implements Drafting {
   private readonly members = new Set<DraftMember>()
   private readonly draftCosts = new RowCosts()
   private readonly fullCosts = new RowCosts()
@@ -71,12 +109,10 @@ export class Drafting {
     this.ended = null
   }
 
-  /** What all members do in the step that is being put together. */
   next(): 'draft' | 'verify' {
     return this.open().next
   }
 
-  /** Tells what a member feeds in this step: a draft, or rows that end at full depth. */
   feeds(kind: 'draft' | 'verify', rows: number): void {
     const step = this.open()
     step.feeds++
@@ -84,10 +120,6 @@ export class Drafting {
     if (kind === 'draft') step.drafts++
   }
 
-  /**
-   * The step is over; the first member to say so counts.
-   * @param batch feeds that it had in all
-   */
   ran(batch: number): void {
     const { step } = this
     if (step === null) return
@@ -103,7 +135,6 @@ export class Drafting {
     this.cycle.ms += ms
   }
 
-  /** Tells the verdict on a drafted token. */
   judged(probability: number, accepted: boolean): void {
     for (const rate of [this.all, this.buckets[bucketOf(probability)]!]) {
       if (rate.judged >= MEMORY) {
@@ -115,12 +146,10 @@ export class Drafting {
     }
   }
 
-  /** Tells that a member's tokens stand. */
   emitted(tokens: number): void {
     this.cycle.tokens += tokens
   }
 
-  /** What a step at full depth takes for one row of each member, in ms; NaN where it is not known. */
   get fullMs(): number {
     return this.fullCosts.of(this.members.size)
   }

@@ -87,7 +87,7 @@ export class GenerationJob implements Job, Generation {
       maxTokens = DEFAULT_MAX_TOKENS,
       stop = [],
       ignoreEos = false,
-      lossless = false,
+      lossless: drafts = false,
       signal,
       ...sampling
     } = options
@@ -113,6 +113,7 @@ export class GenerationJob implements Job, Generation {
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
     const { layers } = parts.engine
     const info = { layers, promptTokens: promptTokens.length, maxTokens }
+    const lossless = drafts !== false
     const depth = startDepth(parts.policy, info, { mayGrow: lossless })
     this.drafting = lossless
       ? new LosslessDecoder(this.sampler, depth, parts.drafting, layers, promptTokens.length)

@@ -60,7 +60,7 @@ export class LosslessDecoder implements Decoder, DraftMember {
     const { drafts, drafting, base } = this
     const newest = drafts.at(-1)?.id ?? last
     // The pass that verifies emits one token more than it accepts.
-    if (drafts.length + 1 < room && drafting.next() === 'draft') {
+    if (drafts.length + 1 < room && drafting.next(this) === 'draft') {
       const position = this.promptLength - 1 + this.generated + drafts.length
       const depth = this.depth.next(position, this.generated + drafts.length)
       if (depth.kind === 'exit') {

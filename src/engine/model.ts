@@ -20,7 +20,7 @@ import type {
 } from './api.js'
 import { Batch } from './batch.js'
 import { createChat } from './chat.js'
-import { Drafting } from './drafting.js'
+import { AdaptiveDrafting, type Drafting, FixedDrafting, MOST_DRAFTS } from './drafting.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type KeptSequence } from './generation.js'
@@ -53,7 +53,7 @@ export class LoadedModel implements Model {
   readonly warnings: readonly string[]
   private readonly parts: ModelParts
   private readonly batch: Batch
-  private readonly draftings = new Map<string, Drafting>()
+  private readonly draftings = new Map<string, AdaptiveDrafting>()
   private disposing: Promise<void> | null = null
   private knownFingerprint: string | null = null
 
@@ -144,7 +144,7 @@ export class LoadedModel implements Model {
         endIds: new Set(this.parts.package.endIds),
         decode,
         policy,
-        drafting: this.draftingOf(policy),
+        drafting: this.draftingOf(policy, options.lossless),
       },
       ids,
       options,
@@ -155,8 +155,15 @@ export class LoadedModel implements Model {
   }
 
   /** What is learned of a policy's drafts outlives a generation. */
-  private draftingOf({ spec }: Policy): Drafting {
-    const drafting = this.draftings.get(spec) ?? new Drafting()
+  private draftingOf({ spec }: Policy, lossless: GenerateOptions['lossless']): Drafting {
+    if (typeof lossless === 'object') {
+      const { drafts } = lossless
+      if (!Number.isInteger(drafts) || drafts < 1 || drafts > MOST_DRAFTS) {
+        throw new InputError(`drafts must be a whole number from 1 to ${MOST_DRAFTS}`)
+      }
+      return new FixedDrafting(drafts)
+    }
+    const drafting = this.draftings.get(spec) ?? new AdaptiveDrafting()
     this.draftings.set(spec, drafting)
     return drafting
   }
