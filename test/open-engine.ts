@@ -1,5 +1,6 @@
 import { openPackage } from '../src/convert/package.js'
 import { Engine } from '../src/engine/engine.js'
+import type { RowPadding } from '../src/engine/row-padding.js'
 import type { StepOutcome, StepResult } from '../src/engine/step.js'
 import { weightUses } from '../src/engine/weight-uses.js'
 import type { Hyperparameters } from '../src/families/family.js'
@@ -16,15 +17,15 @@ export interface OpenedEngine {
 /** An engine on a checkpoint folder in f32, without the model's API around it. */
 export async function openEngine(
   folder: string,
-  options: { cacheDir: string; cacheType?: 'f32' | 'f16'; context?: number; threads?: number },
+  options: { cacheDir: string; cacheType?: 'f32' | 'f16'; context?: number; threads?: number; padding?: RowPadding },
 ): Promise<OpenedEngine> {
-  const { cacheDir, cacheType = 'f32', context = 4096, threads = 1 } = options
+  const { cacheDir, cacheType = 'f32', context = 4096, threads = 1, padding = (rows) => rows } = options
   const p = await openPackage(folder, { quantization: 'f32', cacheDir })
   const family = familyByArchitecture('llama', p.path)
   const hyperparameters = family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys()))
   const backend = new Backend({ threads })
   const weights = new WeightStore(backend, p.gguf, weightUses(p.gguf, family, hyperparameters), () => null)
-  const engine = new Engine({ backend, family, hyperparameters, weights, cacheType, context })
+  const engine = new Engine({ backend, family, hyperparameters, weights, padding, cacheType, context })
   return {
     engine,
     hyperparameters,

@@ -47,7 +47,7 @@ export class Engine {
     family: Family
     hyperparameters: Hyperparameters
     weights: HeadWeights
-    padding?: RowPadding
+    padding: RowPadding
     cacheType: 'f32' | 'f16'
     context: number
   }) {
@@ -64,7 +64,7 @@ export class Engine {
       this.stretches.clear()
       this.heads.clear()
     })
-    const { family, weights, padding = (count) => count } = options
+    const { family, weights, padding } = options
     this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
     this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
     this.decisions = new Decisions(this.heads, rows)

@@ -34,7 +34,7 @@ export class Head {
     g.allocate()
     this.graph = g
     this.vocabulary = vocabulary
-    this.source = new Int32Array(g.bytes(source)).fill(UNREAD_ROW)
+    this.source = new Int32Array(g.bytes(source))
     this.logits = new Float32Array(g.bytes(logits))
     this.probabilities = new Float32Array(g.bytes(probabilities))
   }
@@ -45,6 +45,7 @@ export class Head {
 
   run(rows: readonly RowIndex[]): void | Promise<void> {
     this.source.set(rows)
+    this.source.fill(UNREAD_ROW, rows.length)
     return this.graph.compute()
   }
 

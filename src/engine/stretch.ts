@@ -101,11 +101,7 @@ export class Stretch {
     this.source = ints(source)
     this.positions = ints(positions)
     this.target = ints(target)
-    // Rows that fill up are the unread one, go there, and stand at position 0.
-    for (const padded of [this.source, this.positions, this.target]) padded.fill(UNREAD_ROW)
     this.narrowing = narrowing ? { rows: ints(narrowing.rows), positions: ints(narrowing.positions) } : null
-    this.narrowing?.rows.fill(0)
-    this.narrowing?.positions.fill(0)
     this.sublayers = shape.sublayers
       ? {
           attention: new Float32Array(g.bytes(kept.attention as Tensor)),
@@ -145,6 +141,12 @@ export class Stretch {
       out += r.target.length
       row += count
     }
+    // Rows that fill up are the unread one, go there, and stand at position 0. A graph may write over its inputs.
+    this.source.fill(UNREAD_ROW, row)
+    this.positions.fill(0, row)
+    this.target.fill(UNREAD_ROW, out)
+    this.narrowing?.rows.fill(0, out)
+    this.narrowing?.positions.fill(0, out)
     return this.graph.compute()
   }
 
