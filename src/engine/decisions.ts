@@ -14,7 +14,7 @@ interface Stopped {
   readonly earlier: number
 }
 
-/** Exit checks, and what a token says where it stops. */
+/** Exit checks, and what tokens say where they stop. */
 export class Decisions {
   private readonly top = createTopTwo()
 
@@ -23,36 +23,36 @@ export class Decisions {
     private readonly rows: HiddenRows,
   ) {}
 
-  /** Asks the policies of those who check after a layer, and gives all that stop there, with their results. */
-  async decide(group: readonly Traveller[], layer: number): Promise<Traveller[]> {
+  /** Asks the policies of those who check after a layer; all that stop there have no next layer then. */
+  async decide(group: readonly Traveller[], layer: number): Promise<void> {
     for (const t of group) t.next = t.error === null ? after(t, layer) : null
-    const stopping: Traveller[] = []
     const asking = new Map<readonly number[] | null, Traveller[]>()
     for (const t of group) {
       if (t.error !== null) continue
       if (checksAt(t, layer)) asking.set(checkTokensOf(t), [...(asking.get(checkTokensOf(t)) ?? []), t])
-      else if (t.next === null) stopping.push(t)
+      else if (t.next === null) t.stoppedAt = layer
     }
-    // A cut-down head decides only; the token itself always comes from the whole one.
     for (const [tokens, travellers] of asking) {
-      if (tokens !== null) stopping.push(...(await this.check(travellers, layer, tokens)).map((s) => s.traveller))
+      for (const stopped of await this.check(travellers, layer, tokens)) {
+        stopped.traveller.next = null
+        stopped.traveller.stoppedAt = layer
+        // A cut-down head decides only; the token itself always comes from the whole one.
+        if (tokens === null) finish(stopped, layer, this.top)
+      }
     }
-    const stopped: Traveller[] = []
-    if (stopping.length > 0) {
-      const rows = stopping.map((t) => wantedRows(t, layer))
-      const head = await this.heads.run(rows.flat())
-      let end = 0
-      stopping.forEach((traveller, i) => {
-        const count = (rows[i] as RowIndex[]).length
-        end += count
-        stopped.push(finish({ traveller, head, index: end - 1, earlier: count - 1 }, layer, this.top))
-      })
-    }
-    const whole = asking.get(null)
-    if (whole !== undefined) {
-      stopped.push(...(await this.check(whole, layer, null)).map((s) => finish(s, layer, this.top)))
-    }
-    return stopped
+  }
+
+  /** Gives all that have stopped and said nothing yet their results: one pass of the head for all layers. */
+  async speak(stopped: readonly Traveller[]): Promise<void> {
+    if (stopped.length === 0) return
+    const rows = stopped.map((t) => wantedRows(t, t.stoppedAt as number))
+    const head = await this.heads.run(rows.flat())
+    let end = 0
+    stopped.forEach((traveller, i) => {
+      const count = (rows[i] as RowIndex[]).length
+      end += count
+      finish({ traveller, head, index: end - 1, earlier: count - 1 }, traveller.stoppedAt as number, this.top)
+    })
   }
 
   /** Asks the policies of travellers that share a check head, and gives those that stop. */
@@ -95,10 +95,9 @@ export class Decisions {
 }
 
 /** Reads a token's result off the head of the layer that it stops at. */
-function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, room: TopTwo): Traveller {
+function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, room: TopTwo): void {
   const logits = head.logitsOf(index).slice()
   const { top, topValue } = topTwo(logits, room)
-  t.next = null
   t.result = {
     logits,
     earlier: Array.from({ length: earlier }, (_, i) => head.logitsOf(index - earlier + i).slice()),
@@ -111,7 +110,6 @@ function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, 
     batch: t.batch,
     checkMs: t.checkMs,
   }
-  return t
 }
 
 /** The rows whose logits are wanted of a traveller that stops after a layer, the last one last. */

@@ -86,6 +86,9 @@ export class Engine {
       const others = running.filter((t) => !group.includes(t))
       await this.advance(group, others, layer)
     }
+    const stopped = travellers.flatMap((t) => ('value' in t && t.value.stoppedAt !== null ? [t.value] : []))
+    await this.decisions.speak(stopped.filter((t) => t.result === null))
+    for (const t of stopped) if (t.stoppedAt === t.top) this.leave(t)
     return travellers.map((t) => {
       if ('error' in t) return t
       return t.value.result ? { result: t.value.result } : { error: t.value.error }
@@ -167,6 +170,7 @@ export class Engine {
       rowLayers: 0,
       layerPasses: 0,
       checkMs: 0,
+      stoppedAt: null,
       result: null,
       error: null,
     }
@@ -199,7 +203,7 @@ export class Engine {
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
     })
     if (layers.length === 0) return
-    for (const t of await this.decisions.decide(group, last)) if (t.top === last) this.leave(t)
+    await this.decisions.decide(group, last)
   }
 
   /** Runs the rest of a layer for rows that only left keys and values there, before the layer above wants them. */

@@ -34,6 +34,8 @@ export interface Traveller {
   rowLayers: number
   layerPasses: number
   checkMs: number
+  /** The layer that it has stopped after. */
+  stoppedAt: number | null
   result: StepResult | null
   /** What its policy threw, or that it was aborted; null while all is well. It ends this feed and no other. */
   error: unknown

@@ -1,0 +1,121 @@
+/**
+ * Early exit in batches: every token of every sequence stops after a layer drawn from a seed, a tenth of them after the
+ * last one, so that tokens stop at half the layers on average. Tokens per second over full depth at the same batch, on the
+ * engine itself: what is measured is the staircase and how rows share passes, without checks.
+ *
+ *     npm run bench:exits -- [--model FILE] [--batch 1,2,4,8] [--rounds 5] [--tokens 64] [--prompt 128] [--threads 2]
+ *
+ * The model is TinyLlama-1.1B's shape with random weights unless another is named.
+ */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { toTheTop } from '../dist/engine/token-depth.js'
+import { loadModel } from '../dist/index.js'
+import { DEFAULT_PATH, ensureTinyLlama } from './tinyllama.js'
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    batch: { type: 'string', default: '1,2,4,8' },
+    rounds: { type: 'string', default: '5' },
+    tokens: { type: 'string', default: '64' },
+    prompt: { type: 'string', default: '128' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    seed: { type: 'string', default: '1' },
+  },
+})
+if (options.model === undefined) await ensureTinyLlama(DEFAULT_PATH)
+const [promptLength, tokens, rounds] = [options.prompt, options.tokens, options.rounds].map(Number)
+const model = await loadModel(options.model ?? DEFAULT_PATH, { threads: Number(options.threads), context: 512 })
+const { engine } = model.parts
+const { layers } = engine
+const full = toTheTop(layers)
+
+/** Numbers from 0 to 1 (mulberry32). */
+function stream(seed) {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** One layer in ten is the last; the others are even over the layers that bring the mean depth to half of all. */
+function drawLayer(random) {
+  if (random() < 0.1) return layers - 1
+  const meanDepth = (layers / 2 - 0.1 * layers) / 0.9
+  const most = Math.round(2 * meanDepth - 1)
+  return Math.floor(random() * most)
+}
+
+async function run(batch, exits) {
+  const random = stream(Number(options.seed))
+  const sequences = Array.from({ length: batch }, () => engine.createSequence())
+  try {
+    for (const [i, sequence] of sequences.entries()) {
+      const ids = Array.from(
+        { length: promptLength },
+        (_, p) => (7 * p + 13 * i + 5) % model.hyperparameters.vocabulary,
+      )
+      await engine.step([{ sequence, ids, depth: full }])
+    }
+    let depth = 0
+    let rowLayers = 0
+    const started = performance.now()
+    for (let t = 0; t < tokens; t++) {
+      const outcomes = await engine.step(
+        sequences.map((sequence) => {
+          const last = exits ? drawLayer(random) : layers - 1
+          depth += last + 1
+          return { sequence, ids: [Math.floor(random() * model.hyperparameters.vocabulary)], depth: { ...full, last } }
+        }),
+      )
+      for (const outcome of outcomes) {
+        if ('error' in outcome) throw outcome.error
+        rowLayers += outcome.result.rowLayers
+      }
+    }
+    const ms = performance.now() - started
+    const count = tokens * batch
+    return { perSecond: (count / ms) * 1000, meanDepth: depth / count, computed: rowLayers / count }
+  } finally {
+    for (const sequence of sequences) sequence.dispose()
+  }
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1]
+const batches = options.batch.split(',').map(Number)
+const samples = batches.map(() => ({ full: [], exits: [] }))
+for (let round = 0; round <= rounds; round++) {
+  for (const [i, batch] of batches.entries()) {
+    const whole = await run(batch, false)
+    const early = await run(batch, true)
+    // The first round builds graphs.
+    if (round === 0) continue
+    samples[i].full.push(whole)
+    samples[i].exits.push(early)
+  }
+}
+await model.dispose()
+
+const rows = batches.map((batch, i) => {
+  const { full: whole, exits } = samples[i]
+  return {
+    batch,
+    full: median(whole.map((s) => s.perSecond)),
+    exits: median(exits.map((s) => s.perSecond)),
+    ratio: median(exits.map((s, r) => s.perSecond / whole[r].perSecond)),
+    mean_depth: exits[0].meanDepth,
+    computed: exits[0].computed,
+  }
+})
+const gain = rows[0].ratio - 1
+console.log('batch  full tok/s  exits tok/s  ratio  mean depth  computed  of the first gain')
+for (const r of rows) {
+  const cells = [r.batch, r.full.toFixed(1), r.exits.toFixed(1), r.ratio.toFixed(2), r.mean_depth.toFixed(1)]
+  cells.push(r.computed.toFixed(1), `${Math.round((100 * (r.ratio - 1)) / gain)}%`)
+  console.log(cells.map((cell, i) => String(cell).padStart([5, 12, 13, 7, 12, 10, 19][i])).join(''))
+}
+console.log(JSON.stringify({ layers, rounds, rows }))
