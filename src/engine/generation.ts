@@ -30,7 +30,7 @@ export interface KeptSequence {
   close(fed: readonly number[]): void
 }
 
-const DEFAULT_MAX_TOKENS = 128
+export const DEFAULT_MAX_TOKENS = 128
 
 /** One generation: a job of the batch on one side, tokens as they come on the other. */
 export class GenerationJob implements Job, Generation {
@@ -204,6 +204,6 @@ export class GenerationJob implements Job, Generation {
   }
 }
 
-function perSecond(count: number, ms: number): number {
+export function perSecond(count: number, ms: number): number {
   return count > 0 && ms > 0 ? (count / ms) * 1000 : 0
 }
