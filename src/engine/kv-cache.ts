@@ -224,7 +224,7 @@ export class KvCache {
     }
     const source = { base: 0, capacity: from.capacity }
     for (let i = 0; i < this.width; i++) {
-      if (isTransposed(from)) {
+      if (isTransposed(from) && isTransposed(to)) {
         const first = valueIndex(source, this.width, 0, i)
         target.set(kept.values.subarray(first, first + count), valueIndex(to, this.width, 0, i))
         continue
