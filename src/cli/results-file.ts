@@ -9,6 +9,8 @@ export interface ResultSettings {
   readonly model: string
   readonly quantization: string
   readonly depth: string
+  /** Whether the lines hold beams. */
+  readonly beams: boolean
 }
 
 /** A JSONL file of results that grows line by line. */
@@ -88,6 +90,9 @@ function checkLine(
   for (const key of ['model', 'quantization', 'depth'] as const) {
     if (value[key] === settings[key]) continue
     throw new FileError(path, `line ${number} was made with ${key} ${String(value[key])}, not ${settings[key]}`)
+  }
+  if (Array.isArray(value.beams) !== settings.beams) {
+    throw new FileError(path, `line ${number} was made ${settings.beams ? 'without' : 'with'} --beams`)
   }
   return index
 }
