@@ -71,6 +71,8 @@ describe('run --beams', () => {
       'exit:11',
       '--length-penalty',
       '-0.5',
+      '--threads',
+      '1',
     ]
     const { beams } = matches('run', (await shoal([...args, '--json'])).stdout) as unknown as Found
     const plain = await shoal(args)
@@ -141,7 +143,7 @@ describe('run --beams', () => {
 
 describe('run --no-repeat-ngram', () => {
   it('lets no n tokens in a row come twice, those of the prompt counted', async () => {
-    const args = ['run', 'The sea, the sea, the sea', '--max-tokens', '60', '--ignore-eos', '--json']
+    const args = ['run', 'The sea, the sea, the sea', '--max-tokens', '60', '--ignore-eos', '--threads', '1', '--json']
     const repeats = ({ prompt_tokens, tokens }: Record<string, unknown>) => {
       const prompt = prompt_tokens as number[]
       const all = [...prompt, ...(tokens as number[])]
