@@ -7,7 +7,8 @@ import { largestDifference, rowOf } from './compare.js'
 import { useWorkspace } from './workspace.js'
 
 // Every exit policy stops each token where its own rule, applied to a full-depth trace, says so, and with the logits that
-// the full model has there; every skip policy of one plan is `layers:` under another name.
+// the full model has there; every skip policy of one plan is `layers:` under another name. Under every
+// policy a beam says what a run of its text alone says.
 
 const workspace = useWorkspace()
 const LAYERS = 16
@@ -86,6 +87,21 @@ describe.each(MODELS)('on $name', ({ open, ids }) => {
     expect(result.tokens).toEqual(same.tokens)
     expect(result.depths).toEqual(same.depths)
     expect(result.logprobs).toEqual(same.logprobs)
+  })
+
+  it.each(SPECS)('%s gives each beam the score of its text alone', async (depth) => {
+    const maxTokens = 6
+    const prompt = text.slice(0, 24)
+    const { beams } = await model.beamSearch(prompt, { beams: 3, maxTokens, ignoreEos: true, depth })
+    expect(beams).toHaveLength(3)
+    for (const { tokens, score } of beams) {
+      const alone = await model.predict(prompt, { depth, continuation: tokens.slice(0, -1) })
+      const logprobs = tokens.map((id, i) => {
+        const row = alone.logits[i]!
+        return row[id]! - Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0))
+      })
+      expect(score).toBeCloseTo(logprobs.reduce((a, b) => a + b) / maxTokens, 4)
+    }
   })
 
   it('skipdecode runs fewer layers token by token, and its mean is that of the target', async () => {

@@ -16,6 +16,8 @@ export interface GenerationOptions {
   readonly topP?: number
   readonly minP?: number
   readonly repetitionPenalty?: number
+  /** `--no-repeat-ngram`: commander takes a leading `no-` off the name, and gives true where there is no option. */
+  readonly repeatNgram?: number | true
   readonly seed?: number
   readonly stop?: string[]
   readonly ignoreEos?: boolean
@@ -35,6 +37,7 @@ export function addGenerationOptions(command: Command): Command {
     .option('--top-p <p>', 'draw from the fewest tokens that have this probability together', decimal(0, 1))
     .option('--min-p <p>', 'leave out tokens below this share of the best probability', decimal(0, 1))
     .option('--repetition-penalty <x>', 'make tokens that occurred less probable; 1 is none', decimal(0))
+    .option('--no-repeat-ngram <n>', 'no n tokens in a row come twice, those of the prompt counted', wholeNumber(1))
     .option('--seed <n>', 'of the random draws; default a new one', wholeNumber(0))
     .option(
       '--stop <text>',
@@ -56,6 +59,7 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
     topP,
     minP,
     repetitionPenalty,
+    repeatNgram,
     seed,
     stop,
     ignoreEos,
@@ -69,6 +73,7 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
     ...(topP === undefined ? {} : { topP }),
     ...(minP === undefined ? {} : { minP }),
     ...(repetitionPenalty === undefined ? {} : { repetitionPenalty }),
+    ...(typeof repeatNgram === 'number' ? { noRepeatNgram: repeatNgram } : {}),
     ...(seed === undefined ? {} : { seed }),
     ...(stop === undefined ? {} : { stop }),
     ...(ignoreEos === undefined ? {} : { ignoreEos }),

@@ -10,6 +10,8 @@ export interface ResultSettings {
   readonly quantization: string
   readonly depth: string
   readonly lossless: boolean
+  /** Whether the lines hold beams. */
+  readonly beams: boolean
 }
 
 /** A JSONL file of results that grows line by line. */
@@ -92,6 +94,9 @@ function checkLine(
   }
   if ('lossless' in value !== settings.lossless) {
     throw new FileError(path, `line ${number} was made ${settings.lossless ? 'without' : 'with'} --lossless`)
+  }
+  if (Array.isArray(value.beams) !== settings.beams) {
+    throw new FileError(path, `line ${number} was made ${settings.beams ? 'without' : 'with'} --beams`)
   }
   return index
 }

@@ -1,4 +1,5 @@
 import type { GenerationResult, Model } from '../engine/api.js'
+import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
 import { type ModelOptions, withModel } from './model-options.js'
@@ -7,7 +8,7 @@ import { type PromptLine, readPromptsFile } from './prompts-file.js'
 import { endLine, resultJson, type Summary } from './result.js'
 import { openResultsFile } from './results-file.js'
 
-export interface PromptsOptions extends ModelOptions, GenerationOptions {
+export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOptions {
   readonly prompts: string
   readonly batch?: number
   readonly out?: string
@@ -16,7 +17,8 @@ export interface PromptsOptions extends ModelOptions, GenerationOptions {
 /** `shoal run --prompts`: many prompts, some at once, each result one JSON line. */
 export async function runPromptsFile(cli: Cli, name: string | undefined, options: PromptsOptions): Promise<void> {
   const prompts = await readPromptsFile(options.prompts)
-  const batch = options.batch ?? 8
+  // The beams of a search are a batch already: one search after another.
+  const batch = options.beams === undefined ? (options.batch ?? 8) : 1
   await withModel(cli, name, options, (model) => runPrompts(cli, model, prompts, batch, options), { slots: batch })
 }
 
@@ -29,7 +31,10 @@ async function runPrompts(
 ): Promise<void> {
   const depth = announceDepth(cli, model, options.depth, options.lossless)
   const settings = { model: model.name, quantization: model.quantization, depth, lossless: options.lossless === true }
-  const file = options.out === undefined ? null : await openResultsFile(options.out, prompts, settings)
+  const file =
+    options.out === undefined
+      ? null
+      : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined })
   const results: object[] = []
   const total = new Totals()
   const line = createProgressLine(cli)
@@ -37,8 +42,17 @@ async function runPrompts(
 
   async function runOne(prompt: PromptLine): Promise<void> {
     let result: GenerationResult
+    let json: object
     try {
-      result = await model.generate(prompt.prompt, generateOptions(cli, options)).result
+      const how = generateOptions(cli, options)
+      if (options.beams === undefined) {
+        result = await model.generate(prompt.prompt, how).result
+        json = resultJson(model, result)
+      } else {
+        const found = await searchBeams(model, prompt.prompt, options, how)
+        result = found
+        json = beamsJson(model, found)
+      }
     } catch (error) {
       cli.signal.throwIfAborted()
       total.failed++
@@ -51,7 +65,7 @@ async function runPrompts(
       index: prompt.index,
       ...(prompt.id === undefined ? {} : { id: prompt.id }),
       ...(typeof prompt.prompt === 'string' ? { prompt: prompt.prompt } : {}),
-      ...resultJson(model, result),
+      ...json,
     }
     if (file !== null) await file.append(record)
     else if (options.json) results.push(record)
@@ -99,7 +113,7 @@ async function runPrompts(
   } else if (!options.json) {
     const kept = prompts.length - waiting.length
     const counted = `${total.finished} of ${waiting.length} prompts${kept > 0 ? ` (${kept} were finished before)` : ''}`
-    const text = `${counted} · ${endLine(summary)}${cli.signal.aborted ? ' · stopped' : ''}\n`
+    const text = `${counted} · ${options.beams === undefined ? endLine(summary) : beamsEndLine(summary, options.beams)}${cli.signal.aborted ? ' · stopped' : ''}\n`
     // Without --out, stdout holds the results.
     if (file === null) cli.stderr.write(text)
     else cli.stdout.write(text)

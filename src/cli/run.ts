@@ -1,5 +1,14 @@
 import { Command } from 'commander'
 import type { Generation, Model } from '../engine/api.js'
+import {
+  addBeamOptions,
+  type BeamOptions,
+  beamsEndLine,
+  beamsJson,
+  beamsList,
+  checkBeamOptions,
+  searchBeams,
+} from './beams.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { createDepthPaint } from './depth-colors.js'
 import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
@@ -9,7 +18,7 @@ import { runPromptsFile } from './run-prompts.js'
 import { readAll } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
 
-interface RunOptions extends ModelOptions, GenerationOptions {
+interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions {
   readonly tokens?: number[]
   readonly showDepth?: boolean
   readonly prompts?: string
@@ -24,6 +33,7 @@ Examples:
   $ shoal run ripple-8m-flex "Once upon a time" --depth exit:3 --lossless
   $ shoal run ./checkpoint "The sea" --quantization q4_0 --temperature 0.8 --top-p 0.95 --seed 7
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
+  $ shoal run "The sea" --beams 4 --no-repeat-ngram 3 --verbose      all beams with their scores
   $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
   $ echo "Once upon a time" | shoal run -
 
@@ -38,7 +48,7 @@ export function buildRun(cli: Cli): Command {
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .argument('[prompt]', 'text to continue; - reads it from stdin')
     .usage('[MODEL] PROMPT [options]')
-  addGenerationOptions(command)
+  addBeamOptions(addGenerationOptions(command))
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of a prompt', tokenIds)
     .option('--show-depth', 'colour each token by the layers that it ran')
     .option('--prompts <file>', 'run the prompts of a JSONL file')
@@ -57,6 +67,10 @@ async function run(
   options: RunOptions,
 ): Promise<void> {
   const { prompts, batch, out, tokens } = options
+  checkBeamOptions(options)
+  if (options.beams !== undefined && (batch !== undefined || options.showDepth)) {
+    throw new UsageError(`--beams does not go with ${batch === undefined ? '--show-depth' : '--batch'}`)
+  }
   if (prompts === undefined && (batch !== undefined || out !== undefined)) {
     throw new UsageError('--batch and --out go with --prompts FILE.jsonl')
   }
@@ -79,6 +93,16 @@ async function run(
 
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
   announceDepth(cli, model, options.depth, options.lossless)
+  if (options.beams !== undefined) {
+    const result = await searchBeams(model, prompt, options, generateOptions(cli, options))
+    if (options.json) printJson(cli, beamsJson(model, result))
+    else {
+      cli.stdout.write(`${model.tokenizer === null ? result.tokens.join(' ') : result.text}\n\n`)
+      if (options.verbose) cli.stdout.write(`${beamsList(model, result)}\n`)
+      cli.stdout.write(`${beamsEndLine(summarize(model, result), result.beams.length)}\n`)
+    }
+    return
+  }
   const generation = model.generate(prompt, generateOptions(cli, options))
   if (options.json) {
     printJson(cli, resultJson(model, await generation.result))

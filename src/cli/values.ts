@@ -15,10 +15,11 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: 
 
 export function decimal(min: number, max = Number.POSITIVE_INFINITY): (text: string) => number {
   return (text) => {
-    const value = /^\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
+    const value = /^-?\d*\.?\d+(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
     if (!(value >= min && value <= max)) {
-      const range = max === Number.POSITIVE_INFINITY ? `of at least ${min}` : `from ${min} to ${max}`
-      throw new InvalidArgumentError(`It must be a number ${range}.`)
+      const upward = min === Number.NEGATIVE_INFINITY ? '' : ` of at least ${min}`
+      const range = max === Number.POSITIVE_INFINITY ? upward : ` from ${min} to ${max}`
+      throw new InvalidArgumentError(`It must be a number${range}.`)
     }
     return value
   }

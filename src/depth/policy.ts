@@ -83,6 +83,11 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   /** The last layer that a token may run, for exits known beforehand; it needs no check. Default: L - 1. */
   lastLayer?(layers: number): number
   startSequence?(info: SequenceInfo): Sequence
+  /**
+   * A sequence's state for a copy of the sequence that goes on by itself, as beams do. Default: `structuredClone`, which
+   * does for plain data; state with methods or a class needs this.
+   */
+  forkSequence?(state: Sequence): Sequence
   startToken?(info: TokenInfo, sequence: Sequence): Token
   /** True where the policy also wants to see the last layer, at which nothing is left to decide. */
   readonly observesLast?: boolean
@@ -102,6 +107,8 @@ export interface SkipPolicy<Sequence = unknown> {
   /** `full`: the prompt runs every layer (Unified Layer Skipping, section 3). `plan`: it runs its plan too. */
   readonly prompt: 'full' | 'plan'
   startSequence?(info: SequenceInfo): Sequence
+  /** As in `ExitPolicy`. */
+  forkSequence?(state: Sequence): Sequence
   plan(info: TokenInfo & { readonly layers: number }, sequence: Sequence): Plan
 }
 

@@ -37,6 +37,8 @@ export interface SamplingOptions {
   readonly topP?: number
   readonly minP?: number
   readonly repetitionPenalty?: number
+  /** No n-gram of this many tokens comes twice, those of the prompt counted; 0 is off and the default. */
+  readonly noRepeatNgram?: number
   /** Default: a random one, told in the result. */
   readonly seed?: number
 }
@@ -132,6 +134,39 @@ export interface Generation extends AsyncIterable<GeneratedToken> {
   partial(): GenerationResult
 }
 
+export interface BeamSearchOptions {
+  /** As in `GenerateOptions`; every beam has a policy state of its own. */
+  readonly depth?: Depth
+  /** Texts that are followed at once, 1 to 128; default 4. */
+  readonly beams?: number
+  /** No n-gram of this many tokens comes twice in a text, those of the prompt counted; 0 is off and the default. */
+  readonly noRepeatNgram?: number
+  /** p of the score: sum of log-probabilities / length^p. Default 1; a larger one favours longer texts. */
+  readonly lengthPenalty?: number
+  /** New tokens at most; default 128. */
+  readonly maxTokens?: number
+  /** Go on past end-of-text tokens. */
+  readonly ignoreEos?: boolean
+  readonly signal?: AbortSignal
+}
+
+export interface Beam {
+  /** The new tokens, an end-of-text token included. */
+  readonly tokens: number[]
+  readonly text: string
+  /** Sum of the tokens' natural log-probabilities over their number to the power of the length penalty. */
+  readonly score: number
+}
+
+/**
+ * The fields of a generation are the best beam's; `rowLayers`, `checkMs` and `timing` are of all beams together, and
+ * `seed` is 0, because nothing is drawn.
+ */
+export interface BeamSearchResult extends GenerationResult {
+  /** Best first. Fewer than were asked for only where the vocabulary gives no more. */
+  readonly beams: Beam[]
+}
+
 /** A full-depth run; S positions, L layers, H hidden, V vocabulary. Arrays are row-major. */
 export interface Trace {
   /** [S] */
@@ -223,6 +258,11 @@ export interface Model {
    * Wrong options throw at once; what fails later rejects `result` and the iteration.
    */
   generate(prompt: string | readonly number[] | readonly Message[], options?: GenerateOptions): Generation
+  /** Continues a prompt by the most probable text that beam search finds. */
+  beamSearch(
+    prompt: string | readonly number[] | readonly Message[],
+    options?: BeamSearchOptions,
+  ): Promise<BeamSearchResult>
   trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
   score(ids: readonly number[], options: ScoreOptions): Promise<Score>
   /** Runs a prompt only as far as its next token needs: for answers of one token. Token ids are fed as they are. */

@@ -33,7 +33,7 @@ async function firstToken(generation: Generation): Promise<void> {
   }
 }
 
-const never: ExitPolicy = { kind: 'exit', spec: 'never', checkLayers: () => [0, 1, 2], exits: () => false }
+const never = { kind: 'exit', spec: 'never', checkLayers: () => [0, 1, 2], exits: () => false } satisfies ExitPolicy
 
 describe('a generation', () => {
   it('streams what its result holds', async () => {

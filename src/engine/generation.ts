@@ -27,8 +27,6 @@ export interface GenerationParts {
   readonly endIds: ReadonlySet<number>
   readonly decode: ((ids: readonly number[]) => string) | null
   readonly policy: Policy
-  /** Under `GenerateOptions.lossless`: what all sequences of this policy share. */
-  readonly drafting: Drafting
 }
 
 /** A sequence that a generation continues and does not own: a chat's. */
@@ -42,7 +40,7 @@ export interface KeptSequence {
   close(fed: readonly number[]): void
 }
 
-const DEFAULT_MAX_TOKENS = 128
+export const DEFAULT_MAX_TOKENS = 128
 
 /** One generation: a job of the batch on one side, tokens as they come on the other. */
 export class GenerationJob implements Job, Generation {
@@ -79,6 +77,8 @@ export class GenerationJob implements Job, Generation {
 
   constructor(
     parts: GenerationParts,
+    /** Under `GenerateOptions.lossless`: what all sequences of this policy share. */
+    drafting: Drafting,
     promptTokens: readonly number[],
     options: GenerateOptions,
     kept: KeptSequence | null = null,
@@ -115,9 +115,7 @@ export class GenerationJob implements Job, Generation {
     const info = { layers, promptTokens: promptTokens.length, maxTokens }
     const lossless = drafts !== false
     const depth = startDepth(parts.policy, info, { mayGrow: lossless })
-    this.drafting = lossless
-      ? new LosslessDecoder(this.sampler, depth, parts.drafting, layers, promptTokens.length)
-      : null
+    this.drafting = lossless ? new LosslessDecoder(this.sampler, depth, drafting, layers, promptTokens.length) : null
     this.decoder = this.drafting ?? new PlainDecoder(this.sampler, depth, promptTokens.length)
     this.result = new Promise((resolve, reject) => {
       this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
@@ -259,6 +257,6 @@ function draftResult({ judged, accepted, passes, tokens, fullMs }: DraftCounts, 
   }
 }
 
-function perSecond(count: number, ms: number): number {
+export function perSecond(count: number, ms: number): number {
   return count > 0 && ms > 0 ? (count / ms) * 1000 : 0
 }

@@ -19,7 +19,13 @@ function createHarness(context: number) {
   let moves = 0
   const cache = new KvCache(backend, { layers: LAYERS, width: WIDTH, type: 'f32', context, onMove: () => moves++ })
   const sequences = new Map<number, { slot: Slot; length: number }>()
-  const cell = (id: number, layer: number, position: number) => 1 + id * 1e5 + layer * 1e4 + position
+  /** Sequences whose first cells were copied from another one. */
+  const copied = new Map<number, { from: number; count: number }>()
+  const cell = (given: number, layer: number, position: number) => {
+    const copy = copied.get(given)
+    const id = copy !== undefined && position < copy.count ? copy.from : given
+    return 1 + id * 1e5 + layer * 1e4 + position
+  }
   return {
     cache,
     get moves() {
@@ -40,6 +46,8 @@ function createHarness(context: number) {
       }
       s.length += count
     },
+    slot: (id: number) => sequences.get(id)!.slot,
+    tellCopied: (from: number, to: number, count: number) => copied.set(to, { from, count }),
     leave(id: number) {
       const s = sequences.get(id)
       if (s) cache.close(s.slot)
@@ -107,6 +115,28 @@ describe('the KV cache', () => {
       }),
       { seed: 3, numRuns: 40 },
     )
+  })
+
+  it('copies cells between slots of one order and of two, and nothing beside them', () => {
+    for (const [from, to] of [
+      [40, 40],
+      [200, 400],
+      [400, 200],
+      [300, 300],
+      [600, 300],
+    ] as const) {
+      const h = createHarness(1024)
+      h.feed(1, from)
+      h.feed(2, to)
+      h.feed(3, 30)
+      const [a, b] = [h.slot(1), h.slot(2)]
+      const count = Math.min(from, to) - 7
+      for (let l = 0; l < LAYERS; l++) h.cache.copy(l, a, b, count)
+      h.tellCopied(1, 2, count)
+      h.check()
+      expect(() => h.cache.copy(0, a, b, 10_000)).toThrow(RangeError)
+      h.cache.dispose()
+    }
   })
 
   it('uses the cells of a sequence that left', () => {

@@ -116,6 +116,13 @@ export class KvCache {
     s.used = positions
   }
 
+  /** Writes the first `count` cells of a slot into another one, in one layer; both must have room for them. */
+  copy(layer: number, from: Slot, to: Slot, count: number): void {
+    if (count > Math.min(from.capacity, to.capacity)) throw new RangeError(`${count} cells in a smaller slot`)
+    const cells = this.of(layer)
+    this.write(cells, this.read(cells, from, count), from, to, count)
+  }
+
   dispose(): void {
     for (const l of this.layers) {
       l.keys.dispose()
@@ -217,7 +224,7 @@ export class KvCache {
     }
     const source = { base: 0, capacity: from.capacity }
     for (let i = 0; i < this.width; i++) {
-      if (isTransposed(from)) {
+      if (isTransposed(from) && isTransposed(to)) {
         const first = valueIndex(source, this.width, 0, i)
         target.set(kept.values.subarray(first, first + count), valueIndex(to, this.width, 0, i))
         continue

@@ -5,6 +5,8 @@ import { parseDepth } from '../depth/spec.js'
 import { InputError, ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type {
+  BeamSearchOptions,
+  BeamSearchResult,
   ChatMessage,
   ChatSession,
   Depth,
@@ -19,11 +21,12 @@ import type {
   TraceOptions,
 } from './api.js'
 import { Batch } from './batch.js'
+import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
 import { AdaptiveDrafting, type Drafting, FixedDrafting, MOST_DRAFTS } from './drafting.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
-import { GenerationJob, type KeptSequence } from './generation.js'
+import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
 import { predict } from './predict.js'
 import { score } from './score.js'
 import { trace } from './trace.js'
@@ -88,6 +91,15 @@ export class LoadedModel implements Model {
     return this.start(prompt, options, this.policy(options.depth), null)
   }
 
+  async beamSearch(
+    prompt: string | readonly number[] | readonly ChatMessage[],
+    options: BeamSearchOptions = {},
+  ): Promise<BeamSearchResult> {
+    const { depth, ...rest } = options
+    const ids = this.checkedIds(this.tokens(prompt))
+    return beamSearch(this.generationParts(this.policy(depth)), this.batch, ids, rest)
+  }
+
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
     const checked = this.checkedIds(ids)
     return this.batch.alone((engine) => trace(engine, this.hyperparameters, checked, options))
@@ -134,24 +146,22 @@ export class LoadedModel implements Model {
     kept: KeptSequence | null,
   ): Generation {
     const ids = this.checkedIds(this.tokens(prompt))
-    const { tokenizer } = this
-    const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
-    const { engine, context } = this.parts
     const job = new GenerationJob(
-      {
-        engine,
-        context,
-        endIds: new Set(this.parts.package.endIds),
-        decode,
-        policy,
-        drafting: this.draftingOf(policy, options.lossless),
-      },
+      this.generationParts(policy),
+      this.draftingOf(policy, options.lossless),
       ids,
       options,
       kept,
     )
     this.batch.add(job)
     return job
+  }
+
+  private generationParts(policy: Policy): GenerationParts {
+    const { tokenizer } = this
+    const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
+    const { engine, context } = this.parts
+    return { engine, context, endIds: new Set(this.parts.package.endIds), decode, policy }
   }
 
   /** What is learned of a policy's drafts outlives a generation. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { InputError } from '../errors.js'
+import { repeatingIds } from './no-repeat-ngram.js'
 import { createRandomStream } from './random-stream.js'
 import { createSampler } from './sampler.js'
 
@@ -84,6 +85,35 @@ describe('repetition penalty', () => {
 
   it('passes over prompt ids outside the head', () => {
     expect(createSampler({ repetitionPenalty: 2 }, [99, -1]).sample(row(2, 1)).id).toBe(0)
+  })
+})
+
+describe('no repeated n-gram', () => {
+  it('forbids what would end an n-gram of prompt and generated ids', () => {
+    const sampler = createSampler({ noRepeatNgram: 2 }, [0, 1, 0])
+    // 0 1 stands there already; then 0 2 does.
+    expect([1, 2, 3].map(() => sampler.sample(row(1, 4, 3)).id)).toEqual([2, 1, 1])
+    expect(createSampler({ noRepeatNgram: 1 }, [1, 1]).sample(row(1, 4, 3)).id).toBe(2)
+    expect(createSampler({ noRepeatNgram: 4 }, [0, 1, 0]).sample(row(1, 4, 3)).id).toBe(1)
+    expect(() => createSampler({ noRepeatNgram: 1 }, [0, 1]).sample(row(1, 4))).toThrow('leaves no token')
+  })
+
+  it("is what is left of the distribution, and tells the model's own probability", () => {
+    const sampler = createSampler({ noRepeatNgram: 3, temperature: 1, repetitionPenalty: 2 }, [2, 0, 1, 2, 0])
+    const { ids, probabilities } = sampler.distribution(row(0, 0, 0))
+    expect([...ids]).toEqual([0, 2])
+    expect([...probabilities]).toEqual([0.5, 0.5])
+    expect(sampler.sample(row(0, 0, 0)).logprob).toBeCloseTo(-Math.log(3), 6)
+  })
+
+  it('finds the ids as a search of every place does', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(2), { maxLength: 14 }), fc.integer({ min: 1, max: 4 }), (tokens, n) => {
+        const last = n === 1 ? '' : tokens.slice(1 - n).join()
+        const expected = tokens.filter((_, i) => i >= n - 1 && tokens.slice(i - n + 1, i).join() === last)
+        expect(repeatingIds(tokens, n)).toEqual(new Set(expected))
+      }),
+    )
   })
 })
 
@@ -196,6 +226,7 @@ describe('refusals', () => {
     [{ minP: -0.1 }, 'minP'],
     [{ repetitionPenalty: 0 }, 'repetitionPenalty must be a number > 0'],
     [{ repetitionPenalty: inf }, 'repetitionPenalty'],
+    [{ noRepeatNgram: -1 }, 'noRepeatNgram must be a whole number'],
     [{ seed: -1 }, 'seed must be a whole number'],
     [{ seed: 0.5 }, 'seed'],
     [{ seed: 2 ** 53 }, 'seed'],

@@ -1,6 +1,7 @@
 import { createTopTwo, sumExp, topTwo } from '../depth/features.js'
 import { InputError } from '../errors.js'
 import type { SamplingOptions } from './api.js'
+import { repeatingIds } from './no-repeat-ngram.js'
 import { createRandomStream, randomSeed } from './random-stream.js'
 
 export interface SampledToken {
@@ -25,7 +26,7 @@ export interface KnownOfLogits {
   readonly logSumExp: number
 }
 
-/** Chooses the tokens of one sequence. It remembers them for the repetition penalty and owns the sequence's random stream. */
+/** Chooses the tokens of one sequence. It remembers them for repetition penalty and n-grams and owns the sequence's random stream. */
 export interface Sampler {
   /** The seed in use, given or random. */
   readonly seed: number
@@ -49,29 +50,41 @@ export interface Sampler {
 
 /**
  * Filters in transformers' order: repetition penalty over prompt and generated ids (a positive logit is divided, a
- * negative one multiplied), temperature, top-k, top-p (the fewest tokens that reach p), min-p (relative to the most
+ * negative one multiplied), no repeated n-gram, temperature, top-k, top-p (the fewest tokens that reach p), min-p (relative to the most
  * probable one); what ties with the last token that a filter keeps stays too. Temperature 0 takes the largest logit
  * after the penalty, the lowest id of equals. Throws InputError for options out of range and for logits that are not
  * finite numbers.
  */
 export function createSampler(options: SamplingOptions = {}, promptIds: readonly number[] = []): Sampler {
-  const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = randomSeed() } = options
+  const {
+    temperature = 0,
+    topK = 0,
+    topP = 1,
+    minP = 0,
+    repetitionPenalty = 1,
+    noRepeatNgram = 0,
+    seed = randomSeed(),
+  } = options
   inRange('temperature', temperature, temperature >= 0 && temperature < Number.POSITIVE_INFINITY, 'a number >= 0')
   inRange('topK', topK, Number.isSafeInteger(topK) && topK >= 0, 'a whole number >= 0 (0 turns it off)')
   inRange('topP', topP, topP >= 0 && topP <= 1, 'a number from 0 to 1')
   inRange('minP', minP, minP >= 0 && minP <= 1, 'a number from 0 to 1')
   const penalised = repetitionPenalty > 0 && repetitionPenalty < Number.POSITIVE_INFINITY
   inRange('repetitionPenalty', repetitionPenalty, penalised, 'a number > 0')
+  checkNoRepeatNgram(noRepeatNgram)
   const random = createRandomStream(seed)
 
   const seen = new Set<number>(repetitionPenalty === 1 ? [] : promptIds)
+  const tokens = noRepeatNgram === 0 ? [] : [...promptIds]
   const best = createTopTwo()
   let scratch = new Float32Array(0)
   let weights = emptyDistribution(0)
 
-  /** The logits after the repetition penalty: themselves where there is none, else a copy. */
+  /** The logits after repetition penalty and n-grams: themselves where there is nothing to change, else a copy. */
   function penalise(logits: Float32Array, drafted: readonly number[] = []): Float32Array {
-    if (repetitionPenalty === 1) return logits
+    const said = noRepeatNgram === 0 || drafted.length === 0 ? tokens : [...tokens, ...drafted]
+    const forbidden = repeatingIds(said, noRepeatNgram)
+    if (repetitionPenalty === 1 && forbidden.size === 0) return logits
     if (scratch.length !== logits.length) scratch = new Float32Array(logits.length)
     scratch.set(logits)
     for (const id of drafted.length === 0 ? seen : new Set([...seen, ...drafted])) {
@@ -79,6 +92,9 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
       // An id of the prompt that the head has no row for cannot be penalised.
       if (logit !== undefined) scratch[id] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty
     }
+    if (forbidden.size === 0) return scratch
+    for (const id of forbidden) if (id < scratch.length) scratch[id] = Number.NEGATIVE_INFINITY
+    if (scratch.every((logit) => logit === Number.NEGATIVE_INFINITY)) throw noTokenLeft(noRepeatNgram)
     return scratch
   }
 
@@ -99,6 +115,7 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
 
   function remember(id: number): void {
     if (repetitionPenalty !== 1) seen.add(id)
+    if (noRepeatNgram !== 0) tokens.push(id)
   }
 
   return {
@@ -230,6 +247,15 @@ function inRange(name: string, value: number, holds: boolean, expected: string):
   if (typeof value !== 'number' || !holds) throw new InputError(`${name} must be ${expected}, not ${value}`)
 }
 
-function notNumbers(): InputError {
+/** Throws InputError for what is no length of an n-gram. */
+export function checkNoRepeatNgram(n: number): void {
+  inRange('noRepeatNgram', n, Number.isSafeInteger(n) && n >= 0, 'a whole number >= 0 (0 turns it off)')
+}
+
+export function noTokenLeft(noRepeatNgram: number): InputError {
+  return new InputError(`noRepeatNgram ${noRepeatNgram} leaves no token to go on with`)
+}
+
+export function notNumbers(): InputError {
   return new InputError('the logits are not finite numbers; the weights may be damaged')
 }

@@ -89,6 +89,28 @@ export class Sequence {
     for (let l = 0; l < this.cached.length; l++) this.cached[l] = Math.min(this.cached[l] as number, length)
   }
 
+  /**
+   * A sequence of its own that has seen what this one has: every layer's keys and values and every row that waits are
+   * copied, so it costs time in proportion to the length. Only between steps: slots may move.
+   */
+  fork(): Sequence {
+    const fork = new Sequence(this.cache, this.rows, this.cached.length)
+    try {
+      fork.reserve(this.length)
+      fork.length = this.length
+      fork.cached.set(this.cached)
+      this.cached.forEach((count, layer) => {
+        this.cache.copy(layer, this.slot, fork.slot, count)
+      })
+      for (const [position, row] of this.rowOf) this.rows.copy(row, fork.row(position))
+      for (const [layer, positions] of this.unfinished) fork.leaveUnfinished(layer, positions)
+      return fork
+    } catch (error) {
+      fork.dispose()
+      throw error
+    }
+  }
+
   dispose(): void {
     if (this.disposed) return
     this.disposed = true

@@ -24,6 +24,8 @@ export interface SequenceDepth {
   readonly spec: string
   /** @param generated tokens of this sequence generated before; 0 is the prompt's own pass */
   next(position: number, generated: number): TokenDepth
+  /** The same for a copy of the sequence: from here on neither knows of the other. */
+  fork(): SequenceDepth
 }
 
 /** Every layer, the rows that wait included. */
@@ -47,9 +49,19 @@ export function startDepth(policy: Policy, info: SequenceInfo, { mayGrow = false
 }
 
 function startSkip(policy: SkipPolicy, info: SequenceInfo, mayGrow: boolean): SequenceDepth {
-  const state = policy.startSequence?.(info)
-  let before: ReadonlySet<number> | null = null
-  let plan: Plan = []
+  return runSkip(policy, info, mayGrow, policy.startSequence?.(info), null)
+}
+
+/** @param first the plan of the token before; null at the start */
+function runSkip(
+  policy: SkipPolicy,
+  info: SequenceInfo,
+  mayGrow: boolean,
+  state: unknown,
+  first: Plan | null,
+): SequenceDepth {
+  let before: ReadonlySet<number> | null = first && new Set(first)
+  let plan: Plan = first ?? []
   return {
     spec: policy.spec,
     next(position, generated) {
@@ -69,6 +81,7 @@ function startSkip(policy: SkipPolicy, info: SequenceInfo, mayGrow: boolean): Se
       }
       return { kind: 'plan', layers: plan }
     },
+    fork: () => runSkip(policy, info, mayGrow, forkState(policy, state), before && plan),
   }
 }
 
@@ -91,8 +104,7 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
   if (checkTokens !== null && !isTokenList(checkTokens)) {
     throw new InputError(`depth "${policy.spec}": checkTokens must be two or more token ids, ascending`)
   }
-  const sequence = policy.startSequence?.(info)
-  return {
+  const run = (sequence: unknown): SequenceDepth => ({
     spec: policy.spec,
     next(position, generated) {
       const token = policy.startToken?.({ position, generated }, sequence)
@@ -112,7 +124,33 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
         },
       }
     },
+    fork: () => run(forkState(policy, sequence)),
+  })
+  return run(policy.startSequence?.(info))
+}
+
+/** A policy's own state for a copy of its sequence. */
+function forkState(policy: Policy, state: unknown): unknown {
+  if (policy.forkSequence !== undefined) return policy.forkSequence(state)
+  let copy: unknown
+  try {
+    copy = structuredClone(state)
+  } catch (cause) {
+    throw new InputError(uncopied(policy), 'input_invalid', { cause })
   }
+  if (className(copy) !== className(state)) throw new InputError(uncopied(policy))
+  return copy
+}
+
+/** A clone has lost its class, and its methods with it. */
+function className(value: unknown): string | null {
+  if (typeof value !== 'object' || value === null) return null
+  const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null
+  return prototype?.constructor?.name ?? 'Object'
+}
+
+function uncopied({ spec }: Policy): string {
+  return `depth "${spec}": what it keeps of a sequence cannot be copied for another beam; give the policy forkSequence(state)`
 }
 
 function isTokenList(ids: readonly number[]): boolean {

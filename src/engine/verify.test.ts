@@ -6,7 +6,7 @@ import { createRandomStream } from './random-stream.js'
 import { createSampler, type Distribution } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { StepResult } from './step.js'
-import { type TokenDepth, toTheTop } from './token-depth.js'
+import { type SequenceDepth, type TokenDepth, toTheTop } from './token-depth.js'
 import { type AcceptRule, acceptDraft, residual } from './verify.js'
 
 const VOCABULARY = 8
@@ -38,6 +38,7 @@ class FakeSequence {
 
 const SAMPLING = { temperature: 0.9, topK: 6, topP: 0.95, repetitionPenalty: 1.3 }
 const PROMPT = [3]
+const DEPTH: SequenceDepth = { spec: 'exit:1', next: () => DRAFT, fork: () => DEPTH }
 const DRAFT: TokenDepth = { ...toTheTop(LAYERS), last: 1 } as TokenDepth
 
 /** Drafts as long as the past says: not a rule of the decoder's, but any must do. */
@@ -60,7 +61,7 @@ function sample(seed: number, rule: AcceptRule): number[] {
   const sampler = createSampler({ ...SAMPLING, seed }, PROMPT)
   const said: number[] = []
   const drafting = new ScriptedDrafting(() => (said.length + (said.at(-1) ?? 0)) % 4)
-  const decoder = new LosslessDecoder(sampler, { spec: 'exit:1', next: () => DRAFT }, drafting, LAYERS, 1, rule)
+  const decoder = new LosslessDecoder(sampler, DEPTH, drafting, LAYERS, 1, rule)
   const fake = new FakeSequence()
   const sequence = fake as unknown as Sequence
   const fed = [...PROMPT]
