@@ -47,7 +47,7 @@ const CASES = [
   { name: 'long', prompt: long, tokens, figure: 'decode', llama: true, goal: 1 },
   { name: 'prefill128', prompt: 128, tokens: 1, figure: 'prefill', llama: true, goal: 1 },
   { name: 'prefill512', prompt: 512, tokens: 1, figure: 'prefill', llama: true, goal: 1 },
-  { name: 'unified', prompt: 16, tokens, figure: 'decode', depth: 'unified:2x', of: 'decode', goal: 1.8 },
+  { name: 'unified', prompt: 16, tokens, figure: 'decode', depth: 'unified:2x,by=layers', of: 'decode', goal: 1.8 },
   { name: 'batch8', prompt: 16, tokens, figure: 'decode', batch: 8, of: 'decode', goal: 2.8 },
 ].filter(({ name, prompt }) => prompt > 0 && (values.only === undefined || values.only.split(',').includes(name)))
 

@@ -246,6 +246,45 @@ describe('run --prompts', () => {
   })
 })
 
+describe('run under a target speedup', () => {
+  const args = ['run', 'Once upon a time', '--max-tokens', '12', '--ignore-eos', '--threads', '1']
+  const smallest = ['--depth', 'unified:1.01x']
+
+  it('says target, predicted, delivered and the layers, which give the same again', async () => {
+    const result = await json('run', [...args, ...smallest])
+    expect(result).toMatchObject({ depth: 'unified:1.01x', speedup: { target: 1.01, batch: 1 } })
+    const plan = result.plan as number[]
+    const again = await json('run', [...args, '--depth', `layers:${plan.join(',')}`])
+    expect(again).toMatchObject({ tokens: result.tokens, plan, speedup: null })
+    expect((await shoal([...args, ...smallest])).stdout).toMatch(/ · predicted [\d.]+x · delivered [\d.]+x · f32\n$/)
+  })
+
+  it('tells it for prompts too, and does not mix layers in one file', async () => {
+    const prompts = join(folder, 'speedup.jsonl')
+    const out = join(folder, 'speedup.out.jsonl')
+    writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n{"tokens": [8, 9]}\n')
+    const many = ['run', '--prompts', prompts, '--max-tokens', '4', '--threads', '1', ...smallest]
+    const document = await json('run-prompts', many)
+    expect(document).toMatchObject({ speedup: { target: 1.01, batch: 1 } })
+    expect((document.results as Record<string, unknown>[]).map(({ plan }) => plan)).toEqual([
+      document.plan,
+      document.plan,
+    ])
+    await shoal([...many, '--out', out])
+    writeFileSync(out, readFileSync(out, 'utf8').replace(/"plan":\[[\d,]+\]/, '"plan":[0,15]'))
+    failure(await shoal([...many, '--out', out]), 1, /ran layers \[0,15\], and unified:1.01x now means \[0,/)
+  })
+
+  it('refuses what this machine cannot give, and names what it can', async () => {
+    failure(
+      await shoal([...args, '--depth', 'unified:500x']),
+      1,
+      /2 of 16 layers are .*: the largest target is [\d.]+x/,
+    )
+    failure(await shoal([...args, '--depth', 'unified:0.5x']), 1, /the target speedup must be a number from 1/)
+  })
+})
+
 describe('trace', () => {
   it('prints a logit lens', async () => {
     const { code, stdout } = await shoal(['trace', 'Once upon a time'])
@@ -381,6 +420,39 @@ describe('convert and models', () => {
 })
 
 describe('bench', () => {
+  it('--profile measures what a step costs', async () => {
+    const document = await json('bench-profile', ['bench', '--profile', '--batch', '1,2', '--threads', '1'])
+    const profile = document.profile as { batch: number; plans: { layers: number }[] }[]
+    expect(profile.map(({ batch }) => batch)).toEqual([1, 2])
+    expect(profile[0]?.plans.at(-1)).toMatchObject({ layers: 16, speedup: 1 })
+    const { code, stdout } = await shoal(['bench', '--profile', '--batch', '2', '--threads', '1'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^batch +step ms +layer +head +check +rest\n/)
+    expect(stdout).toContain('1.00x\n')
+  })
+
+  it('says what was predicted of a target and what was delivered', async () => {
+    const args = [
+      'bench',
+      '--rounds',
+      '1',
+      '--max-tokens',
+      '4',
+      '--prompt-length',
+      '8',
+      '--batch',
+      '1',
+      '--threads',
+      '1',
+    ]
+    const ended = await shoal([...args, '--depth', 'full', '--depth', 'unified:1.01x', '--json'])
+    const [full, unified] = matches('bench', ended.stdout).results as Record<string, unknown>[]
+    expect(full).toMatchObject({ target: null, predicted: null, delivered: null })
+    expect(unified).toMatchObject({ depth: 'unified:1.01x', target: 1.01 })
+    expect(unified?.delivered).toBeGreaterThan(0)
+    expect((await shoal([...args, '--depth', 'unified:1.01x'])).stdout).toMatch(/target +predicted +delivered\n/)
+  })
+
   it('measures each depth at each batch size', async () => {
     const args = ['bench', '--rounds', '1', '--max-tokens', '4', '--prompt-length', '8', '--batch', '1,2']
     const ended = await shoal([...args, '--depth', 'full', '--depth', 'exit:3', '--json'])

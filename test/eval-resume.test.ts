@@ -51,7 +51,7 @@ describe('an evaluation that is stopped again and again', () => {
     let kept = 0
     while (report === null) {
       const stop = new AbortController()
-      const file = openAnswersFile(path, model, options, SETTINGS)
+      const file = await openAnswersFile(path, model, options, SETTINGS)
       expect(file.kept).toBeGreaterThanOrEqual(kept)
       const finish = () => file.close()
       // Two turns further each time; then the last line is cut.
@@ -79,31 +79,38 @@ describe('an evaluation that is stopped again and again', () => {
 
   it('refuses the answers of another evaluation, and says what differs', async () => {
     const path = at('other.answers.jsonl')
-    openAnswersFile(path, model, options, SETTINGS).close()
-    const other = (changed: Partial<EvaluateOptions>) => () =>
+    ;(await openAnswersFile(path, model, options, SETTINGS)).close()
+    const other = (changed: Partial<EvaluateOptions>) =>
       openAnswersFile(path, model, { ...options, ...changed }, SETTINGS)
-    expect(other({ shots: [0] })).toThrow(/run with shots \[0,2\], not \[0\]; .*remove it to start over/)
-    expect(other({ depths: ['gap:0.9'] })).toThrow(/depths \["full","gap:0\.8"\], not \["full","gap:0\.9"\]/)
+    await expect(other({ shots: [0] })).rejects.toThrow(/run with shots \[0,2\], not \[0\]; .*remove it to start over/)
+    await expect(other({ depths: ['gap:0.9'] })).rejects.toThrow(
+      /depths \["full","gap:0\.8"\], not \["full","gap:0\.9"\]/,
+    )
     const [task, second] = options.tasks as [EvaluateOptions['tasks'][0], EvaluateOptions['tasks'][0]]
-    expect(other({ tasks: [{ ...task, items: task.items.slice(1) }, second] })).toThrow(/contents of tasks/)
-    expect(other({})).not.toThrow()
+    await expect(other({ tasks: [{ ...task, items: task.items.slice(1) }, second] })).rejects.toThrow(
+      /contents of tasks/,
+    )
+    const same = await other({})
+    same.close()
   })
 
   it('refuses answers that are no answers', async () => {
     const path = at('damaged.answers.jsonl')
     const few = { ...options, tasks: options.tasks.slice(0, 1), shots: [0], limit: 1 }
-    const file = openAnswersFile(path, model, few, SETTINGS)
+    const file = await openAnswersFile(path, model, few, SETTINGS)
     await evaluate(model, { ...few, kept: file })
     file.close()
     const text = readFileSync(path, 'utf8')
-    const reopen = (changed: string) => () => {
+    const reopen = async (changed: string) => {
       writeFileSync(path, changed)
-      openAnswersFile(path, model, few, SETTINGS).close()
+      ;(await openAnswersFile(path, model, few, SETTINGS)).close()
     }
-    expect(reopen(text)).not.toThrow()
-    expect(reopen(text.replace('"correct":', '"correct":7'))).toThrow(/line 2\.answers\[0\]\.correct must be/)
-    expect(reopen(text.replace('"name":"full"', '"name":"half"'))).toThrow(/line 2 is damaged/)
-    expect(reopen(text.replace(/"trace":\{.*?\}/, '"trace":null'))).toThrow(/line 2 is damaged/)
+    await reopen(text)
+    await expect(reopen(text.replace('"correct":', '"correct":7'))).rejects.toThrow(
+      /line 2\.answers\[0\]\.correct must be/,
+    )
+    await expect(reopen(text.replace('"name":"full"', '"name":"half"'))).rejects.toThrow(/line 2 is damaged/)
+    await expect(reopen(text.replace(/"trace":\{.*?\}/, '"trace":null'))).rejects.toThrow(/line 2 is damaged/)
   })
 })
 

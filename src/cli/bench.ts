@@ -1,8 +1,11 @@
 import { Command } from 'commander'
-import { parseDepth } from '../depth/spec.js'
+import { stepMs } from '../depth/measurement.js'
+import type { Plan, Policy } from '../depth/policy.js'
 import type { GenerationResult, Model } from '../engine/api.js'
-import { InputError } from '../errors.js'
+import { InputError, SpecError } from '../errors.js'
+import { benchProfile } from './bench-profile.js'
 import { type Cli, note, printJson } from './cli.js'
+import { resolveDepth, withMeasuring } from './generation-options.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { speedText } from './result.js'
@@ -15,12 +18,16 @@ interface BenchOptions extends ModelOptions {
   readonly promptLength: number
   readonly maxTokens: number
   readonly rounds: number
+  readonly profile?: boolean
 }
 
 /** One depth at one batch size. */
 interface Case {
   readonly depth: string
   readonly batch: number
+  readonly plan: Plan | null
+  /** Of a plan that was chosen for a speedup in time: the target, and what is predicted for this batch size. */
+  readonly speedup: { readonly target: number; readonly predicted: number } | null
 }
 
 interface Sample {
@@ -38,9 +45,11 @@ Examples:
   $ shoal bench                                          the bundled model: full, unified:2x, gap:0.8
   $ shoal bench model.gguf --depth full --depth unified:2x --batch 1,8 --rounds 7
   $ shoal bench --prompt-length 512 --max-tokens 16 --json
+  $ shoal bench --profile --batch 1,2,8                  measure anew what a step costs; unified goes by that
 
 Rounds are interleaved: each runs every case once, and the figures are medians over the rounds. Prompts are token ids
-drawn by a fixed seed, so text is not what is measured; depths of exit policies depend on it.`
+drawn by a fixed seed, so text is not what is measured; depths of exit policies depend on it. A speedup is delivered in
+decode time, against full at the same batch. The default unified:2x is planned for the batch size that it is measured at.`
 
 export function buildBench(cli: Cli): Command {
   const command = new Command('bench')
@@ -56,9 +65,12 @@ export function buildBench(cli: Cli): Command {
     .option('--prompt-length <n>', 'tokens of each prompt', wholeNumber(1), 128)
     .option('--max-tokens <n>', 'new tokens of each sequence', wholeNumber(2), 64)
     .option('--rounds <n>', 'how often each case runs', wholeNumber(1), 3)
+    .option('--profile', 'measure anew what a step costs at each batch size, keep and print it')
   addModelOptions(command).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: BenchOptions) =>
-    withModel(cli, name, options, (model) => bench(cli, model, options), { slots: Math.max(...options.batch) }),
+    withModel(cli, name, options, (model) => (options.profile ? benchProfile : bench)(cli, model, options), {
+      slots: Math.max(...options.batch),
+    }),
   )
 }
 
@@ -71,8 +83,16 @@ async function bench(cli: Cli, model: Model, options: BenchOptions): Promise<voi
       'context_exceeded',
     )
   }
-  const depths = [...new Set((options.depth ?? defaultDepths(layers)).map((spec) => parseDepth(spec, { layers }).spec))]
-  const cases = options.batch.flatMap((batch) => depths.map((depth) => ({ depth, batch })))
+  const cases: Case[] = []
+  for (const batch of options.batch) {
+    const depths = options.depth ?? defaultDepths(layers, batch)
+    for (const depth of depths) {
+      const policy = await policyOf(cli, model, depth, options.depth === undefined)
+      const plan = (policy?.kind === 'skip' && policy.everyToken) || null
+      if (policy === null || cases.some((c) => c.batch === batch && c.depth === policy.spec)) continue
+      cases.push({ depth: policy.spec, batch, plan, speedup: await speedupAt(cli, model, policy, batch) })
+    }
+  }
   const samples = new Map<Case, Sample[]>(cases.map((c) => [c, []]))
   const line = createProgressLine(cli)
   try {
@@ -90,8 +110,26 @@ async function bench(cli: Cli, model: Model, options: BenchOptions): Promise<voi
   show(cli, model, options, [...samples])
 }
 
-function defaultDepths(layers: number): string[] {
-  return layers < 4 ? ['full'] : ['full', 'unified:2x', 'gap:0.8']
+function defaultDepths(layers: number, batch: number): string[] {
+  return layers < 4 ? ['full'] : ['full', batch === 1 ? 'unified:2x' : `unified:2x,batch=${batch}`, 'gap:0.8']
+}
+
+/** Null where a default cannot be had on this machine, such as twice the speed of a very small model. */
+async function policyOf(cli: Cli, model: Model, depth: string, isDefault: boolean): Promise<Policy | null> {
+  try {
+    return await resolveDepth(cli, model, depth)
+  } catch (error) {
+    if (!isDefault || !(error instanceof SpecError)) throw error
+    note(cli, `note: ${error.message}`)
+    return null
+  }
+}
+
+async function speedupAt(cli: Cli, model: Model, policy: Policy, batch: number): Promise<Case['speedup']> {
+  if (policy.kind !== 'skip' || policy.speedup === undefined || policy.everyToken === undefined) return null
+  const { target } = policy.speedup
+  const costs = await withMeasuring(cli, (measuring) => model.costs(batch, measuring))
+  return { target, predicted: costs.fullMs / stepMs(costs, policy.everyToken.length) }
 }
 
 async function measure(cli: Cli, model: Model, { depth, batch }: Case, options: BenchOptions): Promise<Sample> {
@@ -124,15 +162,26 @@ function toSample(results: readonly GenerationResult[], totalMs: number): Sample
 }
 
 function show(cli: Cli, model: Model, options: BenchOptions, measured: readonly (readonly [Case, Sample[]])[]): void {
-  const rows = measured.map(([{ depth, batch }, samples]) => ({
-    depth,
-    batch,
+  const decode = new Map(measured.map(([c, samples]) => [c, median(samples.map((sample) => sample.decode))]))
+  const fullAt = (batch: number): number | null => {
+    const full = measured.find(([c]) => c.batch === batch && c.depth === 'full')
+    return full === undefined ? null : decode.get(full[0])!
+  }
+  const rows = measured.map(([c, samples]) => ({
+    depth: c.depth,
+    batch: c.batch,
     prefill_tokens_per_second: median(samples.map(({ prefill }) => prefill)),
-    decode_tokens_per_second: median(samples.map(({ decode }) => decode)),
+    decode_tokens_per_second: decode.get(c)!,
     mean_depth: median(samples.map(({ meanDepth }) => meanDepth)),
     row_layers_per_token: median(samples.map(({ rowLayersPerToken }) => rowLayersPerToken)),
     check_share: median(samples.map(({ checkShare }) => checkShare)),
+    plan: c.plan,
+    target: c.speedup?.target ?? null,
+    predicted: c.speedup?.predicted ?? null,
+    delivered: c.speedup && fullAt(c.batch) && decode.get(c)! / fullAt(c.batch)!,
   }))
+  const speedups = rows.some(({ target }) => target !== null)
+  const times = (value: number | null): string => (value === null ? '' : `${value.toFixed(2)}x`)
   if (options.json) {
     printJson(cli, {
       model: model.name,
@@ -146,7 +195,17 @@ function show(cli: Cli, model: Model, options: BenchOptions, measured: readonly 
     return
   }
   printTable(cli, [
-    ['depth', 'batch', 'prefill tok/s', 'decode tok/s', 'against the first', 'mean depth', 'computed', 'checks'],
+    [
+      'depth',
+      'batch',
+      'prefill tok/s',
+      'decode tok/s',
+      'against the first',
+      'mean depth',
+      'computed',
+      'checks',
+      ...(speedups ? ['target', 'predicted', 'delivered'] : []),
+    ],
     ...rows.map((row) => {
       const base = rows.find(({ batch }) => batch === row.batch)!
       return [
@@ -158,6 +217,7 @@ function show(cli: Cli, model: Model, options: BenchOptions, measured: readonly 
         row.mean_depth.toFixed(1),
         row.row_layers_per_token.toFixed(1),
         `${Math.round(row.check_share * 100)}%`,
+        ...(speedups ? [times(row.target), times(row.predicted), times(row.delivered)] : []),
       ]
     }),
   ])

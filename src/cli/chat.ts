@@ -34,7 +34,7 @@ export function buildChat(cli: Cli): Command {
 
 async function chat(cli: Cli, model: Model, options: ChatOptions): Promise<void> {
   if (model.tokenizer === null) throw new UnsupportedError(`${model.name} has no tokenizer; a chat needs one`)
-  announceDepth(cli, model, options.depth, options.lossless)
+  await announceDepth(cli, model, options.depth, options.lossless)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true
   const turns: object[] = []
   let session: ChatSession = model.chat(generateOptions(cli, options))

@@ -71,7 +71,8 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
     options,
     async (model) => {
       const tasks = await loadTasks(options.tasks, options)
-      const depths = (options.depth ?? ['gap:0.8']).map((spec) => announceDepth(cli, model, spec))
+      const depths: string[] = []
+      for (const spec of options.depth ?? ['gap:0.8']) depths.push((await announceDepth(cli, model, spec)).spec)
       if (controls && score !== 'token') note(cli, 'controls are for --score token; none are added')
       const evaluateOptions: EvaluateOptions = {
         tasks,
@@ -103,7 +104,7 @@ async function evaluateAndKeep(
 ): Promise<EvalReport> {
   const { report: path, threads = null, cacheType = null } = options
   const answers = path === undefined ? null : reportPaths(path).answers
-  const kept = answers === null ? null : openAnswersFile(answers, model, evaluateOptions, { threads, cacheType })
+  const kept = answers === null ? null : await openAnswersFile(answers, model, evaluateOptions, { threads, cacheType })
   if (kept !== null && kept.kept > 0) note(cli, `going on with the answers that ${answers} holds`)
   const line = createProgressLine(cli)
   const started = performance.now()

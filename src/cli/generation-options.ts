@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
-import { parseDepth } from '../depth/spec.js'
-import type { GenerateOptions, Model } from '../engine/api.js'
+import type { Policy } from '../depth/policy.js'
+import type { GenerateOptions, Model, PolicyOptions } from '../engine/api.js'
 import { type Cli, note, UsageError } from './cli.js'
 import { addDepthOption } from './model-options.js'
+import { bar, createProgressLine } from './progress-line.js'
 import { collect, decimal, wholeNumber } from './values.js'
 
 /** Options that say how tokens are chosen. */
@@ -81,13 +82,36 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
   }
 }
 
-/** The canonical SPEC that a command runs under; what its policy has to say about this model goes to stderr. */
-export function announceDepth(cli: Cli, model: Model, depth: string | undefined, lossless = false): string {
-  const policy = parseDepth(depth ?? model.settings.depth ?? 'full', {
-    layers: model.hyperparameters.layers,
-    fingerprint: model.fingerprint,
-  })
+/**
+ * The policy that a command runs under. What it needs to know of the model is measured now; what it has to say about the
+ * model goes to stderr.
+ */
+export async function announceDepth(
+  cli: Cli,
+  model: Model,
+  depth: string | undefined,
+  lossless = false,
+): Promise<Policy> {
+  const policy = await resolveDepth(cli, model, depth)
   const forGeneration = policy.kind === 'exit' && !lossless ? policy.generationNotes : undefined
   for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)
-  return policy.spec
+  return policy
+}
+
+/** The policy of a SPEC, with progress where something must be measured for it. */
+export function resolveDepth(cli: Cli, model: Model, depth: string | undefined): Promise<Policy> {
+  return withMeasuring(cli, (options) => model.policy(depth, options))
+}
+
+/** Shows how far a measurement is, if one is made. */
+export async function withMeasuring<T>(cli: Cli, ask: (options: PolicyOptions) => Promise<T>): Promise<T> {
+  const line = createProgressLine(cli)
+  try {
+    return await ask({
+      signal: cli.signal,
+      onMeasure: ({ what, done }) => line.show(`measuring ${what}, once on this machine ${bar(done)}`),
+    })
+  } finally {
+    line.clear()
+  }
 }

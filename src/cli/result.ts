@@ -1,4 +1,4 @@
-import type { GenerationResult, LosslessResult, Model } from '../engine/api.js'
+import type { GenerationResult, LosslessResult, Model, Speedup } from '../engine/api.js'
 
 /** A result in the words of `run --json`; docs/json/run.schema.json describes it. */
 export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: GenerationResult): object {
@@ -14,6 +14,8 @@ export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: 
     logprobs: result.logprobs,
     finish_reason: result.finishReason,
     layers: result.layers,
+    plan: result.plan,
+    speedup: result.speedup,
     mean_depth: result.meanDepth,
     row_layers: result.rowLayers,
     layer_passes: result.layerPasses,
@@ -54,6 +56,8 @@ export interface Summary {
   readonly checkShare: number
   readonly tokensPerSecond: number
   readonly lossless?: LosslessResult
+  /** Where the layers were chosen for a speedup in time. */
+  readonly speedup: Speedup | null
   readonly quantization: string
 }
 
@@ -67,13 +71,15 @@ export function summarize(model: Pick<Model, 'quantization'>, result: Generation
     checkShare: result.timing.totalMs > 0 ? result.checkMs / result.timing.totalMs : 0,
     tokensPerSecond: result.timing.tokensPerSecond,
     ...(result.lossless === undefined ? {} : { lossless: result.lossless }),
+    speedup: result.speedup,
     quantization: model.quantization,
   }
 }
 
 /** `64 tokens · mean depth 12.3 of 16 · 14.9 computed with catch-up · checks 9% of the time · 310 tok/s · f32` */
 export function endLine(summary: Summary): string {
-  const { tokens, layers, meanDepth, computedDepth, checkShare, tokensPerSecond, lossless, quantization } = summary
+  const { tokens, layers, meanDepth, computedDepth, checkShare, tokensPerSecond, lossless, speedup, quantization } =
+    summary
   const parts = [tokens === 1 ? '1 token' : `${tokens} tokens`]
   if (tokens > 0) {
     parts.push(`mean depth ${meanDepth.toFixed(1)} of ${layers}`)
@@ -82,6 +88,7 @@ export function endLine(summary: Summary): string {
     if (checkShare > 0) parts.push(`checks ${Math.round(checkShare * 100)}% of the time`)
     if (lossless !== undefined) parts.push(...losslessParts(lossless))
     if (tokensPerSecond > 0) parts.push(`${speedText(tokensPerSecond)} tok/s`)
+    if (speedup !== null) parts.push(...speedupText(speedup))
   }
   parts.push(quantization)
   return parts.join(' · ')
@@ -94,6 +101,15 @@ function losslessParts({ drafted, accepted, tokensPerPass, speedup }: LosslessRe
     `lossless: ${Math.round((accepted / drafted) * 100)}% of ${drafted} drafts stood`,
     `${tokensPerPass.toFixed(1)} tokens a pass`,
     ...(speedup === null ? [] : [`${speedup.toFixed(2)}x full depth`]),
+  ]
+}
+
+/** Of a plan for another number of sequences than one it says for how many. */
+function speedupText({ predicted, delivered, batch }: Speedup): string[] {
+  const at = batch === 1 ? '' : ` at batch ${batch}`
+  return [
+    `predicted ${predicted.toFixed(2)}x${at}`,
+    ...(delivered === null ? [] : [`delivered ${delivered.toFixed(2)}x`]),
   ]
 }
 

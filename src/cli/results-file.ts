@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { fileError } from '../checkpoint/file-errors.js'
 import { isJsonObject } from '../checkpoint/json.js'
+import type { Plan } from '../depth/policy.js'
 import { FileError } from '../errors.js'
 import type { PromptLine } from './prompts-file.js'
 
@@ -12,6 +13,8 @@ export interface ResultSettings {
   readonly lossless: boolean
   /** Whether the lines hold beams. */
   readonly beams: boolean
+  /** The layers that every new token runs, where the policy has one plan. */
+  readonly plan: Plan | null
 }
 
 /** A JSONL file of results that grows line by line. */
@@ -97,6 +100,12 @@ function checkLine(
   }
   if (Array.isArray(value.beams) !== settings.beams) {
     throw new FileError(path, `line ${number} was made ${settings.beams ? 'without' : 'with'} --beams`)
+  }
+  if (value.plan !== undefined && JSON.stringify(value.plan) !== JSON.stringify(settings.plan)) {
+    throw new FileError(
+      path,
+      `line ${number} ran layers ${JSON.stringify(value.plan)}, and ${settings.depth} now means ${JSON.stringify(settings.plan)}: costs were measured anew; give another file to --out`,
+    )
   }
   return index
 }

@@ -1,4 +1,6 @@
+import type { TargetSpeedup } from '../depth/policy.js'
 import type { GenerationResult, Model } from '../engine/api.js'
+import { speedupOf } from '../engine/generation.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
@@ -29,14 +31,16 @@ async function runPrompts(
   batch: number,
   options: PromptsOptions,
 ): Promise<void> {
-  const depth = announceDepth(cli, model, options.depth, options.lossless)
-  const settings = { model: model.name, quantization: model.quantization, depth, lossless: options.lossless === true }
+  const policy = await announceDepth(cli, model, options.depth, options.lossless)
+  const plan = (policy.kind === 'skip' && policy.everyToken) || null
+  const lossless = options.lossless === true
+  const settings = { model: model.name, quantization: model.quantization, depth: policy.spec, lossless }
   const file =
     options.out === undefined
       ? null
-      : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined })
+      : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined, plan })
   const results: object[] = []
-  const total = new Totals()
+  const total = new Totals(policy.kind === 'skip' ? (policy.speedup ?? null) : null)
   const line = createProgressLine(cli)
   const start = performance.now()
 
@@ -103,6 +107,8 @@ async function runPrompts(
       batch,
       tokens: total.tokens,
       layers: model.hyperparameters.layers,
+      plan,
+      speedup: summary.speedup,
       mean_depth: summary.meanDepth,
       row_layers: total.rowLayers,
       seconds,
@@ -130,6 +136,9 @@ class Totals {
   private depths = 0
   private checkMs = 0
   private totalMs = 0
+  private decodeMs = 0
+
+  constructor(private readonly speedup: TargetSpeedup | null) {}
 
   add(result: GenerationResult): void {
     this.finished++
@@ -138,6 +147,7 @@ class Totals {
     this.depths += result.meanDepth * result.tokens.length
     this.checkMs += result.checkMs
     this.totalMs += result.timing.totalMs
+    this.decodeMs += result.timing.decodeMs
   }
 
   summary(model: Model, seconds: number): Summary {
@@ -149,6 +159,7 @@ class Totals {
       computedDepth: tokens === 0 ? 0 : this.rowLayers / tokens,
       checkShare: this.totalMs === 0 ? 0 : this.checkMs / this.totalMs,
       tokensPerSecond: seconds === 0 ? 0 : tokens / seconds,
+      speedup: this.speedup && speedupOf(this.speedup, tokens - this.finished, this.decodeMs),
       quantization: model.quantization,
     }
   }

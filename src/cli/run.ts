@@ -92,7 +92,7 @@ async function run(
 }
 
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
-  announceDepth(cli, model, options.depth, options.lossless)
+  await announceDepth(cli, model, options.depth, options.lossless)
   if (options.beams !== undefined) {
     const result = await searchBeams(model, prompt, options, generateOptions(cli, options))
     if (options.json) printJson(cli, beamsJson(model, result))

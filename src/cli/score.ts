@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import type { Policy } from '../depth/policy.js'
 import type { Model, Score } from '../engine/api.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
@@ -50,31 +51,39 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
     options,
     async (model) => {
       const ids = options.tokens ?? encodeText(model, text ?? '')
-      const spec = announceDepth(cli, model, options.depth)
+      const policy = await announceDepth(cli, model, options.depth)
       const line = createProgressLine(cli)
       const result = await model
         .score(ids, {
           promptLength: options.promptLength,
-          depth: spec,
+          depth: policy,
           signal: cli.signal,
           onProgress: (fed, total) => line.show(`${bar(fed / total)} ${fed} of ${total} tokens`),
         })
         .finally(() => line.clear())
       if (options.out !== undefined) await saveScore(options.out, model, result)
-      show(cli, model, spec, ids.length, result, options)
+      show(cli, model, policy, ids.length, result, options)
     },
     { slots: 1 },
   )
 }
 
-function show(cli: Cli, model: Model, spec: string, tokens: number, result: Score, options: ScoreCommandOptions): void {
+function show(
+  cli: Cli,
+  model: Model,
+  policy: Policy,
+  tokens: number,
+  result: Score,
+  options: ScoreCommandOptions,
+): void {
   const { layers } = model.hyperparameters
   const n = result.depth.length
   if (options.json) {
     printJson(cli, {
       model: model.name,
       quantization: model.quantization,
-      depth: spec,
+      depth: policy.spec,
+      plan: (policy.kind === 'skip' && policy.everyToken) || null,
       prompt_length: options.promptLength,
       tokens,
       loss: result.loss,

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js'
+import type { LayerOrderRule, Measurement, StepCosts } from './measurement.js'
 import type { Policy } from './policy.js'
 import type { SpecArguments } from './spec-arguments.js'
 
@@ -8,6 +9,10 @@ export interface DepthModel {
   readonly layers: number
   /** Identifies the weights, where they are known; a policy file made for others says so in its notes. */
   readonly fingerprint?: string | null
+  /** What a step of `batch` sequences costs; absent where no model is loaded. Knows what the SPEC's `needs` named. */
+  readonly costs?: (batch: number) => StepCosts
+  /** All layers in the order in which a rule takes them out, the first to go first; absent where no model is loaded. */
+  readonly order?: (rule: LayerOrderRule, data: string | null) => readonly number[]
 }
 
 /** One kind of policy: what the grammar of `--depth` knows of it. */
@@ -22,6 +27,11 @@ export interface PolicyDefinition {
   readonly keys: Readonly<Record<string, string>>
   /** SPECs that fit a model of 16 layers; the common tests run every one. */
   readonly examples: readonly string[]
+  /**
+   * What must be measured before `parse`, where a model is loaded. Keys are known ones already. Throws SpecError where a
+   * value is wrong whatever the measurement says: nobody should wait for one to hear of that.
+   */
+  needs?(spec: SpecArguments, layers: number): readonly Measurement[]
   /** Keys are known ones already. Throws SpecError where the values do not fit a model of `layers` layers. */
   parse(spec: SpecArguments, layers: number, model?: DepthModel): Policy
 }

@@ -17,6 +17,7 @@ export const full: PolicyDefinition = {
       kind: 'skip',
       spec: 'full',
       prompt: 'full',
+      everyToken: plan,
       plan(info) {
         requireLayers('full', layers, info.layers)
         return plan

@@ -95,6 +95,18 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   exits(check: Check, token: Token, sequence: Sequence): boolean
 }
 
+/** A target speedup, and what measured costs say of the plan that was chosen for it. */
+export interface TargetSpeedup {
+  /** Times as fast as full depth. */
+  readonly target: number
+  /** What the plan is expected to give. */
+  readonly predicted: number
+  /** Sequences at once that it holds for. */
+  readonly batch: number
+  /** What a step at full depth was measured to take for so many sequences, in ms. */
+  readonly fullMs: number
+}
+
 /** Says before a token which layers it runs. Within one sequence a plan may stay or shrink, never grow. */
 export interface SkipPolicy<Sequence = unknown> {
   readonly kind: 'skip'
@@ -106,6 +118,10 @@ export interface SkipPolicy<Sequence = unknown> {
   readonly notes?: readonly string[]
   /** `full`: the prompt runs every layer (Unified Layer Skipping, section 3). `plan`: it runs its plan too. */
   readonly prompt: 'full' | 'plan'
+  /** The plan of every generated token, where it is one and the same. */
+  readonly everyToken?: Plan
+  /** Where the plan was chosen for a speedup in time. */
+  readonly speedup?: TargetSpeedup
   startSequence?(info: SequenceInfo): Sequence
   /** As in `ExitPolicy`. */
   forkSequence?(state: Sequence): Sequence

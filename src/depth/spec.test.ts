@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { straightCosts } from '../../test/straight-costs.js'
 import { SpecError } from '../errors.js'
 import type { Policy } from './policy.js'
 import { depthHelp, POLICIES, parseDepth } from './spec.js'
@@ -61,10 +62,10 @@ describe('the grammar', () => {
     ['skipdecode:2x,max=14,min=2', 'skipdecode:2x'],
     ['skipdecode:2x,min=4,max=12', 'skipdecode:2x,max=12'],
     ['skipdecode:2x,max=16,warmup=0,min=2', 'skipdecode:2x,warmup=0,min=2,max=16'],
-    ['unified:2.0x', 'unified:2x'],
-    ['unified:2x,by=layers', 'unified:2x'],
-    ['unified:2x,prompt=plan,rule=reference', 'unified:2x,rule=reference,prompt=plan'],
-    ['unified:1.5X,rule=balanced', 'unified:1.5x'],
+    ['unified:2.0x', 'unified:2x,by=layers'],
+    ['unified:2x,by=layers', 'unified:2x,by=layers'],
+    ['unified:2x,prompt=plan,rule=reference,by=layers', 'unified:2x,by=layers,rule=reference,prompt=plan'],
+    ['unified:1.5X,rule=balanced', 'unified:1.5x,by=layers'],
   ])('reads %j as %s', (spec, canonical) => {
     expect(parse(spec).spec).toBe(canonical)
   })
@@ -153,10 +154,12 @@ describe('the grammar', () => {
     ['unified:0.5x', 'the target speedup must be a number from 1'],
     ['unified:x', 'the target speedup must be a number'],
     ['unified:1e999x', 'the target speedup must be a number'],
-    ['unified:2x,by=time', 'by=time is not available in this version, only by=layers'],
+    ['unified:2x,by=time', 'by=time needs a model that is loaded; without one the target counts layers'],
     ['unified:2x,by=hand', 'by= must be layers or time, not "hand"'],
     ['unified:2x,rule=paper', 'rule= must be balanced or reference, not "paper"'],
-    ['unified:2x,batch=8', 'unknown key "batch" for unified; known: by, rule, prompt'],
+    ['unified:2x,batch=0', 'batch= must be a whole number from 1 to 1024, not "0"'],
+    ['unified:2x,by=layers,batch=8', 'batch= is for by=time'],
+    ['unified:2x,speed=8', 'unknown key "speed" for unified; known: batch, by, rule, prompt'],
     ['unified:16x,rule=reference', 'int(16 / 16) = 1'],
   ])('refuses %j in one line', (spec, reason) => {
     expect(refusal(spec)).toContain(reason)
@@ -345,5 +348,6 @@ it('docs/depth.md: every SPEC in it is one, in its canonical form', () => {
     ),
   ].map((m) => m[1]!)
   expect(specs.length).toBeGreaterThan(25)
-  for (const spec of specs) expect(parse(spec, 32).spec).toBe(spec)
+  const costs = () => straightCosts(32, 1, 0)
+  for (const spec of specs) expect(parseDepth(spec, { layers: 32, costs }).spec).toBe(spec)
 })

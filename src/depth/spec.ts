@@ -1,6 +1,7 @@
 import { InputError, SpecError } from '../errors.js'
 import type { DepthModel, PolicyDefinition } from './definition.js'
 import * as definitions from './index.js'
+import type { Measurement } from './measurement.js'
 import type { Policy } from './policy.js'
 import { SpecArguments } from './spec-arguments.js'
 
@@ -12,7 +13,17 @@ export const POLICIES: readonly PolicyDefinition[] = Object.values(definitions)
  * defaults left out, keys in a fixed order; parsing it gives the same policy. Throws SpecError.
  */
 export function parseDepth(spec: string, model: DepthModel): Policy {
-  const { layers } = model
+  const { args, definition } = split(spec, model)
+  return definition.parse(args, model.layers, model)
+}
+
+/** What must be measured of a loaded model before `parseDepth` can read a SPEC for it. Throws SpecError. */
+export function measurementsOf(spec: string, model: DepthModel): readonly Measurement[] {
+  const { args, definition } = split(spec, model)
+  return definition.needs?.(args, model.layers) ?? []
+}
+
+function split(spec: string, { layers }: DepthModel): { args: SpecArguments; definition: PolicyDefinition } {
   if (!Number.isSafeInteger(layers) || layers < 1) throw new InputError(`a model cannot have ${layers} layers`)
   const args = SpecArguments.split(spec.trim())
   const definition = POLICIES.find(({ kind }) => kind === args.kind)
@@ -25,7 +36,7 @@ export function parseDepth(spec: string, model: DepthModel): Policy {
     )
   }
   args.only(Object.keys(definition.keys))
-  return definition.parse(args, layers, model)
+  return { args, definition }
 }
 
 /** Form and meaning of every kind of policy, for `--help`. */

@@ -1,7 +1,9 @@
 import type { PolicyDefinition } from './definition.js'
-import { fixedPlan, PROMPT_KEY } from './fixed-plan.js'
+import { fixedPlan, PROMPT_KEY, promptOf } from './fixed-plan.js'
+import { MOST_BATCH, type StepCosts, stepMs } from './measurement.js'
 import { allLayers, gapsOf, largestHole } from './plan.js'
 import type { Plan } from './policy.js'
+import type { SpecArguments } from './spec-arguments.js'
 
 /**
  * How many of L layers a target speedup leaves: floor(L / s), at least 2, all of them at 1x. The small term keeps
@@ -12,22 +14,21 @@ export function keptLayers(layers: number, target: number): number {
 }
 
 /**
- * First and last layer kept, the others evenly spaced (Unified Layer Skipping, arXiv 2404.06954, section 3): layer i of
- * n at i * (L - 1) / (n - 1), rounded, so no two gaps differ by more than one layer.
+ * n layers, first and last among them, the others evenly spaced (Unified Layer Skipping, arXiv 2404.06954, section 3):
+ * layer i of n at i * (L - 1) / (n - 1), rounded, so no two gaps differ by more than one layer. n = 1 is the first alone.
  */
-export function balancedPlan(layers: number, target: number): Plan {
-  const n = keptLayers(layers, target)
-  if (n === layers) return allLayers(layers)
+export function balancedPlan(layers: number, n: number): Plan {
+  if (n >= layers) return allLayers(layers)
+  if (n <= 1) return [0]
   // round(a / b) as floor((2a + b) / 2b): exact in whole numbers.
   return Array.from({ length: n }, (_, i) => Math.floor((2 * i * (layers - 1) + n - 1) / (2 * (n - 1))))
 }
 
 /**
- * What the paper's published code returns: keep 0 and L - 1, then walk up in steps of int(L / (n - 1)) until n = int(L /
- * s) are kept. Null where n <= 1, where that code divides by zero.
+ * What the paper's published code returns for n = int(L / s): keep 0 and L - 1, then walk up in steps of int(L / (n - 1))
+ * until n are kept. Null where n <= 1, where that code divides by zero.
  */
-export function referencePlan(layers: number, target: number): Plan | null {
-  const n = Math.trunc(layers / target)
+export function referencePlan(layers: number, n: number): Plan | null {
   if (n <= 1) return null
   const interval = Math.trunc(layers / (n - 2 + 1))
   const between: number[] = []
@@ -37,34 +38,89 @@ export function referencePlan(layers: number, target: number): Plan | null {
   return [0, ...between, layers - 1]
 }
 
+/**
+ * The most layers, from 2 to all, with which a step is predicted to be `target` times as fast as at full depth; null where
+ * even 2 are too slow.
+ */
+export function layersInTime(costs: StepCosts, target: number): number | null {
+  for (let n = costs.layers; n >= fewest(costs.layers); n--) if (speedupOf(costs, n) >= target - 1e-9) return n
+  return null
+}
+
+/** How many times as fast as full depth a step with `count` layers is predicted to be. */
+export function speedupOf(costs: StepCosts, count: number): number {
+  return costs.fullMs / stepMs(costs, count)
+}
+
+function fewest(layers: number): number {
+  return Math.min(2, layers)
+}
+
 /** The plan for a target speedup. */
 export const unified: PolicyDefinition = {
   kind: 'unified',
-  usage: 'unified:Sx[,by=layers][,rule=balanced|reference][,prompt=full|plan]',
-  summary: 'the first, the last and evenly spaced layers between, for a target speedup S',
+  usage: 'unified:Sx[,batch=N][,by=time|layers][,rule=balanced|reference][,prompt=full|plan]',
+  summary: 'the first, the last and evenly spaced layers between, for a target speedup S of decoding',
   keys: {
-    by: 'layers: floor(L / S) layers are kept',
+    batch: 'sequences at once that the speedup holds for (default 1)',
+    by: 'time (default where a model is loaded): the most layers that meet S in measured time; layers: floor(L / S)',
     rule: 'balanced (default): even gaps; reference: as the published code chooses',
     prompt: PROMPT_KEY,
   },
-  examples: ['unified:2x', 'unified:1.5x', 'unified:1x', 'unified:3x,rule=reference', 'unified:4x,prompt=plan'],
-  parse(args, layers) {
-    const target = args.speedup('unified:2x')
-    if (args.has('by') && args.choice('by', ['layers', 'time'], 'layers') === 'time') {
-      throw args.error('by=time is not available in this version, only by=layers')
+  // Costs are measured, and an example has to fit everywhere.
+  examples: [
+    'unified:2x,by=layers',
+    'unified:1.5x,by=layers',
+    'unified:1x,by=layers',
+    'unified:3x,by=layers,rule=reference',
+    'unified:4x,by=layers,prompt=plan',
+  ],
+  needs(args) {
+    const { by, batch } = readArguments(args)
+    promptOf(args)
+    return by === 'layers' ? [] : [{ kind: 'costs', batch }]
+  },
+  parse(args, layers, model) {
+    const { target, by, batch, rule } = readArguments(args)
+    const costs = by === 'layers' ? undefined : model?.costs?.(batch)
+    if (by === 'time' && costs === undefined) {
+      throw args.error('by=time needs a model that is loaded; without one the target counts layers')
     }
-    const rule = args.choice('rule', ['balanced', 'reference'], 'balanced')
-    if (rule === 'balanced') return fixedPlan(args, `unified:${target}x`, layers, balancedPlan(layers, target))
-
-    const plan = referencePlan(layers, target)
+    const n = costs === undefined ? countedLayers(layers, target, rule) : layersInTime(costs, target)
+    if (n === null) throw args.error(refusal(costs as StepCosts))
+    const plan = rule === 'balanced' ? balancedPlan(layers, n) : referencePlan(layers, n)
     if (plan === null) {
-      const n = Math.trunc(layers / target)
       throw args.error(
         `rule=reference keeps int(${layers} / ${target}) = ${n} layers here and needs 2; use rule=balanced`,
       )
     }
-    return fixedPlan(args, `unified:${target}x,rule=reference`, layers, plan, holeNotes(plan))
+    const kind = costs === undefined ? ',by=layers' : batch === 1 ? '' : `,batch=${batch}`
+    const spec = `unified:${target}x${kind}${rule === 'balanced' ? '' : ',rule=reference'}`
+    const policy = fixedPlan(args, spec, layers, plan, rule === 'balanced' ? [] : holeNotes(plan))
+    if (costs === undefined) return policy
+    return { ...policy, speedup: { target, predicted: speedupOf(costs, n), batch, fullMs: costs.fullMs } }
   },
+}
+
+function readArguments(args: SpecArguments) {
+  const target = args.speedup('unified:2x')
+  const by = args.has('by') ? args.choice('by', ['layers', 'time'], 'time') : null
+  const batch = args.wholeOption('batch', 1, MOST_BATCH)
+  if (by === 'layers' && batch !== null) throw args.error('batch= is for by=time: layers are the same for every batch')
+  const rule = args.choice('rule', ['balanced', 'reference'], 'balanced')
+  return { target, by, batch: batch ?? 1, rule } as const
+}
+
+function countedLayers(layers: number, target: number, rule: 'balanced' | 'reference'): number {
+  return rule === 'balanced' ? keptLayers(layers, target) : Math.trunc(layers / target)
+}
+
+function refusal(costs: StepCosts): string {
+  const n = fewest(costs.layers)
+  // Rounded down, so that what is named can be had.
+  const largest = Math.max(1, Math.floor(speedupOf(costs, n) * 100) / 100)
+  const batch = costs.batch === 1 ? '' : ` at batch ${costs.batch}`
+  return `${n} of ${costs.layers} layers are ${largest}x as fast as all of them on this machine${batch}: the largest target is ${largest}x`
 }
 
 /** The reference rule stops walking at n layers: what is left before the last layer is left out in one piece. */

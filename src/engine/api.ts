@@ -1,11 +1,14 @@
 import type { Quantization } from '../checkpoint/tensor-type.js'
 import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
 import type { ProgressInfo } from '../convert/progress.js'
+import type { StepCosts } from '../depth/measurement.js'
 import type { Policy } from '../depth/policy.js'
 import type { Hyperparameters } from '../families/family.js'
 
 export type { Message as ChatMessage } from '../checkpoint/tokenizer.js'
 export type { ProgressInfo } from '../convert/progress.js'
+
+export type { StepCosts } from '../depth/measurement.js'
 
 export type CacheType = 'f32' | 'f16'
 
@@ -103,6 +106,10 @@ export interface GenerationResult {
   readonly finishReason: FinishReason
   /** The policy's canonical SPEC. */
   readonly depth: string
+  /** The layers that every generated token ran, under a skip policy of one plan: `layers:` with them gives the same again. */
+  readonly plan: number[] | null
+  /** Where the plan was chosen for a speedup in time; null under `lossless`, whose speedup is another one. */
+  readonly speedup: Speedup | null
   /** L, the number of layers. */
   readonly layers: number
   /** Mean of `depths`. */
@@ -122,6 +129,39 @@ export interface GenerationResult {
   readonly lossless?: LosslessResult
   readonly seed: number
   readonly timing: GenerationTiming
+}
+
+/** A target speedup over full depth and what became of it, all in decode time. */
+export interface Speedup {
+  readonly target: number
+  /** From the costs that were measured once on this machine. */
+  readonly predicted: number
+  /**
+   * What a step at full depth was measured to take for `batch` sequences, over what this generation's steps took: it holds
+   * where so many were decoded at once. Null before the second token.
+   */
+  readonly delivered: number | null
+  /** Sequences at once that the plan was chosen for. */
+  readonly batch: number
+}
+
+/** A measurement under way. */
+export interface MeasureProgress {
+  /** What is measured, for people: `what a step costs on this machine`. */
+  readonly what: string
+  /** 0 to 1. */
+  readonly done: number
+}
+
+export interface PolicyOptions {
+  readonly signal?: AbortSignal
+  /** Called while something is measured that the SPEC needs to know of the model. */
+  readonly onMeasure?: (progress: MeasureProgress) => void
+}
+
+export interface CostsOptions extends PolicyOptions {
+  /** Measure again, whatever the cache says. */
+  readonly anew?: boolean
 }
 
 /**
@@ -255,7 +295,8 @@ export interface Model {
   readonly fingerprint: string
   /**
    * Continues a prompt: text, token ids (fed as they are) or chat messages. Calls made while others run share a batch.
-   * Wrong options throw at once; what fails later rejects `result` and the iteration.
+   * Wrong options throw at once; what fails later rejects `result` and the iteration. A depth that something must be
+   * measured for (`unified:2x`, once per machine) makes the generation wait for that.
    */
   generate(prompt: string | readonly number[] | readonly Message[], options?: GenerateOptions): Generation
   /** Continues a prompt by the most probable text that beam search finds. */
@@ -263,6 +304,16 @@ export interface Model {
     prompt: string | readonly number[] | readonly Message[],
     options?: BeamSearchOptions,
   ): Promise<BeamSearchResult>
+  /**
+   * The policy that a SPEC means for this model; default what `generate` would take. Measures first what the SPEC needs to
+   * know of the model on this machine, where that is not known yet. A policy object comes back as it is.
+   */
+  policy(depth?: Depth, options?: PolicyOptions): Promise<Policy>
+  /**
+   * What a decode step of `batch` sequences (default 1) costs on this machine: measured once and kept in the cache. It runs
+   * between the steps of what else runs.
+   */
+  costs(batch?: number, options?: CostsOptions): Promise<StepCosts>
   trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
   score(ids: readonly number[], options: ScoreOptions): Promise<Score>
   /** Runs a prompt only as far as its next token needs: for answers of one token. Token ids are fed as they are. */

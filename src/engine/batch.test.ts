@@ -118,8 +118,8 @@ describe('a batch of 8 on random weights of 16 layers', () => {
       'layers:0,3,5',
       'exit:7',
       scattered,
-      'unified:2x',
-      'unified:4x,prompt=plan',
+      'unified:2x,by=layers',
+      'unified:4x,by=layers,prompt=plan',
       shrinking,
     ]
     const options = { maxTokens: 14, ignoreEos: true }
@@ -180,7 +180,7 @@ describe('a batch of 8 on ripple-8m', () => {
     ['full', 'full'],
     ['gap:0.3', 'gap:0.3'],
     ['exits at different layers', scattered],
-    ['unified:2x', 'unified:2x'],
+    ['unified:2x,by=layers', 'unified:2x,by=layers'],
   ] as const)('gives what 8 single runs give under %s', async (_, depth) => {
     // With two threads here: the rows of a product are split among them.
     const model = await workspace.load('ripple-8m', { threads: 2 })

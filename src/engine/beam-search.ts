@@ -1,3 +1,4 @@
+import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import { abortedError } from './aborted.js'
 import type { BeamSearchOptions, BeamSearchResult } from './api.js'
@@ -10,6 +11,8 @@ import { checkNoRepeatNgram, noTokenLeft, notNumbers } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { StepResult } from './step.js'
 import { type SequenceDepth, startDepth } from './token-depth.js'
+
+export type BeamParts = GenerationParts & { readonly policy: Policy }
 
 /** Beams that a search has at most: each holds a cache of its own. */
 const MOST_BEAMS = 128
@@ -46,7 +49,7 @@ interface Chosen {
  * (`early_stopping=False`). All beams take a step as one batch; other work of the model takes turns with these steps.
  */
 export async function beamSearch(
-  parts: GenerationParts,
+  parts: BeamParts,
   batch: Batch,
   promptTokens: readonly number[],
   options: Omit<BeamSearchOptions, 'depth'>,
@@ -74,7 +77,7 @@ class BeamSearch {
   private lastAt = 0
 
   constructor(
-    private readonly parts: GenerationParts,
+    private readonly parts: BeamParts,
     private readonly batch: Batch,
     private readonly promptTokens: readonly number[],
     { signal, ...options }: Omit<BeamSearchOptions, 'depth'>,
@@ -209,6 +212,9 @@ class BeamSearch {
       logprobs: [...told.logprobs],
       finishReason: endIds.has(best.tokens.at(-1) as number) ? 'eos' : 'length',
       depth,
+      plan: parts.policy.kind === 'skip' && parts.policy.everyToken ? [...parts.policy.everyToken] : null,
+      // Beams cost a batch of their own, and targets are of single texts.
+      speedup: null,
       layers: parts.engine.layers,
       meanDepth: told.depths.reduce((a, b) => a + b, 0) / told.depths.length,
       rowLayers: this.rowLayers,

@@ -23,8 +23,8 @@ const SPECS = [
   'gap:0.2',
   'layers:0,2,5',
   'layers:0,2,5,prompt=plan',
-  'unified:2x',
-  'unified:2x,prompt=plan',
+  'unified:2x,by=layers',
+  'unified:2x,by=layers,prompt=plan',
 ]
 
 /** The layers come from the policy's state of a sequence. */

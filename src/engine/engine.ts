@@ -41,6 +41,7 @@ export class Engine {
   private readonly decisions: Decisions
   private readonly times = new LayerTimes()
   private readonly turns = createTurns()
+  private layersMs = 0
 
   constructor(options: {
     backend: Backend
@@ -68,6 +69,11 @@ export class Engine {
     this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
     this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
     this.decisions = new Decisions(this.heads, rows)
+  }
+
+  /** Time in computes so far, in ms. */
+  get spent(): { readonly layersMs: number; readonly headsMs: number } {
+    return { layersMs: this.layersMs, headsMs: this.heads.ms }
   }
 
   createSequence(): Sequence {
@@ -290,6 +296,7 @@ export class Engine {
         () => new Stretch(this.parts, exact, runs, expectedMs),
       )
       await this.finishCompute(stretch.run(runs))
+      this.layersMs += stretch.lastMs
       if (!exact.narrowed && !exact.cached) this.times.note(rows, shape.layers.length, stretch.lastMs)
       let row = 0
       piece.forEach(({ traveller: t, from, to }, i) => {

@@ -1,4 +1,4 @@
-import type { Policy } from '../depth/policy.js'
+import type { Policy, TargetSpeedup } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import { abortedError } from './aborted.js'
 import type {
@@ -8,6 +8,7 @@ import type {
   Generation,
   GenerationResult,
   LosslessResult,
+  Speedup,
 } from './api.js'
 import type { Job } from './batch.js'
 import { type Decoder, type Emission, PlainDecoder } from './decoder.js'
@@ -26,7 +27,6 @@ export interface GenerationParts {
   readonly context: number
   readonly endIds: ReadonlySet<number>
   readonly decode: ((ids: readonly number[]) => string) | null
-  readonly policy: Policy
 }
 
 /** A sequence that a generation continues and does not own: a chat's. */
@@ -42,7 +42,10 @@ export interface KeptSequence {
 
 export const DEFAULT_MAX_TOKENS = 128
 
-/** One generation: a job of the batch on one side, tokens as they come on the other. */
+/**
+ * One generation: a job of the batch on one side, tokens as they come on the other. It may join the batch once `begin`
+ * has given it a policy.
+ */
 export class GenerationJob implements Job, Generation {
   readonly result: Promise<GenerationResult>
   readonly signal: AbortSignal | undefined
@@ -51,8 +54,11 @@ export class GenerationJob implements Job, Generation {
   private readonly maxTokens: number
   private readonly ignoreEos: boolean
   private readonly sampler: Sampler
-  private readonly decoder: Decoder
-  private readonly drafting: LosslessDecoder | null
+  private readonly spec: string
+  private readonly lossless: boolean
+  private policy: Policy | null = null
+  private decoder: Decoder | null = null
+  private drafting: LosslessDecoder | null = null
   private readonly stream: TextStream | null
   private readonly kept: KeptSequence | null
 
@@ -77,8 +83,8 @@ export class GenerationJob implements Job, Generation {
 
   constructor(
     parts: GenerationParts,
-    /** Under `GenerateOptions.lossless`: what all sequences of this policy share. */
-    drafting: Drafting,
+    /** The SPEC that was asked for, until a policy is there to say it canonically. */
+    spec: string,
     promptTokens: readonly number[],
     options: GenerateOptions,
     kept: KeptSequence | null = null,
@@ -101,6 +107,7 @@ export class GenerationJob implements Job, Generation {
       )
     }
     this.parts = parts
+    this.spec = spec
     this.promptTokens = promptTokens
     this.maxTokens = maxTokens
     this.ignoreEos = ignoreEos
@@ -111,12 +118,7 @@ export class GenerationJob implements Job, Generation {
     if (stops.length > 0 && parts.decode === null)
       throw new InputError('stop strings need a tokenizer, and this model has none')
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
-    const { layers } = parts.engine
-    const info = { layers, promptTokens: promptTokens.length, maxTokens }
-    const lossless = drafts !== false
-    const depth = startDepth(parts.policy, info, { mayGrow: lossless })
-    this.drafting = lossless ? new LosslessDecoder(this.sampler, depth, drafting, layers, promptTokens.length) : null
-    this.decoder = this.drafting ?? new PlainDecoder(this.sampler, depth, promptTokens.length)
+    this.lossless = drafts !== false
     this.result = new Promise((resolve, reject) => {
       this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
     })
@@ -125,10 +127,25 @@ export class GenerationJob implements Job, Generation {
     this.renew()
   }
 
+  /**
+   * Gives the generation its policy, before it joins a batch. Throws what the policy throws.
+   * @param drafting under `GenerateOptions.lossless`: what all sequences of this policy share
+   */
+  begin(policy: Policy, drafting: Drafting): void {
+    const { promptTokens, maxTokens, lossless, sampler } = this
+    const { layers } = this.parts.engine
+    const info = { layers, promptTokens: promptTokens.length, maxTokens }
+    const depth = startDepth(policy, info, { mayGrow: lossless })
+    this.policy = policy
+    this.drafting = lossless ? new LosslessDecoder(sampler, depth, drafting, layers, promptTokens.length) : null
+    this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
+  }
+
   feed(): Feed | null {
     if (this.finishReason !== null) return null
     if (this.cancelled || this.signal?.aborted) throw abortedError(this.signal?.reason)
-    const { decoder, promptTokens, signal } = this
+    const { promptTokens, signal } = this
+    const decoder = this.begun
     if (this.sequence === null) {
       this.startedAt = performance.now()
       this.sequence = this.kept ? this.kept.open(promptTokens, decoder.prompt) : this.parts.engine.createSequence()
@@ -154,7 +171,7 @@ export class GenerationJob implements Job, Generation {
     this.layerPasses += result.layerPasses
     this.checkMs += result.checkMs
     this.rowsWaiting = sequence.waiting
-    for (const token of this.decoder.accept(sequence, result)) {
+    for (const token of this.begun.accept(sequence, result)) {
       if (this.finishReason === null) this.emit(token)
     }
     this.renew()
@@ -179,7 +196,7 @@ export class GenerationJob implements Job, Generation {
     if (this.ended) return
     this.ended = true
     this.error = error ?? null
-    this.decoder.end()
+    this.decoder?.end()
     // Drafts that nobody verified, and tokens after the end, are not part of what was said.
     this.sequence?.truncate(this.promptTokens.length + Math.max(0, this.emitted.length - 1))
     const fed = this.sequence?.length ?? 0
@@ -194,6 +211,7 @@ export class GenerationJob implements Job, Generation {
     const depths = this.emitted.map((t) => t.depth)
     const prefillMs = this.firstAt - this.startedAt
     const decodeMs = this.lastAt - this.firstAt
+    const skip = this.policy?.kind === 'skip' ? this.policy : null
     return {
       promptTokens: [...this.promptTokens],
       tokens: this.emitted.map((t) => t.id),
@@ -201,7 +219,10 @@ export class GenerationJob implements Job, Generation {
       depths,
       logprobs: this.emitted.map((t) => t.logprob),
       finishReason: this.finishReason ?? 'length',
-      depth: this.parts.policy.spec,
+      depth: this.policy?.spec ?? this.spec,
+      plan: skip?.everyToken === undefined ? null : [...skip.everyToken],
+      speedup:
+        skip?.speedup === undefined || this.lossless ? null : speedupOf(skip.speedup, depths.length - 1, decodeMs),
       layers: this.parts.engine.layers,
       meanDepth: depths.length === 0 ? 0 : depths.reduce((a, b) => a + b, 0) / depths.length,
       rowLayers: this.rowLayers,
@@ -238,6 +259,11 @@ export class GenerationJob implements Job, Generation {
     }
   }
 
+  private get begun(): Decoder {
+    if (this.decoder === null) throw new Error('the generation has no policy yet')
+    return this.decoder
+  }
+
   private renew(): void {
     this.notify()
     this.changed = new Promise((resolve) => {
@@ -255,6 +281,15 @@ function draftResult({ judged, accepted, passes, tokens, fullMs }: DraftCounts, 
     tokensPerPass: passes === 0 ? 0 : tokens / passes,
     speedup: Number.isFinite(speedup) ? speedup : null,
   }
+}
+
+/** @param steps that took `decodeMs` together */
+export function speedupOf(
+  { target, predicted, batch, fullMs }: TargetSpeedup,
+  steps: number,
+  decodeMs: number,
+): Speedup {
+  return { target, predicted, delivered: steps > 0 && decodeMs > 0 ? (fullMs * steps) / decodeMs : null, batch }
 }
 
 export function perSecond(count: number, ms: number): number {

@@ -43,6 +43,11 @@ export class Head {
     return this.graph.memory
   }
 
+  /** What the last run took, in ms. */
+  get lastMs(): number {
+    return this.graph.lastMs
+  }
+
   run(rows: readonly RowIndex[]): void | Promise<void> {
     this.source.set(rows)
     this.source.fill(UNREAD_ROW, rows.length)

@@ -8,6 +8,9 @@ export class Heads {
   private readonly heads = new GraphCache<Head>({ most: 16, mostBytes: 64 << 20 })
   private readonly checkHeads = new GraphCache<CheckHead>({ most: 8, mostBytes: 256 << 20 })
 
+  /** Time in heads so far, in ms. */
+  ms = 0
+
   /** @param finish waits for a compute */
   constructor(
     private readonly parts: CheckHeadParts,
@@ -21,6 +24,7 @@ export class Heads {
         ? this.heads.get(String(rows.length), () => new Head(this.parts, rows.length))
         : this.checkHeads.get(tokens.join(), () => new CheckHead(this.parts, tokens)).of(rows.length)
     await this.finish(head.run(rows))
+    this.ms += head.lastMs
     return head
   }
 

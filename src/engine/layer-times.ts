@@ -6,7 +6,7 @@ const NEWEST = 0.2
 /**
  * How long a layer takes, by the number of rows: known from the stretches that have run. A stretch that would keep the
  * event loop waiting is cut where that is enough to run it in place; with few cores a hand-over to another thread costs
- * more than it seems, because three threads then share two cores (a token of TinyLlama's shape under `unified:2x` took
+ * more than it seems, because three threads then share two cores (a token of TinyLlama's shape with half of its layers took
  * 17.5 ms on another thread and 15.4 in place).
  */
 export class LayerTimes {

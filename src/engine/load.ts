@@ -8,7 +8,7 @@ import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
-import { MachineMemory } from './machine-memory.js'
+import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
 import { choosePadding } from './row-padding.js'
 import { weightUses } from './weight-uses.js'
@@ -47,7 +47,9 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
 
   const backend = new Backend({ threads })
   try {
-    const memory = await MachineMemory.open(options.cacheDir ?? cacheFolder())
+    const cacheDir = options.cacheDir ?? cacheFolder()
+    const memory = await MachineMemory.open(cacheDir)
+    const machine = `${machineName(backend)} | ${cacheType} cache`
     const choose = await chooseBuffers(backend, uses, memory)
     const padding = await choosePadding(backend, uses, choose, memory)
     const weights = new WeightStore(backend, p.gguf, uses, choose)
@@ -67,7 +69,17 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
         loaded: p.gguf.bytes,
         total: p.gguf.bytes,
       })
-      return new LoadedModel({ package: p, hyperparameters: h, parameters, context, slots, engine, release })
+      return new LoadedModel({
+        package: p,
+        hyperparameters: h,
+        parameters,
+        context,
+        slots,
+        engine,
+        cacheDir,
+        machine,
+        release,
+      })
     } catch (error) {
       engine?.dispose()
       weights.dispose()

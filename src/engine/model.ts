@@ -1,18 +1,20 @@
 import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
 import type { Package } from '../convert/package.js'
+import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import type { Policy } from '../depth/policy.js'
-import { parseDepth } from '../depth/spec.js'
-import { InputError, ShoalError } from '../errors.js'
+import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type {
   BeamSearchOptions,
   BeamSearchResult,
   ChatMessage,
   ChatSession,
+  CostsOptions,
   Depth,
   GenerateOptions,
   Generation,
   Model,
+  PolicyOptions,
   Prediction,
   PredictOptions,
   Score,
@@ -27,6 +29,10 @@ import { AdaptiveDrafting, type Drafting, FixedDrafting, MOST_DRAFTS } from './d
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
+import { measureCosts } from './measure/costs.js'
+import { keptCosts } from './measure/kept-costs.js'
+import { Measurements, type MeasureWork } from './measure/measurements.js'
+import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { score } from './score.js'
 import { trace } from './trace.js'
@@ -39,6 +45,10 @@ export interface ModelParts {
   readonly context: number
   readonly slots: number
   readonly engine: Engine
+  /** Folder of what is measured once on this machine. */
+  readonly cacheDir: string
+  /** What measured times depend on beside the model: processor, libraries, threads, cache type. */
+  readonly machine: string
   /** Frees what lies under the engine. */
   release(): Promise<void>
 }
@@ -57,6 +67,8 @@ export class LoadedModel implements Model {
   private readonly parts: ModelParts
   private readonly batch: Batch
   private readonly draftings = new Map<string, AdaptiveDrafting>()
+  private readonly measurements: Measurements
+  private readonly policies: Policies
   private disposing: Promise<void> | null = null
   private knownFingerprint: string | null = null
 
@@ -80,6 +92,13 @@ export class LoadedModel implements Model {
             specialTokens: p.specialTokens,
           })
     this.batch = new Batch(parts.engine, parts.slots)
+    this.measurements = new Measurements({
+      costs: (batch, work) => this.measureCosts(batch, work),
+      order: (rule) => {
+        throw new UnsupportedError(`depth ${rule} is not available in this version`)
+      },
+    })
+    this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
   }
 
   get fingerprint(): string {
@@ -88,7 +107,18 @@ export class LoadedModel implements Model {
   }
 
   generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
-    return this.start(prompt, options, this.policy(options.depth), null)
+    return this.start(prompt, options, this.resolve(options.depth, options), null)
+  }
+
+  async policy(depth?: Depth, options: PolicyOptions = {}): Promise<Policy> {
+    return this.resolve(depth, options)
+  }
+
+  async costs(batch = 1, options: CostsOptions = {}): Promise<StepCosts> {
+    if (!Number.isSafeInteger(batch) || batch < 1 || batch > MOST_BATCH)
+      throw new InputError(`batch must be a whole number from 1 to ${MOST_BATCH}`)
+    await this.measurements.measure({ kind: 'costs', batch }, options)
+    return this.measurements.known.costs(batch)
   }
 
   async beamSearch(
@@ -97,7 +127,8 @@ export class LoadedModel implements Model {
   ): Promise<BeamSearchResult> {
     const { depth, ...rest } = options
     const ids = this.checkedIds(this.tokens(prompt))
-    return beamSearch(this.generationParts(this.policy(depth)), this.batch, ids, rest)
+    const policy = await this.resolve(depth, rest)
+    return beamSearch({ ...this.generationParts(), policy }, this.batch, ids, rest)
   }
 
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
@@ -108,7 +139,7 @@ export class LoadedModel implements Model {
   async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
     const checked = this.checkedIds(ids)
     const { depth, ...rest } = options
-    const policy = this.policy(depth)
+    const policy = await this.resolve(depth, rest)
     return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, checked, policy, rest))
   }
 
@@ -116,12 +147,14 @@ export class LoadedModel implements Model {
     const { depth, continuation = [], ...rest } = options
     const prompt = this.checkedIds(ids)
     const fed = this.checkedIds([...prompt, ...continuation]).slice(prompt.length)
-    const policy = this.policy(depth)
+    const policy = await this.resolve(depth, rest)
     return this.batch.alone((engine) => predict(engine, prompt, policy, { ...rest, continuation: fed }))
   }
 
   chat(options: GenerateOptions = {}): ChatSession {
-    const policy = this.policy(options.depth)
+    const policy = this.resolve(options.depth, options)
+    // Each message learns of an error itself, and there may be none.
+    if (policy instanceof Promise) policy.catch(() => undefined)
     const stop = [
       ...(this.settings.chatStop ?? []),
       ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? [])),
@@ -132,7 +165,9 @@ export class LoadedModel implements Model {
 
   dispose(): Promise<void> {
     this.disposing ??= (async () => {
-      await this.batch.close(new ShoalError('disposed', 'the model was disposed'))
+      const error = new ShoalError('disposed', 'the model was disposed')
+      this.measurements.close(error)
+      await this.batch.close(error)
       this.parts.engine.dispose()
       await this.parts.release()
     })()
@@ -142,37 +177,41 @@ export class LoadedModel implements Model {
   private start(
     prompt: string | readonly number[] | readonly ChatMessage[],
     options: GenerateOptions,
-    policy: Policy,
+    policy: Policy | Promise<Policy>,
     kept: KeptSequence | null,
   ): Generation {
     const ids = this.checkedIds(this.tokens(prompt))
-    const job = new GenerationJob(
-      this.generationParts(policy),
-      this.draftingOf(policy, options.lossless),
-      ids,
-      options,
-      kept,
-    )
-    this.batch.add(job)
+    const fixed = fixedDrafting(options.lossless)
+    const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept)
+    const join = (known: Policy): void => {
+      job.begin(known, fixed ?? this.draftingOf(known))
+      this.batch.add(job)
+    }
+    if (policy instanceof Promise) policy.then(join).catch((error: unknown) => job.end(error))
+    else join(policy)
     return job
   }
 
-  private generationParts(policy: Policy): GenerationParts {
+  private generationParts(): GenerationParts {
     const { tokenizer } = this
     const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
     const { engine, context } = this.parts
-    return { engine, context, endIds: new Set(this.parts.package.endIds), decode, policy }
+    return { engine, context, endIds: new Set(this.parts.package.endIds), decode }
+  }
+
+  /** From the cache, where this was measured before. */
+  private async measureCosts(batch: number, work: MeasureWork): Promise<StepCosts> {
+    const key = `${this.parts.machine} | ${this.quantization} ${this.fingerprint}`
+    const kept = keptCosts(this.parts.cacheDir, key, this.hyperparameters.layers)
+    const known = work.anew ? null : await kept.recall(batch)
+    if (known !== null) return known
+    const costs = await this.batch.alone(() => measureCosts(this.generationParts(), batch, work))
+    await kept.keep(costs)
+    return costs
   }
 
   /** What is learned of a policy's drafts outlives a generation. */
-  private draftingOf({ spec }: Policy, lossless: GenerateOptions['lossless']): Drafting {
-    if (typeof lossless === 'object') {
-      const { drafts } = lossless
-      if (!Number.isInteger(drafts) || drafts < 1 || drafts > MOST_DRAFTS) {
-        throw new InputError(`drafts must be a whole number from 1 to ${MOST_DRAFTS}`)
-      }
-      return new FixedDrafting(drafts)
-    }
+  private draftingOf({ spec }: Policy): Drafting {
     const drafting = this.draftings.get(spec) ?? new AdaptiveDrafting()
     this.draftings.set(spec, drafting)
     return drafting
@@ -208,10 +247,23 @@ export class LoadedModel implements Model {
     return this.tokenizer
   }
 
-  private policy(depth: Depth = this.settings.depth ?? 'full'): Policy {
-    if (typeof depth !== 'string') return depth
-    return parseDepth(depth, { layers: this.hyperparameters.layers })
+  private resolve(depth: Depth = this.settings.depth ?? 'full', options: PolicyOptions = {}): Policy | Promise<Policy> {
+    return this.policies.resolve(depth, options)
   }
+
+  private specOf(depth: Depth = this.settings.depth ?? 'full'): string {
+    return typeof depth === 'string' ? depth : depth.spec
+  }
+}
+
+/** Null where drafting adapts. */
+function fixedDrafting(lossless: GenerateOptions['lossless']): Drafting | null {
+  if (typeof lossless !== 'object') return null
+  const { drafts } = lossless
+  if (!Number.isInteger(drafts) || drafts < 1 || drafts > MOST_DRAFTS) {
+    throw new InputError(`drafts must be a whole number from 1 to ${MOST_DRAFTS}`)
+  }
+  return new FixedDrafting(drafts)
 }
 
 function isMessages(prompt: readonly number[] | readonly ChatMessage[]): prompt is readonly ChatMessage[] {

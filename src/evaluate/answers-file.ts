@@ -5,9 +5,11 @@ import { damaged, openJournal } from '../checkpoint/journal.js'
 import type { JsonObject } from '../checkpoint/json.js'
 import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
 import * as json from '../depth/json-field.js'
+import type { Policy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { DEFAULT_TEMPLATE } from '../tasks/index.js'
 import type { Answer } from './answers.js'
+import type { DepthName } from './cells.js'
 import { depthNames } from './depth-names.js'
 import type { EvaluateOptions } from './evaluate.js'
 import { machineName } from './machine.js'
@@ -46,17 +48,18 @@ export interface AnswersFile {
  * @param settings of how the model was loaded
  * @throws FileError where the file holds the answers of another run
  */
-export function openAnswersFile(
+export async function openAnswersFile(
   path: string,
   model: Model,
   options: EvaluateOptions,
   settings: { readonly cacheType: string | null; readonly threads: number | null },
-): AnswersFile {
+): Promise<AnswersFile> {
   const known = new Map<string, KeptAnswers>()
   const { layers } = model.hyperparameters
-  const depths = depthNames(model, options.depths).map(({ name }) => name)
+  const named = await depthNames(model, options.depths, options.signal)
+  const depths = named.map(({ name }) => name)
   const traced = options.controls && options.score === 'token'
-  const journal = openJournal(path, 'shoal-answers', factsOf(model, options, settings), (record, line) => {
+  const journal = openJournal(path, 'shoal-answers', factsOf(model, options, named, settings), (record, line) => {
     const [key, answers] = readRecord({ file: path, name: `line ${line}`, value: record }, layers)
     const asked = key.control === null ? depths : [key.control, 'full']
     const whole = asked.every((name) => answers.answers.has(name)) && (!traced || key.control !== null || answers.trace)
@@ -81,9 +84,13 @@ function textOf({ group, question, control }: QuestionKey): string {
   return JSON.stringify([group, question, control])
 }
 
-function factsOf(model: Model, options: EvaluateOptions, settings: JsonObject): JsonObject {
+function factsOf(
+  model: Model,
+  options: EvaluateOptions,
+  depths: readonly DepthName[],
+  settings: JsonObject,
+): JsonObject {
   const { tasks, shots, score, seed, limit, maxTokens, controls, template = DEFAULT_TEMPLATE } = options
-  const depths = depthNames(model, options.depths)
   return {
     model: model.fingerprint.slice(0, 16),
     quantization: model.quantization,
@@ -95,7 +102,7 @@ function factsOf(model: Model, options: EvaluateOptions, settings: JsonObject): 
     contents_of_tasks: digest(tasks.map((task) => [task.items, task.shots])),
     shots,
     depths: depths.map(({ name }) => name),
-    contents_of_policies: digest(depths.map(({ policy }) => policy?.source ?? null)),
+    contents_of_policies: digest(depths.map(({ policy }) => contentsOf(policy))),
     score,
     seed,
     limit,
@@ -103,6 +110,12 @@ function factsOf(model: Model, options: EvaluateOptions, settings: JsonObject): 
     max_tokens: score === 'generate' ? maxTokens : undefined,
     controls,
   }
+}
+
+/** What a policy is made of beside its SPEC: a file, or the plan that costs were measured for. */
+function contentsOf(policy: Policy | null): unknown {
+  if (policy?.source !== undefined) return policy.source
+  return policy?.kind === 'skip' && policy.speedup !== undefined ? (policy.everyToken ?? null) : null
 }
 
 function digest(value: unknown): string {

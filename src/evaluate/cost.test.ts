@@ -87,7 +87,7 @@ describe('the layers that a policy may run', () => {
   it.each([
     ['full', 16, 0],
     ['layers:0,2,5', 3, 0],
-    ['unified:2x', 8, 0],
+    ['unified:2x,by=layers', 8, 0],
     ['exit:11', 12, 0],
     ['gap:0.8', 16, 15],
     ['gap:0.8,from=4,every=4', 16, 3],
@@ -128,7 +128,7 @@ describe('cost of a token', () => {
   })
 
   it('caches keys and values of the layers that run', () => {
-    const cost = depthCost(ripple8m, depth('unified:2x'), 0, 2)
+    const cost = depthCost(ripple8m, depth('unified:2x,by=layers'), 0, 2)
     expect(cost.token.kvBytes).toBe(8 * 2 * 3 * 32 * 2)
     expect(cost.kvRatio).toBe(0.5)
     expect(depthCost(llama27b, depth('full', 32), 0, 2).token.kvBytes).toBe(524_288)
@@ -136,7 +136,7 @@ describe('cost of a token', () => {
 
   it('is a mean where plans shrink', () => {
     const cost = depthCost(ripple8m, depth('skipdecode:2x'), 100, 4, 121)
-    const even = depthCost(ripple8m, depth('unified:2x'), 100, 4)
+    const even = depthCost(ripple8m, depth('unified:2x,by=layers'), 100, 4)
     expect(cost.token).toEqual(even.token)
     expect(cost.flopsRatio).toBe(even.flopsRatio)
   })

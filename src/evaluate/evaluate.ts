@@ -55,7 +55,7 @@ interface Group {
  */
 export async function evaluate(model: Model, options: EvaluateOptions): Promise<EvalReport> {
   const { hyperparameters: h } = model
-  const depths = depthNames(model, options.depths)
+  const depths = await depthNames(model, options.depths, options.signal)
   const groups = options.tasks.flatMap((task) =>
     options.shots.map(
       (shots): Group => ({
@@ -129,13 +129,22 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
 
 /** What a reader of the cells must know. */
 function notesOn(depths: readonly DepthName[], { score }: EvaluateOptions): string[] {
-  if (score !== 'token' && score !== 'labels') return []
-  return depths
-    .filter(({ policy }) => policy?.kind === 'skip' && policy.prompt === 'full')
-    .map(
-      ({ name }) =>
+  return depths.flatMap(({ name, policy }) => {
+    if (policy?.kind !== 'skip') return []
+    const { speedup, everyToken } = policy
+    const notes: string[] = []
+    if (speedup !== undefined && everyToken !== undefined) {
+      notes.push(
+        `${name}: layers:${everyToken.join(',')}, predicted to decode ${speedup.predicted.toFixed(2)} times as fast as full depth on this machine`,
+      )
+    }
+    if (policy.prompt === 'full' && (score === 'token' || score === 'labels')) {
+      notes.push(
         `${name}: the prompt runs every layer, and an answer of --score ${score} comes from the prompt, so it is full depth's; prompt=plan skips layers of the prompt too`,
-    )
+      )
+    }
+    return notes
+  })
 }
 
 /** Of all questions: one under each depth, and what the controls need. */

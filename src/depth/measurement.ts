@@ -1,0 +1,49 @@
+/** Sequences at once that costs are measured for at most. */
+export const MOST_BATCH = 1024
+
+/** What a decode step of one model costs on one machine, for a number of sequences at once. Times in ms. */
+export interface StepCosts {
+  /** Sequences that take the step together, each with one token. */
+  readonly batch: number
+  /** L, the number of layers. */
+  readonly layers: number
+  /** A whole step at full depth: L x layerMs + headMs + restMs. */
+  readonly fullMs: number
+  /** One layer at full depth, on average; the embedding is counted in. */
+  readonly layerMs: number
+  /** Final norm, LM head and softmax. */
+  readonly headMs: number
+  /** An exit check: the whole head, features of its distribution, and the policy's question. */
+  readonly checkMs: number
+  /** The rest: preparing and starting graphs, sampling, JavaScript. */
+  readonly restMs: number
+  /**
+   * Whole steps of plans of some sizes, ascending, full depth the last; more layers never take less. A layer costs less in
+   * a small plan whose weights stay in the processor's caches, so no straight line would do.
+   */
+  readonly plans: readonly PlanCost[]
+}
+
+export interface PlanCost {
+  /** Layers that run. */
+  readonly layers: number
+  readonly ms: number
+}
+
+/** What a step takes that runs `count` layers, in ms: on the line between the two measured plans around it. */
+export function stepMs({ plans, layerMs }: StepCosts, count: number): number {
+  const above = plans.findIndex(({ layers }) => layers >= count)
+  const right = plans[above] ?? (plans.at(-1) as PlanCost)
+  const left = plans[above - 1]
+  if (left === undefined || right.layers === count) return right.ms + Math.min(0, count - right.layers) * layerMs
+  return left.ms + ((right.ms - left.ms) * (count - left.layers)) / (right.layers - left.layers)
+}
+
+/** Rules that take layers out one after the other, in an order that is measured on text. */
+export type LayerOrderRule = 'shortgpt' | 'sleb'
+
+/** What must be measured of a loaded model before a SPEC can be parsed for it. */
+export type Measurement =
+  | { readonly kind: 'costs'; readonly batch: number }
+  /** `data` is the path of a text or prompts file; null for what the rule takes by default. */
+  | { readonly kind: 'layer-order'; readonly rule: LayerOrderRule; readonly data: string | null }
