@@ -40,7 +40,9 @@ async function runPrompts(
       ? null
       : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined, plan })
   const results: object[] = []
-  const total = new Totals(policy.kind === 'skip' ? (policy.speedup ?? null) : null)
+  // Targets are of texts that run their plan alone.
+  const plain = !lossless && options.beams === undefined
+  const total = new Totals((plain && policy.kind === 'skip' && policy.speedup) || null)
   const line = createProgressLine(cli)
   const start = performance.now()
 
