@@ -62,7 +62,7 @@ export async function agreement(
 }
 
 async function inBatches<In, Out>(all: readonly In[], size: number, run: (one: In) => Promise<Out>): Promise<Out[]> {
-  const out = new Array<Out>(all.length)
+  const out: Out[] = []
   const queue = all.entries()
   const work = async (): Promise<void> => {
     for (const [i, one] of queue) out[i] = await run(one)

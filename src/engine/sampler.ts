@@ -41,9 +41,9 @@ export interface Sampler {
    */
   distribution(logits: Float32Array, drafted?: readonly number[]): Distribution
   /** Draws from a distribution; remembers nothing. */
-  draw(distribution: Distribution): number
+  readonly draw: (distribution: Distribution) => number
   /** The next number of the sequence's random stream, from 0 to 1, 1 excluded. */
-  random(): number
+  readonly random: () => number
   /** Takes a token that was chosen elsewhere as the next one. */
   remember(id: number): void
 }
