@@ -1,0 +1,171 @@
+/**
+ * What lossless drafting gains, with the share of drafts that stand forced by a seeded coin: the real engine and kernels
+ * on TinyLlama's shape with random weights, drafts from the first layers, as long as adaptive drafting wants.
+ *
+ *     npm run bench:lossless -- [--model FILE] [--exit 3] [--acceptance 0.6,0.8,0.9] [--rounds 5] [--tokens 128] [--threads 2]
+ *
+ * Printed first is what a step costs by its rows: a draft, and a pass of the full model. From these follows the best that
+ * any number of drafts can gain; the gain that was measured is held against it. Everything takes turns, medians count.
+ */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { AdaptiveDrafting, MOST_DRAFTS } from '../dist/engine/drafting.js'
+import { LosslessDecoder } from '../dist/engine/lossless.js'
+import { createRandomStream } from '../dist/engine/random-stream.js'
+import { createSampler } from '../dist/engine/sampler.js'
+import { toTheTop } from '../dist/engine/token-depth.js'
+import { loadModel } from '../dist/index.js'
+import { DEFAULT_PATH, ensureTinyLlama } from './tinyllama.js'
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    exit: { type: 'string', default: '3' },
+    acceptance: { type: 'string', default: '0.6,0.8,0.9' },
+    rounds: { type: 'string', default: '5' },
+    tokens: { type: 'string', default: '128' },
+    prompt: { type: 'string', default: '128' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+  },
+})
+if (options.model === undefined) await ensureTinyLlama(DEFAULT_PATH)
+const [exit, rounds, tokens, promptLength, threads] = ['exit', 'rounds', 'tokens', 'prompt', 'threads'].map((name) =>
+  Number(options[name]),
+)
+const acceptances = options.acceptance.split(',').map(Number)
+const model = await loadModel(options.model ?? DEFAULT_PATH, { threads, context: 1024 })
+const { engine } = model.parts
+const { layers } = engine
+const full = toTheTop(layers)
+const draft = { ...full, last: exit }
+const prompt = Array.from({ length: promptLength }, (_, i) => (7 * i + 5) % model.hyperparameters.vocabulary)
+const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1]
+
+async function step(feed) {
+  const [outcome] = await engine.step([feed])
+  if ('error' in outcome) throw outcome.error
+  return outcome.result
+}
+
+/** Milliseconds of a draft, of the pass that verifies so many rows, and of rows that all start at the bottom. */
+async function measureSteps() {
+  const sequence = engine.createSequence()
+  await step({ sequence, ids: prompt, depth: full })
+  // The middle of what the runs below see.
+  for (let t = 0; t < tokens / 2; t++) await step({ sequence, ids: [t], depth: full })
+  const base = sequence.length
+  const rows = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16]
+  const times = { draft: [], verify: rows.map(() => []), fresh: rows.map(() => []) }
+  for (let round = 0; round <= 9; round++) {
+    for (const [i, count] of rows.entries()) {
+      for (let d = 1; d < count; d++) {
+        const started = performance.now()
+        await step({ sequence, ids: [d], depth: draft })
+        if (round > 0) times.draft.push(performance.now() - started)
+      }
+      let started = performance.now()
+      await step({ sequence, ids: [9], depth: full, logitsFrom: base })
+      if (round > 0) times.verify[i].push(performance.now() - started)
+      sequence.truncate(base)
+      started = performance.now()
+      await step({ sequence, ids: prompt.slice(0, count), depth: full, logitsFrom: base })
+      if (round > 0) times.fresh[i].push(performance.now() - started)
+      sequence.truncate(base)
+    }
+  }
+  sequence.dispose()
+  return {
+    rows,
+    draft: median(times.draft),
+    verify: times.verify.map(median),
+    fresh: times.fresh.map(median),
+  }
+}
+
+/** On a line between the measured numbers of rows. */
+function at(rows, values, count) {
+  const above = rows.findIndex((r) => r >= count)
+  if (rows[above] === count) return values[above]
+  const [r0, r1, v0, v1] = [rows[above - 1], rows[above], values[above - 1], values[above]]
+  return v0 + ((v1 - v0) * (count - r0)) / (r1 - r0)
+}
+
+/** The best gain of a fixed number of drafts, each standing with probability a. */
+function bestGain(costs, a) {
+  let best = { gain: 1, drafts: 0 }
+  for (let drafts = 1; drafts <= MOST_DRAFTS; drafts++) {
+    const expected = (1 - a ** (drafts + 1)) / (1 - a)
+    const ms = drafts * costs.draft + at(costs.rows, costs.verify, drafts + 1)
+    const gain = (expected * costs.verify[0]) / ms
+    if (gain > best.gain) best = { gain, drafts }
+  }
+  return best
+}
+
+async function runFull() {
+  const sequence = engine.createSequence()
+  let { top } = await step({ sequence, ids: prompt, depth: full })
+  const started = performance.now()
+  for (let t = 0; t < tokens; t++) ({ top } = await step({ sequence, ids: [top], depth: full }))
+  const ms = performance.now() - started
+  sequence.dispose()
+  return ms / tokens
+}
+
+/** @param drafting outlives a run, as it does in a loaded model */
+async function runLossless(acceptance, drafting, seed) {
+  const coin = createRandomStream(seed)
+  const rule = (drafted, _q, p) => {
+    const accepted = coin() < acceptance
+    return { accepted, id: accepted ? drafted : p.ids[0] }
+  }
+  const depth = { spec: `exit:${exit}`, next: () => draft, fork: () => depth }
+  const decoder = new LosslessDecoder(createSampler({ seed: 1 }), depth, drafting, layers, promptLength, rule)
+  const sequence = engine.createSequence()
+  let said = decoder.accept(sequence, await step({ sequence, ids: prompt, depth: decoder.prompt }))
+  let last = said.at(-1).id
+  let count = 0
+  const started = performance.now()
+  while (count < tokens) {
+    said = decoder.accept(sequence, await step({ sequence, ...decoder.feed(sequence, last, 1000) }))
+    count += said.length
+    last = said.at(-1)?.id ?? last
+  }
+  const ms = performance.now() - started
+  decoder.end()
+  sequence.dispose()
+  return { ms: ms / count, ...decoder.counts }
+}
+
+const costs = await measureSteps()
+const one = costs.fresh[0]
+console.log(`one row ${one.toFixed(2)} ms, a draft of ${exit + 1} layers ${(costs.draft / one).toFixed(2)} of it`)
+console.log('rows           ', costs.rows.map((r) => String(r).padStart(6)).join(''))
+console.log('full depth     ', costs.fresh.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
+console.log('drafts verified', costs.verify.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
+
+const draftings = acceptances.map(() => new AdaptiveDrafting())
+const samples = acceptances.map(() => [])
+for (let round = -1; round < rounds; round++) {
+  for (const [i, acceptance] of acceptances.entries()) {
+    const whole = await runFull()
+    const lossless = await runLossless(acceptance, draftings[i], 100 + round)
+    // The first round builds graphs and learns what steps cost.
+    if (round >= 0) samples[i].push({ ...lossless, gain: whole / lossless.ms })
+  }
+}
+await model.dispose()
+console.log('\nacceptance  measured  drafts at best  gain at best    gain  of the best  tokens a pass')
+const report = acceptances.map((acceptance, i) => {
+  const best = bestGain(costs, acceptance)
+  const gain = median(samples[i].map((s) => s.gain))
+  const judged = samples[i].reduce((sum, s) => sum + s.judged, 0)
+  const stood = samples[i].reduce((sum, s) => sum + s.accepted, 0)
+  const passes = samples[i].reduce((sum, s) => sum + s.passes, 0)
+  const said = samples[i].reduce((sum, s) => sum + s.tokens, 0)
+  const cells = [acceptance, judged === 0 ? '–' : (stood / judged).toFixed(2), best.drafts, `${best.gain.toFixed(2)}x`]
+  cells.push(`${gain.toFixed(2)}x`, `${Math.round((100 * gain) / best.gain)}%`, (said / passes).toFixed(1))
+  console.log(cells.map((cell, j) => String(cell).padStart([10, 10, 16, 14, 8, 13, 15][j])).join(''))
+  return { acceptance, measured: stood / judged, best, gain, tokens_per_pass: said / passes }
+})
+console.log(JSON.stringify({ layers, exit, threads, rounds, costs, report }))
