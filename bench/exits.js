@@ -5,6 +5,10 @@
  *
  *     npm run bench:exits -- [--model FILE] [--batch 1,2,4,8] [--rounds 5] [--tokens 64] [--prompt 128] [--threads 2]
  *
+ * The last column is the most that row costs allow: every layer is passed as often, with as many rows, and a pass costs what
+ * it costs at full depth. Catching up computes in the end every row that full depth computes, so exits can only gain where
+ * a pass of many rows is cheaper than many passes of few; in a batch somebody needs nearly every layer in every step.
+ *
  * The model is TinyLlama-1.1B's shape with random weights unless another is named.
  */
 import { availableParallelism } from 'node:os'
@@ -31,6 +35,8 @@ const { engine } = model.parts
 const { layers } = engine
 const full = toTheTop(layers)
 
+const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1]
+
 /** Numbers from 0 to 1 (mulberry32). */
 function stream(seed) {
   let state = seed >>> 0
@@ -48,6 +54,58 @@ function drawLayer(random) {
   const meanDepth = (layers / 2 - 0.1 * layers) / 0.9
   const most = Math.round(2 * meanDepth - 1)
   return Math.floor(random() * most)
+}
+
+/** Milliseconds of a step at full depth, by its rows. */
+async function measureRows() {
+  const rows = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64]
+  const times = rows.map(() => [])
+  const sequence = engine.createSequence()
+  const ids = Array.from({ length: promptLength + tokens / 2 }, (_, p) => (7 * p) % model.hyperparameters.vocabulary)
+  await engine.step([{ sequence, ids, depth: full }])
+  const base = sequence.length
+  for (let round = 0; round <= rounds; round++) {
+    for (const [i, count] of rows.entries()) {
+      const started = performance.now()
+      await engine.step([{ sequence, ids: ids.slice(0, count), depth: full }])
+      if (round > 0) times[i].push(performance.now() - started)
+      sequence.truncate(base)
+    }
+  }
+  sequence.dispose()
+  const known = times.map(median)
+  return (count) => {
+    const above = Math.max(
+      1,
+      rows.findIndex((r) => r >= count),
+    )
+    const [r0, r1, t0, t1] = [rows[above - 1], rows[above], known[above - 1], known[above]]
+    return t0 + ((t1 - t0) * (count - r0)) / (r1 - r0)
+  }
+}
+
+/** The gain over full depth of the same draws where passes cost what they cost at full depth. */
+function mostGain(batch, costOf) {
+  const random = stream(Number(options.seed))
+  const cached = Array.from({ length: batch }, () => new Int32Array(layers))
+  let cost = 0
+  for (let t = 1; t <= tokens; t++) {
+    const last = cached.map(() => {
+      const drawn = drawLayer(random)
+      random()
+      return drawn
+    })
+    for (let layer = 0; layer < layers; layer++) {
+      let rows = 0
+      cached.forEach((seen, i) => {
+        if (last[i] < layer) return
+        rows += t - seen[layer]
+        seen[layer] = t
+      })
+      if (rows > 0) cost += costOf(rows)
+    }
+  }
+  return (tokens * layers * costOf(batch)) / cost
 }
 
 async function run(batch, exits) {
@@ -85,7 +143,6 @@ async function run(batch, exits) {
   }
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[(values.length - 1) >> 1]
 const batches = options.batch.split(',').map(Number)
 const samples = batches.map(() => ({ full: [], exits: [] }))
 for (let round = 0; round <= rounds; round++) {
@@ -98,6 +155,7 @@ for (let round = 0; round <= rounds; round++) {
     samples[i].exits.push(early)
   }
 }
+const costOf = await measureRows()
 await model.dispose()
 
 const rows = batches.map((batch, i) => {
@@ -109,13 +167,14 @@ const rows = batches.map((batch, i) => {
     ratio: median(exits.map((s, r) => s.perSecond / whole[r].perSecond)),
     mean_depth: exits[0].meanDepth,
     computed: exits[0].computed,
+    most: mostGain(batch, costOf),
   }
 })
 const gain = rows[0].ratio - 1
-console.log('batch  full tok/s  exits tok/s  ratio  mean depth  computed  of the first gain')
+console.log('batch  full tok/s  exits tok/s  ratio  mean depth  computed  of the first gain  at most')
 for (const r of rows) {
   const cells = [r.batch, r.full.toFixed(1), r.exits.toFixed(1), r.ratio.toFixed(2), r.mean_depth.toFixed(1)]
-  cells.push(r.computed.toFixed(1), `${Math.round((100 * (r.ratio - 1)) / gain)}%`)
-  console.log(cells.map((cell, i) => String(cell).padStart([5, 12, 13, 7, 12, 10, 19][i])).join(''))
+  cells.push(r.computed.toFixed(1), `${Math.round((100 * (r.ratio - 1)) / gain)}%`, r.most.toFixed(2))
+  console.log(cells.map((cell, i) => String(cell).padStart([5, 12, 13, 7, 12, 10, 19, 9][i])).join(''))
 }
 console.log(JSON.stringify({ layers, rounds, rows }))
