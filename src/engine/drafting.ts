@@ -1,3 +1,4 @@
+import { InputError } from '../errors.js'
 import { RowCosts } from './row-costs.js'
 
 /** Drafts that one sequence may have waiting at most: with more, a layer would run its last row ahead of the others. */
@@ -13,7 +14,7 @@ const PRIOR = { rate: 0.7, weight: 4 }
 const TRIAL = 3
 const KEPT = 0.95
 /** Cycles with drafts after which a token runs at full depth, so that it is known what that takes. */
-const COMPARE_AFTER = 16
+const COMPARE_AFTER = 32
 /** Tokens at full depth after which a draft is tried again; twice as many each time that it does not pay. */
 const PROBE_AFTER = 96
 const MOST_PROBE_AFTER = 1536
@@ -46,7 +47,7 @@ export interface Drafting {
 }
 
 /** The same number of drafts before every pass. */
-export class FixedDrafting implements Drafting {
+class FixedDrafting implements Drafting {
   readonly fullMs = Number.NaN
 
   constructor(private readonly drafts: number) {}
@@ -61,6 +62,14 @@ export class FixedDrafting implements Drafting {
   ran(): void {}
   judged(): void {}
   emitted(): void {}
+}
+
+/** Throws InputError where so many drafts cannot wait. */
+export function fixedDrafting(drafts: number): Drafting {
+  if (!Number.isInteger(drafts) || drafts < 1 || drafts > MOST_DRAFTS) {
+    throw new InputError(`drafts must be a whole number from 1 to ${MOST_DRAFTS}`)
+  }
+  return new FixedDrafting(drafts)
 }
 
 interface Step {
@@ -79,9 +88,9 @@ interface Pace {
 }
 
 /**
- * Sequences draft together, as long as the tokens that further drafts promise come faster than tokens come at present. What drafts promise is their rate of acceptance so far, told apart by
- * how sure the draft was; what they cost is measured. Where no number of drafts pays, tokens run at full depth, and
- * drafting is tried again from time to time.
+ * Sequences draft together, as long as the tokens that further drafts promise come faster than tokens come at present. What
+ * drafts promise is their rate of acceptance so far, told apart by how sure the draft was; what they cost is measured. Where
+ * no number of drafts pays, tokens run at full depth, and drafting is tried again from time to time.
  */
 export class AdaptiveDrafting implements Drafting {
   private readonly members = new Set<DraftMember>()
@@ -94,10 +103,13 @@ export class AdaptiveDrafting implements Drafting {
   private step: Step | null = null
   /** When the step before ended; null where this one does not follow on it. */
   private ended: number | null = null
-  private cycle = { ms: 0, tokens: 0, drafted: false }
+  private cycle = newCycle()
   private sinceFull = 0
   private sinceDraft = 0
   private probeAfter = PROBE_AFTER
+
+  /** @param now a clock in ms */
+  constructor(private readonly now: () => number = () => performance.now()) {}
 
   join(member: DraftMember): void {
     this.members.add(member)
@@ -124,13 +136,16 @@ export class AdaptiveDrafting implements Drafting {
     const { step } = this
     if (step === null) return
     this.step = null
-    const now = performance.now()
+    const now = this.now()
     const ms = now - step.started
     // A step in which others took part, a prompt or another policy, says nothing about drafts.
     this.ended = step.feeds === batch ? now : null
     if (step.feeds !== batch) return
     if (step.drafts === step.feeds) this.draftCosts.note(step.rows, ms)
-    if (step.drafts === 0) this.fullCosts.note(step.rows, ms)
+    if (step.drafts === 0) {
+      this.cycle.first ||= !this.fullCosts.has(step.rows)
+      this.fullCosts.note(step.rows, ms)
+    }
     this.cycle.drafted ||= step.drafts > 0
     this.cycle.ms += ms
   }
@@ -157,17 +172,17 @@ export class AdaptiveDrafting implements Drafting {
   private open(): Step {
     if (this.step === null) {
       if (this.cycle.tokens > 0) this.closeCycle()
-      this.step = { started: this.ended ?? performance.now(), next: this.decide(), drafts: 0, feeds: 0, rows: 0 }
+      this.step = { started: this.ended ?? this.now(), next: this.decide(), drafts: 0, feeds: 0, rows: 0 }
     }
     return this.step
   }
 
   private closeCycle(): void {
-    const { ms, tokens, drafted } = this.cycle
-    this.cycle = { ms: 0, tokens: 0, drafted: false }
+    const { ms, tokens, drafted, first } = this.cycle
+    this.cycle = newCycle()
     this.sinceFull = drafted ? this.sinceFull + 1 : 0
     this.sinceDraft = drafted ? 0 : this.sinceDraft + 1
-    if (!drafted || ms === 0) return
+    if (!drafted || first || ms === 0) return
     const pace = this.paces.get(this.members.size) ?? { tokens: 0, ms: 0, cycles: 0 }
     this.paces.set(this.members.size, {
       tokens: pace.tokens * KEPT + tokens,
@@ -193,7 +208,8 @@ export class AdaptiveDrafting implements Drafting {
     const pace = measured === undefined || measured.cycles < TRIAL ? 0 : measured.tokens / measured.ms
     if (pace > fullPace) this.probeAfter = PROBE_AFTER
     if (fresh && pace > 0 && pace < fullPace) return 'verify'
-    return this.promise(drafted, room) > Math.max(fullPace, pace) ? 'draft' : 'verify'
+    // Before the first draft the choice is between drafts and a token at full depth; after it, the next cycle waits.
+    return this.promise(drafted, room) > (fresh ? fullPace : Math.max(fullPace, pace)) ? 'draft' : 'verify'
   }
 
   /** Tokens per ms that the best number of further drafts promises. */
@@ -219,6 +235,11 @@ export class AdaptiveDrafting implements Drafting {
     const mean = this.all.accepted / this.all.judged
     return (accepted + PRIOR.weight * mean) / (judged + PRIOR.weight)
   }
+}
+
+/** @returns what happens from one pass of the full model to the next; `first` where the pass is the first of its rows */
+function newCycle(): { ms: number; tokens: number; drafted: boolean; first: boolean } {
+  return { ms: 0, tokens: 0, drafted: false, first: false }
 }
 
 function bucketOf(probability: number): number {

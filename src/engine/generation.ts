@@ -55,7 +55,6 @@ export class GenerationJob implements Job, Generation {
   private readonly ignoreEos: boolean
   private readonly sampler: Sampler
   private readonly spec: string
-  private readonly lossless: boolean
   private policy: Policy | null = null
   private decoder: Decoder | null = null
   private drafting: LosslessDecoder | null = null
@@ -89,14 +88,7 @@ export class GenerationJob implements Job, Generation {
     options: GenerateOptions,
     kept: KeptSequence | null = null,
   ) {
-    const {
-      maxTokens = DEFAULT_MAX_TOKENS,
-      stop = [],
-      ignoreEos = false,
-      lossless: drafts = false,
-      signal,
-      ...sampling
-    } = options
+    const { maxTokens = DEFAULT_MAX_TOKENS, stop = [], ignoreEos = false, signal, ...sampling } = options
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
       throw new InputError('maxTokens must be a whole number of at least 1')
     if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
@@ -118,7 +110,6 @@ export class GenerationJob implements Job, Generation {
     if (stops.length > 0 && parts.decode === null)
       throw new InputError('stop strings need a tokenizer, and this model has none')
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
-    this.lossless = drafts !== false
     this.result = new Promise((resolve, reject) => {
       this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
     })
@@ -129,15 +120,15 @@ export class GenerationJob implements Job, Generation {
 
   /**
    * Gives the generation its policy, before it joins a batch. Throws what the policy throws.
-   * @param drafting under `GenerateOptions.lossless`: what all sequences of this policy share
+   * @param drafting where the policy only drafts: what says for how long
    */
-  begin(policy: Policy, drafting: Drafting): void {
-    const { promptTokens, maxTokens, lossless, sampler } = this
+  begin(policy: Policy, drafting: Drafting | null = null): void {
+    const { promptTokens, maxTokens, sampler } = this
     const { layers } = this.parts.engine
     const info = { layers, promptTokens: promptTokens.length, maxTokens }
-    const depth = startDepth(policy, info, { mayGrow: lossless })
+    const depth = startDepth(policy, info, { mayGrow: drafting !== null })
     this.policy = policy
-    this.drafting = lossless ? new LosslessDecoder(sampler, depth, drafting, layers, promptTokens.length) : null
+    this.drafting = drafting && new LosslessDecoder(sampler, depth, drafting, layers, promptTokens.length)
     this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
   }
 
@@ -222,7 +213,9 @@ export class GenerationJob implements Job, Generation {
       depth: this.policy?.spec ?? this.spec,
       plan: skip?.everyToken === undefined ? null : [...skip.everyToken],
       speedup:
-        skip?.speedup === undefined || this.lossless ? null : speedupOf(skip.speedup, depths.length - 1, decodeMs),
+        skip?.speedup === undefined || this.drafting !== null
+          ? null
+          : speedupOf(skip.speedup, depths.length - 1, decodeMs),
       layers: this.parts.engine.layers,
       meanDepth: depths.length === 0 ? 0 : depths.reduce((a, b) => a + b, 0) / depths.length,
       rowLayers: this.rowLayers,

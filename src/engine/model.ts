@@ -25,7 +25,7 @@ import type {
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
-import { AdaptiveDrafting, type Drafting, FixedDrafting, MOST_DRAFTS } from './drafting.js'
+import { AdaptiveDrafting, type Drafting, fixedDrafting } from './drafting.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
@@ -181,10 +181,11 @@ export class LoadedModel implements Model {
     kept: KeptSequence | null,
   ): Generation {
     const ids = this.checkedIds(this.tokens(prompt))
-    const fixed = fixedDrafting(options.lossless)
+    const { lossless = false } = options
+    const fixed = typeof lossless === 'object' ? fixedDrafting(lossless.drafts) : null
     const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept)
     const join = (known: Policy): void => {
-      job.begin(known, fixed ?? this.draftingOf(known))
+      job.begin(known, lossless === true ? this.draftingOf(known) : fixed)
       this.batch.add(job)
     }
     if (policy instanceof Promise) policy.then(join).catch((error: unknown) => job.end(error))
@@ -254,16 +255,6 @@ export class LoadedModel implements Model {
   private specOf(depth: Depth = this.settings.depth ?? 'full'): string {
     return typeof depth === 'string' ? depth : depth.spec
   }
-}
-
-/** Null where drafting adapts. */
-function fixedDrafting(lossless: GenerateOptions['lossless']): Drafting | null {
-  if (typeof lossless !== 'object') return null
-  const { drafts } = lossless
-  if (!Number.isInteger(drafts) || drafts < 1 || drafts > MOST_DRAFTS) {
-    throw new InputError(`drafts must be a whole number from 1 to ${MOST_DRAFTS}`)
-  }
-  return new FixedDrafting(drafts)
 }
 
 function isMessages(prompt: readonly number[] | readonly ChatMessage[]): prompt is readonly ChatMessage[] {

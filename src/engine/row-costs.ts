@@ -1,6 +1,6 @@
 /** Steps of a number of rows that are remembered; their median counts, so that a graph's building or a busy machine does not. */
 const REMEMBERED = 9
-/** What one more row is taken to cost, as a share of the first, while only one number of rows is known. */
+/** What one more row is taken to cost until it is known, as a share of a row: little, so that it is tried. */
 const GUESS = 0.1
 
 /** What a kind of step takes by its number of rows, in ms: learned from the steps that ran. */
@@ -25,7 +25,7 @@ export class RowCosts {
     return this.medians.has(rows)
   }
 
-  /** On a line through the nearest known numbers of rows; NaN where none is known. */
+  /** Where a number of rows is not known, a little more than fewer rows and not more than more rows; NaN where none is known. */
   of(rows: number): number {
     const known = this.medians.get(rows)
     if (known !== undefined) return known
@@ -38,7 +38,6 @@ export class RowCosts {
     const low = this.medians.get(below)
     const high = this.medians.get(above)
     if (low === undefined) return high ?? Number.NaN
-    if (high === undefined) return low * (1 + (GUESS * (rows - below)) / below)
-    return low + ((high - low) * (rows - below)) / (above - below)
+    return Math.min(low * (1 + (GUESS * (rows - below)) / below), high ?? Number.POSITIVE_INFINITY)
   }
 }

@@ -3,7 +3,6 @@ import type { ExitPolicy, Policy } from '../../depth/policy.js'
 import { balancedPlan } from '../../depth/unified.js'
 import { InputError } from '../../errors.js'
 import { Batch } from '../batch.js'
-import { FixedDrafting } from '../drafting.js'
 import { GenerationJob, type GenerationParts } from '../generation.js'
 import type { Sequence } from '../sequence.js'
 import { isPossible } from './kept-costs.js'
@@ -29,8 +28,6 @@ const FEWEST_ROUNDS = 3
 const STEPS = { least: 3, most: 16 }
 /** A position in the cache, the token that is fed, and the one after it. */
 const LEAST_CONTEXT = 3
-/** Nothing is drafted here. */
-const NO_DRAFTS = new FixedDrafting(1)
 /** How often is tried to get costs that make sense. */
 const TRIES = 3
 
@@ -165,7 +162,7 @@ async function generate(
       { maxTokens: steps + 1, ignoreEos: true, signal },
       { open: () => sequence, close: () => undefined },
     )
-    job.begin(policy, NO_DRAFTS)
+    job.begin(policy)
     together.add(job)
     return job
   })
