@@ -245,7 +245,7 @@ function showPerplexity(cli: Cli, perplexity: PlanPerplexity, text: string): voi
     row('the plan everywhere: what was written', plan),
   ])
   cli.stdout.write(
-    `\n${tokens} tokens of ${text} in ${windows === 1 ? 'one window' : `${windows} windows`}, the first quarter of each as its prompt.\n` +
+    `\n${tokens} tokens of ${text} in ${windows === 1 ? 'one window, its first quarter the' : `${windows} windows, the first quarter of each its`} prompt.\n` +
       'Without the other layers prompts run the plan too; Unified Layer Skipping has them run every layer, which run does.\n',
   )
 }
