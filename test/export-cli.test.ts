@@ -100,7 +100,11 @@ it('says to people what was written, what it costs, and that the prompt is anoth
 it("takes the checkpoint's own plan, which the result is not made for any more", async () => {
   const out = join(folder, 'out')
   const common = ['--format', 'hf', '-o', out, '--no-perplexity', '--json']
-  const printed = matches('export', (await run('ripple-8m-unified2x', ...common)).stdout)
+  const loadModel = (): never => {
+    throw new Error('nothing asks for the model to be loaded')
+  }
+  const { stdout: document } = await shoal(['export', 'ripple-8m-unified2x', ...common], { loadModel })
+  const printed = matches('export', document)
   expect(printed).toMatchObject({ layers: [0, 2, 4, 6, 8, 10, 12, 15], perplexity: null })
   const again = await shoal(['run', out, 'Once', '--max-tokens', '2', '--depth', 'full', '--threads', '1'])
   expect(again).toMatchObject({ code: 0, stderr: '' })

@@ -13,6 +13,7 @@ import {
 import { DEFAULT_MODEL } from '../convert/package.js'
 import type { Plan, Policy } from '../depth/policy.js'
 import { everyTokenOf } from '../depth/same-layers.js'
+import { measurementsOf, parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { InputError, SpecError } from '../errors.js'
 import { type PlanPerplexity, planPerplexity } from '../evaluate/plan-perplexity.js'
@@ -112,7 +113,7 @@ async function runExport(cli: Cli, model = DEFAULT_MODEL, options: ExportCommand
   show(cli, source, chosen, exported, options)
 }
 
-/** The plan of the SPEC, and what it costs; both need the model loaded, as run would load it. */
+/** The plan of the SPEC, and what it costs; what either needs to know of the model is measured as run would load it. */
 async function choose(
   cli: Cli,
   model: string,
@@ -120,6 +121,8 @@ async function choose(
   text: string | null,
   options: ExportCommandOptions,
 ): Promise<Chosen> {
+  const unloaded = options.perplexity ? null : withoutModel(source, options.depth)
+  if (unloaded !== null) return { policy: unloaded, plan: planOf(unloaded, source), perplexity: null, warned: [] }
   const { threads } = options
   const loading: ModelOptions = {
     device: 'cpu',
@@ -138,6 +141,14 @@ async function choose(
     },
     { slots: 1 },
   )
+}
+
+/** The policy of a SPEC that asks nothing of the model but its layers: nobody should load a large one for that. */
+function withoutModel({ layers, depth }: ExportSource, spec = depth): Policy | null {
+  if (measurementsOf(spec, { layers }).length > 0) return null
+  const policy = parseDepth(spec, { layers })
+  // What comes from a file may have been made for another model.
+  return policy.source === undefined && (policy.notes ?? []).length === 0 ? policy : null
 }
 
 /** @throws SpecError where the policy has no one plan, or one that leaves nothing out */

@@ -15,6 +15,7 @@ import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { convertWeights, countParameters } from './convert.js'
 import { findTensor } from './find-tensor.js'
+import { readPackageFacts } from './metadata.js'
 import { chooseQuantization, familyOf, locateModel } from './package.js'
 import { type CardFacts, modelCard } from './reduce/card.js'
 import { readerOf, reduceConfig } from './reduce/config.js'
@@ -61,6 +62,8 @@ export interface Exported {
 export interface ExportSource {
   readonly name: string
   readonly layers: number
+  /** The depth that it was made for; `full` where it does not say. */
+  readonly depth: string
   /** Where a GGUF file is to be made: what its matrices become. */
   readonly quantization: Quantization | null
 }
@@ -82,7 +85,8 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
     checkFile(target, location.path)
     const gguf = await readGguf(location.path)
     const { h } = openGgufModel(gguf)
-    return { name: location.name, layers: h.layers, quantization: null }
+    const { depth = 'full' } = readPackageFacts(gguf.metadata).settings
+    return { name: location.name, layers: h.layers, depth, quantization: null }
   }
   if (target.format === 'hf' && target.quantization !== undefined) {
     throw new InputError(`--quantization is for --format gguf; a folder keeps its tensors as they are`)
@@ -96,6 +100,7 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
   return {
     name: location.name,
     layers,
+    depth: checkpoint.settings.depth ?? 'full',
     quantization: target.format === 'gguf' ? chooseQuantization(checkpoint, family, target.quantization) : null,
   }
 }
