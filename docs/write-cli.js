@@ -9,6 +9,7 @@ const COMMANDS = [
   'score',
   'plan',
   'convert',
+  'export',
   'eval',
   'reproduce',
   'calibrate',

@@ -11,6 +11,7 @@ it.each([
   'score',
   'plan',
   'convert',
+  'export',
   'eval',
   'reproduce',
   'calibrate',

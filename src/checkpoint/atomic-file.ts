@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { unlinkSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -17,7 +17,7 @@ export interface AtomicFile {
   abort(): Promise<void>
 }
 
-/** Files under way in this process: a process that leaves by `process.exit` takes them along. */
+/** Files and folders under way in this process: a process that leaves by `process.exit` takes them along. */
 const unfinished = new Set<string>()
 let removesAtExit = false
 
@@ -31,7 +31,7 @@ const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.tmp$/
 export async function createAtomicFile(path: string): Promise<AtomicFile> {
   await checkTarget(path)
   await removeLeftovers(dirname(path), basename(path))
-  const temporary = `${path}.${HOST}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+  const temporary = temporaryPath(path)
   let handle: FileHandle
   try {
     handle = await open(temporary, 'wx')
@@ -46,7 +46,7 @@ export async function createAtomicFile(path: string): Promise<AtomicFile> {
     pending = false
     await handle.close().catch(() => undefined)
     await rm(temporary, { force: true })
-    unfinished.delete(temporary)
+    untrack(temporary)
   }
 
   return {
@@ -70,7 +70,7 @@ export async function createAtomicFile(path: string): Promise<AtomicFile> {
         await handle.close()
         await renameOver(temporary, path)
         pending = false
-        unfinished.delete(temporary)
+        untrack(temporary)
       } catch (error) {
         await abort()
         throw fileError(path, error)
@@ -89,7 +89,7 @@ async function checkTarget(path: string): Promise<void> {
 }
 
 /** Windows refuses to replace a file while somebody has it open for a moment (a virus scanner, the other converter). */
-async function renameOver(from: string, to: string): Promise<void> {
+export async function renameOver(from: string, to: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
       await rename(from, to)
@@ -103,7 +103,7 @@ async function renameOver(from: string, to: string): Promise<void> {
   }
 }
 
-/** Removes temporary files in `folder` (of the target `name`, or of all) whose process is gone. */
+/** Removes temporary files and folders in `folder` (of the target `name`, or of all) whose process is gone. */
 export async function removeLeftovers(folder: string, name?: string): Promise<void> {
   let entries: string[]
   try {
@@ -116,7 +116,7 @@ export async function removeLeftovers(folder: string, name?: string): Promise<vo
     if (match === null || match[1] !== HOST) continue
     if (name !== undefined && entry.slice(0, match.index) !== name) continue
     if (isAlive(Number(match[2]))) continue
-    await rm(join(folder, entry), { force: true }).catch(() => undefined)
+    await rm(join(folder, entry), { force: true, recursive: true }).catch(() => undefined)
   }
 }
 
@@ -130,17 +130,27 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-function track(temporary: string): void {
+/** A name beside `path` that tells host and process. */
+export function temporaryPath(path: string): string {
+  return `${path}.${HOST}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
+}
+
+/** What stands under this name goes when the process does, unless it is untracked before. */
+export function track(temporary: string): void {
   unfinished.add(temporary)
   if (removesAtExit) return
   removesAtExit = true
   process.on('exit', () => {
     for (const file of unfinished) {
       try {
-        unlinkSync(file)
+        rmSync(file, { force: true, recursive: true })
       } catch {
         // Gone already, or out of reach: nothing more can be done while leaving.
       }
     }
   })
+}
+
+export function untrack(temporary: string): void {
+  unfinished.delete(temporary)
 }

@@ -52,7 +52,8 @@ export function duplicateKey(text: string): string | null {
   return null
 }
 
-function endOfString(text: string, start: number): number {
+/** Position of the quote that closes the string which opens at `start`. */
+export function endOfString(text: string, start: number): number {
   let i = start + 1
   while (i < text.length && text.charCodeAt(i) !== 0x22) i += text.charCodeAt(i) === 0x5c ? 2 : 1
   return i

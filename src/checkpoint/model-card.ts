@@ -36,3 +36,9 @@ function bare(text: string): string {
 function isName(name: string): boolean {
   return /^[\w./-]{1,200}$/.test(name)
 }
+
+/** The lines of a model card's YAML block that name its licence, as they stand. */
+export function licenceLines(card: string): string[] {
+  const [, block = ''] = /^\uFEFF?---\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/.exec(card) ?? []
+  return block.split(/\r?\n/).filter((line) => /^license(_name|_link)?:\s*\S/.test(line))
+}

@@ -26,6 +26,8 @@ export interface TensorSource {
    * @param out used for the result where given; it must be large enough
    */
   readFloats(name: string, rows?: RowRange, out?: Float32Array): Promise<Float32Array>
+  /** A tensor's bytes as they lie in the file: fills `into` from `position` of the tensor on. */
+  readBytes(name: string, position: number, into: Uint8Array): Promise<void>
   /** Values of an I32 or I64 tensor. */
   readIntegers(name: string): Promise<number[]>
   close(): Promise<void>
@@ -52,6 +54,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       metadata,
       fileOf: () => path,
       readFloats: async (name, rows, out) => readFloats(reader, find(name), rows, out),
+      readBytes: async (name, position, into) => readBytes(reader, find(name), position, into),
       readIntegers: async (name) => readIntegers(reader, find(name)),
       close: () => reader.close(),
     }
@@ -101,6 +104,18 @@ async function readFloats(
   const bits = new Uint16Array(values.buffer, values.byteOffset + 2 * count, count)
   await reader.read(new Uint8Array(values.buffer, bits.byteOffset, bits.byteLength), position)
   return dtype === 'F16' ? float16ToFloat32Array(bits, values) : bfloat16ToFloat32Array(bits, values)
+}
+
+async function readBytes(
+  reader: FileReader,
+  { name, offset, bytes }: SafetensorsTensor,
+  position: number,
+  into: Uint8Array,
+): Promise<void> {
+  if (!Number.isSafeInteger(position) || position < 0 || position + into.length > bytes) {
+    throw new InputError(`tensor ${name} has ${bytes} bytes, not ${position} .. ${position + into.length - 1}`)
+  }
+  await reader.read(into, offset + position)
 }
 
 async function readIntegers(reader: FileReader, tensor: SafetensorsTensor): Promise<number[]> {

@@ -63,6 +63,7 @@ function gather(
     tensors,
     fileOf: (name) => home(name).path,
     readFloats: async (name, rows, out) => home(name).readFloats(name, rows, out),
+    readBytes: async (name, position, into) => home(name).readBytes(name, position, into),
     readIntegers: async (name) => home(name).readIntegers(name),
     close: () => closeAll(shards),
   }

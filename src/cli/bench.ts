@@ -6,6 +6,7 @@ import { InputError, SpecError } from '../errors.js'
 import { benchProfile } from './bench-profile.js'
 import { type Cli, note, printJson } from './cli.js'
 import { resolveDepth, withMeasuring } from './generation-options.js'
+import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { speedText } from './result.js'
@@ -84,15 +85,18 @@ async function bench(cli: Cli, model: Model, options: BenchOptions): Promise<voi
     )
   }
   const cases: Case[] = []
+  const policies = new Map<string, Policy>()
   for (const batch of options.batch) {
     const depths = options.depth ?? defaultDepths(layers, batch)
     for (const depth of depths) {
       const policy = await policyOf(cli, model, depth, options.depth === undefined)
       const plan = (policy?.kind === 'skip' && policy.everyToken) || null
       if (policy === null || cases.some((c) => c.batch === batch && c.depth === policy.spec)) continue
+      policies.set(policy.spec, policy)
       cases.push({ depth: policy.spec, batch, plan, speedup: await speedupAt(cli, model, policy, batch) })
     }
   }
+  await noteOtherDepths(cli, model, [...policies.values()])
   const samples = new Map<Case, Sample[]>(cases.map((c) => [c, []]))
   const line = createProgressLine(cli)
   try {

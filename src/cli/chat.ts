@@ -4,11 +4,12 @@ import type { ChatSession, GenerationResult, Model } from '../engine/api.js'
 import { UnsupportedError } from '../errors.js'
 import { type Cli, printJson } from './cli.js'
 import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { resultJson } from './result.js'
 import { streamAnswer } from './run.js'
 
-interface ChatOptions extends ModelOptions, GenerationOptions {
+interface ChatOptions extends ModelOptions, GenerationOptions, ForceOption {
   readonly showDepth?: boolean
 }
 
@@ -25,7 +26,7 @@ export function buildChat(cli: Cli): Command {
     .description('Talk with a model in its own chat template. The cache stays between turns.')
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .usage('[MODEL] [options]')
-  addGenerationOptions(command).option('--show-depth', 'colour each token by the layers that it ran')
+  addForceOption(addGenerationOptions(command)).option('--show-depth', 'colour each token by the layers that it ran')
   addModelOptions(command).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: ChatOptions) =>
     withModel(cli, name, options, (model) => chat(cli, model, options), { slots: 1 }),
@@ -34,7 +35,8 @@ export function buildChat(cli: Cli): Command {
 
 async function chat(cli: Cli, model: Model, options: ChatOptions): Promise<void> {
   if (model.tokenizer === null) throw new UnsupportedError(`${model.name} has no tokenizer; a chat needs one`)
-  await announceDepth(cli, model, options.depth, options.lossless)
+  const policy = await announceDepth(cli, model, options.depth, options.lossless)
+  await refuseOtherDepth(cli, model, policy, options)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true
   const turns: object[] = []
   let session: ChatSession = model.chat(generateOptions(cli, options))

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import type { Policy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { openAnswersFile } from '../evaluate/answers-file.js'
 import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
@@ -9,6 +10,7 @@ import { SCORE_MODES, type ScoreMode } from '../tasks/index.js'
 import { type Cli, note, printJson } from './cli.js'
 import { addMatrixOptions, evalMatrix, type MatrixOptions, refuseMatrixOptions } from './eval-matrix.js'
 import { announceDepth } from './generation-options.js'
+import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { writeReportFiles } from './report-files.js'
@@ -71,8 +73,10 @@ async function runEval(cli: Cli, name: string | undefined, options: EvalOptions)
     options,
     async (model) => {
       const tasks = await loadTasks(options.tasks, options)
-      const depths: string[] = []
-      for (const spec of options.depth ?? ['gap:0.8']) depths.push((await announceDepth(cli, model, spec)).spec)
+      const policies: Policy[] = []
+      for (const spec of options.depth ?? ['gap:0.8']) policies.push(await announceDepth(cli, model, spec))
+      await noteOtherDepths(cli, model, policies)
+      const depths = policies.map(({ spec }) => spec)
       if (controls && score !== 'token') note(cli, 'controls are for --score token; none are added')
       const evaluateOptions: EvaluateOptions = {
         tasks,

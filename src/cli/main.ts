@@ -49,6 +49,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./convert.js')).buildConvert,
   },
   {
+    name: 'export',
+    usage: 'export [MODEL]',
+    summary: 'write a checkpoint that has only the layers of a plan',
+    build: async () => (await import('./export.js')).buildExport,
+  },
+  {
     name: 'eval',
     usage: 'eval [MODEL]',
     summary: 'answer tasks under several depths: accuracy, layers, FLOPs, time',

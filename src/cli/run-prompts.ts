@@ -4,13 +4,14 @@ import { speedupOf } from '../engine/generation.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import { type ForceOption, refuseOtherDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { type PromptLine, readPromptsFile } from './prompts-file.js'
 import { endLine, resultJson, type Summary } from './result.js'
 import { openResultsFile } from './results-file.js'
 
-export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOptions {
+export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption {
   readonly prompts: string
   readonly batch?: number
   readonly out?: string
@@ -32,6 +33,7 @@ async function runPrompts(
   options: PromptsOptions,
 ): Promise<void> {
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
+  await refuseOtherDepth(cli, model, policy, options)
   const plan = (policy.kind === 'skip' && policy.everyToken) || null
   const lossless = options.lossless === true
   const settings = { model: model.name, quantization: model.quantization, depth: policy.spec, lossless }

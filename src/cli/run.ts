@@ -12,13 +12,14 @@ import {
 import { type Cli, printJson, UsageError } from './cli.js'
 import { createDepthPaint } from './depth-colors.js'
 import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { endLine, resultJson, summarize } from './result.js'
 import { runPromptsFile } from './run-prompts.js'
 import { readAll } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
 
-interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions {
+interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption {
   readonly tokens?: number[]
   readonly showDepth?: boolean
   readonly prompts?: string
@@ -48,7 +49,7 @@ export function buildRun(cli: Cli): Command {
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .argument('[prompt]', 'text to continue; - reads it from stdin')
     .usage('[MODEL] PROMPT [options]')
-  addBeamOptions(addGenerationOptions(command))
+  addForceOption(addBeamOptions(addGenerationOptions(command)))
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of a prompt', tokenIds)
     .option('--show-depth', 'colour each token by the layers that it ran')
     .option('--prompts <file>', 'run the prompts of a JSONL file')
@@ -92,7 +93,8 @@ async function run(
 }
 
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
-  await announceDepth(cli, model, options.depth, options.lossless)
+  const policy = await announceDepth(cli, model, options.depth, options.lossless)
+  await refuseOtherDepth(cli, model, policy, options)
   if (options.beams !== undefined) {
     const result = await searchBeams(model, prompt, options, generateOptions(cli, options))
     if (options.json) printJson(cli, beamsJson(model, result))

@@ -4,6 +4,7 @@ import type { Policy } from '../depth/policy.js'
 import type { Model, Score } from '../engine/api.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
+import { noteOtherDepths } from './made-for.js'
 import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { encodeText, readTextFile } from './text-input.js'
@@ -23,7 +24,8 @@ Examples:
   $ shoal score --text chapter.txt --depth unified:2x --prompt-length 64
   $ shoal score ./checkpoint --tokens 1,450,7483,310 --prompt-length 2 --depth gap:0.8 --out score.safetensors
 
-The first --prompt-length tokens are prefilled at full depth, the others are fed one by one under --depth. The file has
+The first --prompt-length tokens are prefilled at full depth (under prompt=plan by the plan), the others are fed one by one
+under --depth. The file has
 logits [n, V] float32 after each fed token, of the layer it stopped at, and depth [n] int32, the layers it had run.
 Perplexity is exp of the mean loss of the fed tokens; the first is scored by the prompt's logits.`
 
@@ -52,6 +54,7 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
     async (model) => {
       const ids = options.tokens ?? encodeText(model, text ?? '')
       const policy = await announceDepth(cli, model, options.depth)
+      await noteOtherDepths(cli, model, [policy])
       const line = createProgressLine(cli)
       const result = await model
         .score(ids, {

@@ -1,6 +1,7 @@
 import { openTraceFile } from '../calibrate/trace-file.js'
 import { countQuestions, traceTasks } from '../calibrate/trace-task.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
+import { noteFullDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-options.js'
@@ -25,6 +26,7 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
     options,
     async (model) => {
       const tasks = await loadTasks(names, options)
+      await noteFullDepth(cli, model)
       const traceOptions = {
         shots,
         seed,

@@ -3,6 +3,7 @@ import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
 import { features } from '../depth/features.js'
 import type { Model, Trace } from '../engine/api.js'
 import { type Cli, printJson, UsageError } from './cli.js'
+import { noteFullDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { printTable } from './table.js'
 import { addTaskOptions, nameList } from './task-options.js'
@@ -96,6 +97,7 @@ async function trace(
     options,
     async (model) => {
       const ids = options.tokens ?? encodeText(model, source ?? '')
+      await noteFullDepth(cli, model)
       const result = await model.trace(ids, { signal: cli.signal })
       if (options.out !== undefined) await saveTrace(options.out, model, result)
       show(cli, model, result, options)

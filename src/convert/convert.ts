@@ -3,9 +3,10 @@ import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
-import { FileError, ShoalError } from '../errors.js'
+import { ShoalError, UnsupportedError } from '../errors.js'
 import type { ComputedTensor, Family, TensorMapping } from '../families/family.js'
 import { quantize } from '../ggml/quantize.js'
+import { findTensor } from './find-tensor.js'
 import { packageMetadata } from './metadata.js'
 import { fusedRow, permuteRotaryRows } from './permute.js'
 import { storedType } from './stored-type.js'
@@ -21,6 +22,10 @@ export interface ConvertOptions {
   readonly path: string
   /** `general.name`; default the folder's. */
   readonly name?: string
+  /** Name of the model that the checkpoint was made from, for the file to say. */
+  readonly baseModel?: string
+  /** Refuse a tokenizer that llama.cpp has no equal of. */
+  readonly forLlamaCpp?: boolean
   /** Told bytes written, and bytes in all. */
   readonly progress?: (loaded: number, total: number) => void
   readonly signal?: AbortSignal
@@ -54,45 +59,66 @@ export async function convert(
   family: Family,
   options: ConvertOptions,
 ): Promise<Conversion> {
-  const { path, quantization, name = checkpoint.name, progress, signal } = options
-  const hyperparameters = family.fromConfig(checkpoint.config)
-  const mappings = family.tensors(hyperparameters)
-  const computed = family.computedTensors(hyperparameters)
   const weights = await openWeights(checkpoint.folder)
   try {
-    const plans = mappings.map((mapping) => plan(weights, checkpoint.folder, mapping, quantization))
-    const tokenizer = tokenizerMetadata(checkpoint, hyperparameters.vocabulary)
-    const warnings = [
-      ...tokenizer.warnings,
-      ...fallbackWarnings(plans, quantization),
-      ...unusedWarnings(weights, plans, family),
-    ]
-    const description = { name, architecture: family.architecture, quantization, warnings }
-    const metadata = packageMetadata(description, family.toMetadata(hyperparameters), tokenizer.entries, checkpoint)
-    const declarations = [
-      ...computed.map(({ name, length }) => ({ name, shape: [length], type: 'f32' as const })),
-      ...plans.map(({ mapping, type }) => ({ name: mapping.name, shape: mapping.shape.toReversed(), type })),
-    ]
-    throwIfAborted(signal, path)
-    const writer = await createGgufWriter(path, metadata, declarations)
-    try {
-      let loaded = 0
-      const write = async (tensor: string, chunk: Uint8Array): Promise<void> => {
-        await writer.append(tensor, chunk)
-        loaded += chunk.length
-        progress?.(loaded, writer.bytes)
-        throwIfAborted(signal, path)
-      }
-      await writeTensors(weights, computed, plans, write)
-      await writer.finish()
-    } catch (error) {
-      await writer.abort()
-      throw error
-    }
-    return { path, bytes: writer.bytes, warnings }
+    return await convertWeights(checkpoint, weights, family, options)
   } finally {
     await weights.close()
   }
+}
+
+/** Like `convert`, with the checkpoint's weights from wherever they are; they stay open. */
+export async function convertWeights(
+  checkpoint: HuggingFaceFolder,
+  weights: TensorSource,
+  family: Family,
+  options: ConvertOptions,
+): Promise<Conversion> {
+  const { path, quantization, name = checkpoint.name, baseModel, forLlamaCpp = false, progress, signal } = options
+  const hyperparameters = family.fromConfig(checkpoint.config)
+  const mappings = family.tensors(hyperparameters)
+  const computed = family.computedTensors(hyperparameters)
+  const plans = mappings.map((mapping) => plan(weights, checkpoint.folder, mapping, quantization))
+  const tokenizer = tokenizerMetadata(checkpoint, hyperparameters.vocabulary)
+  if (forLlamaCpp && !tokenizer.inLlamaCpp) {
+    throw new UnsupportedError(
+      `${checkpoint.folder}: llama.cpp has no equal of this tokenizer, so no GGUF file of it would run there`,
+    )
+  }
+  const warnings = [
+    ...tokenizer.warnings,
+    ...fallbackWarnings(plans, quantization),
+    ...unusedWarnings(weights, plans, family),
+  ]
+  const description = {
+    name,
+    architecture: family.architecture,
+    quantization,
+    warnings,
+    ...(baseModel !== undefined && { baseModel }),
+  }
+  const metadata = packageMetadata(description, family.toMetadata(hyperparameters), tokenizer.entries, checkpoint)
+  const declarations = [
+    ...computed.map(({ name, length }) => ({ name, shape: [length], type: 'f32' as const })),
+    ...plans.map(({ mapping, type }) => ({ name: mapping.name, shape: mapping.shape.toReversed(), type })),
+  ]
+  throwIfAborted(signal, path)
+  const writer = await createGgufWriter(path, metadata, declarations)
+  try {
+    let loaded = 0
+    const write = async (tensor: string, chunk: Uint8Array): Promise<void> => {
+      await writer.append(tensor, chunk)
+      loaded += chunk.length
+      progress?.(loaded, writer.bytes)
+      throwIfAborted(signal, path)
+    }
+    await writeTensors(weights, computed, plans, write)
+    await writer.finish()
+  } catch (error) {
+    await writer.abort()
+    throw error
+  }
+  return { path, bytes: writer.bytes, warnings }
 }
 
 /** Numbers in the tensors of a checkpoint with these hyperparameters. */
@@ -101,24 +127,10 @@ export function countParameters(mappings: readonly TensorMapping[]): number {
 }
 
 function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Quantization): Plan {
-  const source = sourceOf(weights, mapping)
-  const tensor = weights.tensors.get(source)
-  if (tensor === undefined) throw new FileError(folder, `tensor ${mapping.source} is missing`)
-  const { shape, quantize: isMatrix, skipRows = 0 } = mapping
-  const whole = shape.map((n, i) => (i === 0 ? n + skipRows : n))
-  if (tensor.shape.length !== whole.length || tensor.shape.some((n, i) => n !== whole[i])) {
-    const given = `[${tensor.shape.join(', ')}]`
-    const file = weights.fileOf(source)
-    throw new FileError(file, `tensor ${source} is ${given}, config.json makes it [${whole.join(', ')}]`)
-  }
+  const { name: source } = findTensor(weights, folder, mapping)
+  const { shape, quantize: isMatrix } = mapping
   const columns = shape.slice(1).reduce((product, n) => product * n, 1)
   return { mapping, source, rows: shape[0]!, columns, type: isMatrix ? storedType(quantization, shape.at(-1)!) : 'f32' }
-}
-
-/** Checkpoints saved from a model without an LM head, as BLOOM's own are, lack the first part of their names. */
-function sourceOf(weights: TensorSource, { source }: TensorMapping): string {
-  const short = source.slice(source.indexOf('.') + 1)
-  return !weights.tensors.has(source) && weights.tensors.has(short) ? short : source
 }
 
 async function writeTensors(

@@ -20,11 +20,13 @@ export interface PackageDescription {
   readonly architecture: string
   readonly quantization: Quantization
   readonly warnings: readonly string[]
+  /** Name of the model that this one was made from. */
+  readonly baseModel?: string
 }
 
 /** All keys of a package: general ones first, as llama.cpp's tools write them, then the family's, the tokenizer's, Shoal's. */
 export function packageMetadata(
-  { name, architecture, quantization, warnings }: PackageDescription,
+  { name, architecture, quantization, warnings, baseModel }: PackageDescription,
   family: GgufMetadata,
   tokenizer: readonly MetadataEntry[],
   checkpoint: HuggingFaceFolder,
@@ -34,6 +36,7 @@ export function packageMetadata(
     ['general.architecture', text(architecture)],
     ['general.type', text('model')],
     ['general.name', text(name)],
+    ...(baseModel === undefined ? [] : baseModelEntries(baseModel)),
     ['general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] }],
     ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
     ...family.values,
@@ -50,6 +53,14 @@ export function packageMetadata(
   if (settings.chatStop !== undefined) entries.push(['shoal.chat_stop', texts(settings.chatStop)])
   if (warnings.length > 0) entries.push(['shoal.warnings', texts(warnings)])
   return new GgufMetadata('', entries)
+}
+
+/** The standard keys for the model that a file was made from. */
+export function baseModelEntries(name: string): MetadataEntry[] {
+  return [
+    ['general.base_model.count', { type: 'uint32', value: 1 }],
+    ['general.base_model.0.name', text(name)],
+  ]
 }
 
 /** What a package says of tokens and settings; of another maker's file, what the standard keys tell. */

@@ -146,12 +146,12 @@ async function convertTo(
   return conversion
 }
 
-function familyOf(checkpoint: HuggingFaceFolder): Family {
+export function familyOf(checkpoint: HuggingFaceFolder): Family {
   const { config } = checkpoint
   return familyByModelType(config.string('model_type'), config.path)
 }
 
-function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family, wanted?: Quantization): Quantization {
+export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family, wanted?: Quantization): Quantization {
   if (wanted === undefined) {
     const parameters = countParameters(family.tensors(family.fromConfig(checkpoint.config)))
     return parameters <= SMALL_MODEL ? 'f32' : 'q4_0'

@@ -18,22 +18,24 @@ const BYTE = 6
 /**
  * The tokenizer's part of a package: llama.cpp's own keys where it has an equal tokenizer, and always tokenizer.json
  * and the chat template as they are, under the standard keys for them.
+ * `inLlamaCpp` is false where llama.cpp has no equal.
  * @param vocabulary V of the model; ids beyond the tokenizer are filled with unused tokens
  */
 export function tokenizerMetadata(
   checkpoint: HuggingFaceFolder,
   vocabulary: number,
-): { entries: MetadataEntry[]; warnings: string[] } {
+): { entries: MetadataEntry[]; inLlamaCpp: boolean; warnings: string[] } {
   const { tokenizerJson, chatTemplate } = checkpoint
   const chat: MetadataEntry[] = chatTemplate === null ? [] : [['tokenizer.chat_template', text(chatTemplate)]]
   if (tokenizerJson === null) {
     const entries = [...placeholderEntries(checkpoint, vocabulary), ...chat]
-    return { entries, warnings: ['no tokenizer.json: the model works with token ids only'] }
+    return { entries, inLlamaCpp: true, warnings: ['no tokenizer.json: the model works with token ids only'] }
   }
   const path = join(checkpoint.folder, 'tokenizer.json')
   const ggml = ggmlTokenizer(path, parseJsonObject(path, tokenizerJson, 'tokenizer'), checkpoint, vocabulary)
   return {
     entries: [...(ggml ?? []), ['tokenizer.huggingface.json', text(tokenizerJson)], ...chat],
+    inLlamaCpp: ggml !== null,
     warnings: ggml === null ? ['llama.cpp has no equal of this tokenizer and will not run the converted file'] : [],
   }
 }

@@ -220,7 +220,10 @@ export interface Trace {
 }
 
 export interface ScoreOptions {
-  /** P: tokens that are prefilled at full depth; the others are fed one by one under the policy. */
+  /**
+   * P: tokens that are prefilled at full depth (by its plan under a skip policy of `prompt=plan`); the others are fed one by
+   * one under the policy.
+   */
   readonly promptLength: number
   readonly depth?: Depth
   readonly signal?: AbortSignal

@@ -34,7 +34,11 @@ export async function score(
       return outcome.result
     }
     const run = startDepth(policy, { layers: engine.layers, promptTokens: p, maxTokens: Math.max(1, n) })
-    let result = await feed(ids.slice(0, p), { kind: 'plan', layers: allLayers(engine.layers) })
+    const planned = policy.kind === 'skip' && policy.prompt === 'plan'
+    let result = await feed(
+      ids.slice(0, p),
+      planned ? run.next(p - 1, 0) : { kind: 'plan', layers: allLayers(engine.layers) },
+    )
     let loss = 0
     for (let i = 0; i < n; i++) {
       const id = ids[p + i] as number

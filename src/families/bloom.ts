@@ -20,6 +20,8 @@ const CONTEXT = 2048
 export const bloom: Family = {
   architecture: 'bloom',
   modelTypes: ['bloom'],
+  layersAt: 'transformer.h',
+  inLlamaCpp: true,
 
   fromConfig(config) {
     config.only('apply_residual_connection_post_layernorm', [false])

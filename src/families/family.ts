@@ -99,6 +99,10 @@ export interface Family<H extends Hyperparameters = Hyperparameters> {
   readonly architecture: string
   /** `model_type` values of config.json. */
   readonly modelTypes: readonly string[]
+  /** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
+  readonly layersAt: string
+  /** Whether llama.cpp runs this architecture. */
+  readonly inLlamaCpp: boolean
 
   /** config.json to hyperparameters; a value that the family does not implement throws UnsupportedError naming the field. */
   fromConfig(config: ConfigReader): H

@@ -23,6 +23,8 @@ interface LlamaHyperparameters extends Hyperparameters {
 export const llama: Family<LlamaHyperparameters> = {
   architecture: 'llama',
   modelTypes: ['llama'],
+  layersAt: 'model.layers',
+  inLlamaCpp: true,
 
   fromConfig(config) {
     config.only('hidden_act', ['silu'])

@@ -29,6 +29,8 @@ const EPSILON = 1e-5
 export const opt: Family<OptHyperparameters> = {
   architecture: 'opt',
   modelTypes: ['opt'],
+  layersAt: 'model.decoder.layers',
+  inLlamaCpp: false,
 
   fromConfig(config) {
     config.only('activation_function', ['relu'])

@@ -1,0 +1,269 @@
+import { existsSync, realpathSync, statSync } from 'node:fs'
+import { basename, join, resolve, sep } from 'node:path'
+import { createAtomicFolder } from '../checkpoint/atomic-folder.js'
+import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
+import { licenceLines } from '../checkpoint/model-card.js'
+import type { TensorSource } from '../checkpoint/safetensors.js'
+import { openWeights } from '../checkpoint/sharded.js'
+import type { Quantization } from '../checkpoint/tensor-type.js'
+import { readOptionalTextFile, readTextFile } from '../checkpoint/text-file.js'
+import { checkPlan } from '../depth/plan.js'
+import type { Plan } from '../depth/policy.js'
+import { FileError, InputError, ShoalError, UnsupportedError } from '../errors.js'
+import type { Family, Hyperparameters } from '../families/family.js'
+import { familyByArchitecture } from '../families/index.js'
+import { convertWeights, countParameters } from './convert.js'
+import { findTensor } from './find-tensor.js'
+import { readPackageFacts } from './metadata.js'
+import { chooseQuantization, familyOf, locateModel } from './package.js'
+import { type CardFacts, modelCard } from './reduce/card.js'
+import { readerOf, reduceConfig } from './reduce/config.js'
+import { copySmallFiles, type Written, writeText, writeWeights } from './reduce/folder.js'
+import { keptTensors, reduceMetadata, writeReducedGguf } from './reduce/gguf.js'
+import { keptName } from './reduce/layer-name.js'
+import { reduceWeights } from './reduce/weights.js'
+
+export const EXPORT_FORMATS = ['hf', 'gguf'] as const
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+export interface ExportTarget {
+  readonly format: ExportFormat
+  /** Folder (hf) or file (gguf) to write. */
+  readonly path: string
+  /** Replace what stands there: a checkpoint folder, or a file. */
+  readonly force?: boolean
+  /** Type of the matrices of a GGUF file made from a folder; refused for anything else. */
+  readonly quantization?: Quantization
+}
+
+export interface ExportOptions extends ExportTarget {
+  /** What the model card says beside the layers. */
+  readonly card: Omit<CardFacts, 'name' | 'baseModel' | 'layers' | 'plan' | 'licence'>
+  /** Told bytes written, of how many. */
+  readonly progress?: (loaded: number, total: number) => void
+  readonly signal?: AbortSignal
+}
+
+export interface Exported {
+  readonly path: string
+  readonly format: ExportFormat
+  /** Of a GGUF file's matrices; null for a folder, whose tensors are the source's. */
+  readonly quantization: string | null
+  readonly tensors: number
+  /** Of the tensors; of the whole file for gguf. */
+  readonly bytes: number
+  readonly parameters: number
+  readonly totalParameters: number
+  readonly warnings: readonly string[]
+}
+
+/** A model as it stands before layers are left out. */
+export interface ExportSource {
+  readonly name: string
+  readonly layers: number
+  /** The depth that it was made for; `full` where it does not say. */
+  readonly depth: string
+  /** Where a GGUF file is to be made: what its matrices become. */
+  readonly quantization: Quantization | null
+}
+
+/**
+ * Refuses at once what could only fail later: a target that is in the way, a format that the source cannot become, weights
+ * that are not there.
+ * @throws FileError, InputError, UnsupportedError
+ */
+export async function prepareExport(model: string, target: ExportTarget): Promise<ExportSource> {
+  const location = locateModel(model)
+  if (location.kind === 'gguf') {
+    if (target.format === 'hf') {
+      throw new UnsupportedError(`${model}: is a GGUF file, which becomes no Hugging Face folder; use --format gguf`)
+    }
+    if (target.quantization !== undefined) {
+      throw new InputError(`${model}: a GGUF file keeps its own quantization; ${target.quantization} is for folders`)
+    }
+    checkFile(target, location.path)
+    const gguf = await readGguf(location.path)
+    const { h } = openGgufModel(gguf)
+    const { depth = 'full' } = readPackageFacts(gguf.metadata).settings
+    return { name: location.name, layers: h.layers, depth, quantization: null }
+  }
+  if (target.format === 'hf' && target.quantization !== undefined) {
+    throw new InputError(`--quantization is for --format gguf; a folder keeps its tensors as they are`)
+  }
+  if (target.format === 'gguf') checkFile(target, location.path)
+  else checkFolder(target, location.path)
+  const checkpoint = await openHuggingFace(location.path)
+  const family = familyOf(checkpoint)
+  await (await openWeights(checkpoint.folder)).close()
+  const { layers } = family.fromConfig(checkpoint.config)
+  return {
+    name: location.name,
+    layers,
+    depth: checkpoint.settings.depth ?? 'full',
+    quantization: target.format === 'gguf' ? chooseQuantization(checkpoint, family, target.quantization) : null,
+  }
+}
+
+/**
+ * Writes a checkpoint that has the layers of a plan and no others. What is written appears under its name only when it is
+ * complete.
+ * @throws FileError, InputError, UnsupportedError, SpecError; ShoalError `aborted`
+ */
+export async function exportModel(model: string, plan: Plan, options: ExportOptions): Promise<Exported> {
+  const { name, layers } = await prepareExport(model, options)
+  checkPlan(plan, layers, 'plan')
+  const location = locateModel(model)
+  if (location.kind === 'gguf') return exportGguf(await readGguf(location.path), name, plan, options)
+  const checkpoint = await openHuggingFace(location.path)
+  const family = familyOf(checkpoint)
+  const weights = await openWeights(checkpoint.folder)
+  try {
+    const text = reduceConfig(checkpoint.config, await readTextFile(checkpoint.config.path), layers, plan)
+    const { depth: _, ...settings } = checkpoint.settings
+    const reduced = { ...checkpoint, settings, config: readerOf(checkpoint.config, text) }
+    const view = reduceWeights(weights, keptName(family.layersAt, plan))
+    const source = { checkpoint: reduced, family, weights: view, configText: text, plan, layers }
+    return options.format === 'hf' ? await writeFolder(source, options) : await writeGguf(source, options)
+  } finally {
+    await weights.close()
+  }
+}
+
+interface Reduced {
+  readonly checkpoint: HuggingFaceFolder
+  readonly family: Family
+  readonly weights: TensorSource
+  readonly configText: string
+  readonly plan: Plan
+  /** Of the source. */
+  readonly layers: number
+}
+
+async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exported> {
+  const { checkpoint, family, weights, configText, plan, layers } = source
+  const h = family.fromConfig(checkpoint.config)
+  const mappings = family.tensors(h)
+  for (const mapping of mappings) findTensor(weights, checkpoint.folder, mapping)
+  const bytes = [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0)
+  const licence = licenceLines((await readOptionalTextFile(join(checkpoint.folder, 'README.md'))) ?? '')
+  const name = basename(resolve(options.path))
+  const card = modelCard({ ...options.card, name, baseModel: checkpoint.name, layers, plan, licence })
+  const folder = await createAtomicFolder(options.path, options.force ? { marker: 'config.json' } : null)
+  try {
+    await copySmallFiles(checkpoint.folder, folder.temporary)
+    await writeText(join(folder.temporary, 'config.json'), configText)
+    await writeText(join(folder.temporary, 'README.md'), card)
+    await writeWeights(weights, folder.temporary, counter(bytes, options))
+    await folder.commit()
+  } catch (error) {
+    await folder.abort()
+    throw error
+  }
+  return {
+    path: options.path,
+    format: 'hf',
+    quantization: null,
+    tensors: weights.tensors.size,
+    bytes,
+    ...parametersOf(family, h, layers),
+    warnings: [],
+  }
+}
+
+async function writeGguf(source: Reduced, options: ExportOptions): Promise<Exported> {
+  const { checkpoint, family, weights, layers } = source
+  const h = family.fromConfig(checkpoint.config)
+  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const { path, progress, signal } = options
+  const { bytes, warnings } = await convertWeights(checkpoint, weights, family, {
+    path,
+    quantization,
+    name: basename(path, '.gguf'),
+    baseModel: checkpoint.name,
+    forLlamaCpp: true,
+    ...(progress !== undefined && { progress }),
+    ...(signal !== undefined && { signal }),
+  })
+  const tensors = family.tensors(h).length + family.computedTensors(h).length
+  return {
+    path,
+    format: 'gguf',
+    quantization,
+    tensors,
+    bytes,
+    ...parametersOf(family, h, layers),
+    warnings: [...warnings, ...foreignWarnings(family)],
+  }
+}
+
+async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: ExportOptions): Promise<Exported> {
+  const { family, h } = openGgufModel(gguf)
+  const names = { name: basename(options.path, '.gguf'), baseModel: source }
+  const metadata = reduceMetadata(gguf.metadata, family.architecture, h.layers, plan, names)
+  const kept = keptTensors(gguf, plan)
+  const total = kept.reduce((sum, { tensor }) => sum + tensor.bytes, 0)
+  const bytes = await writeReducedGguf(gguf, metadata, kept, options.path, counter(total, options))
+  return {
+    path: options.path,
+    format: 'gguf',
+    quantization: metadata.has('shoal.quantization') ? metadata.string('shoal.quantization') : null,
+    tensors: kept.length,
+    bytes,
+    ...parametersOf(family, { ...h, layers: plan.length }, h.layers),
+    warnings: foreignWarnings(family),
+  }
+}
+
+function openGgufModel(gguf: GgufFile): { family: Family; h: Hyperparameters } {
+  const { metadata, path } = gguf
+  if (metadata.has('split.count') && metadata.number('split.count') > 1) {
+    throw new UnsupportedError(`${path}: is one part of a split GGUF file; merge the parts first`)
+  }
+  if (!metadata.has('tokenizer.ggml.model')) {
+    throw new UnsupportedError(
+      `${path}: holds no tokenizer that llama.cpp knows, so no GGUF file of it would run there`,
+    )
+  }
+  const family = familyByArchitecture(metadata.string('general.architecture'), path)
+  const h = family.fromMetadata(metadata, new Set(gguf.tensors.keys()))
+  const missing = family.tensors(h).find(({ name }) => !gguf.tensors.has(name))
+  if (missing !== undefined) throw new FileError(path, `tensor ${missing.name} is missing`)
+  return { family, h }
+}
+
+function parametersOf(family: Family, h: Hyperparameters, layers: number) {
+  return {
+    parameters: countParameters(family.tensors(h)),
+    totalParameters: countParameters(family.tensors({ ...h, layers })),
+  }
+}
+
+function foreignWarnings({ architecture, inLlamaCpp }: Family): string[] {
+  return inLlamaCpp ? [] : [`llama.cpp does not know the architecture ${architecture}; Shoal runs this file`]
+}
+
+/** Adds up what is written, and stops where it is to stop. */
+function counter(total: number, { path, progress, signal }: ExportOptions): Written {
+  let loaded = 0
+  return (bytes) => {
+    loaded += bytes
+    progress?.(loaded, total)
+    if (signal?.aborted) throw new ShoalError('aborted', `${path}: the export was stopped`, { cause: signal.reason })
+  }
+}
+
+function checkFile({ path, force }: ExportTarget, source: string): void {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (realpathSync(path) === realpathSync(source)) throw new InputError(`${path}: is the model itself`)
+  if (!found.isFile()) throw new FileError(path, 'is a folder; --format gguf writes a file')
+  if (force !== true) throw new FileError(path, 'exists already; --force replaces it')
+}
+
+function checkFolder({ path, force }: ExportTarget, source: string): void {
+  if (!existsSync(path)) return
+  const [ours, theirs] = [realpathSync(path), realpathSync(source)]
+  if (ours === theirs || theirs.startsWith(ours + sep)) throw new InputError(`${path}: is or holds the model itself`)
+  if (force !== true) throw new FileError(path, 'exists already; --force replaces it')
+}

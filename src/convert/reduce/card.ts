@@ -1,0 +1,34 @@
+import type { Plan } from '../../depth/policy.js'
+
+export interface CardFacts {
+  readonly name: string
+  readonly baseModel: string
+  /** L of the base model. */
+  readonly layers: number
+  readonly plan: Plan
+  /** Perplexities that were measured, a line each. */
+  readonly measured: readonly string[]
+  /** Licence lines of the base model's card. */
+  readonly licence: readonly string[]
+}
+
+/** README.md of an exported folder. */
+export function modelCard(facts: CardFacts): string {
+  const { name, baseModel, layers, plan, measured, licence } = facts
+  const left = Array.from({ length: layers }, (_, layer) => layer).filter((layer) => !plan.includes(layer))
+  return [
+    '---',
+    ...licence,
+    `base_model: ${baseModel}`,
+    '---',
+    `# ${name}`,
+    '',
+    `${baseModel} with ${plan.length} of its ${layers} layers: ${plan.join(', ')}. Left out, and not in these files: ${left.join(', ')}.`,
+    'Nothing was trained on the way: the tensors are those of the base model, byte for byte.',
+    '',
+    `Written by \`shoal export --depth layers:${plan.join(',')}\`. Prompts run these layers only. Unified Layer Skipping`,
+    `(arXiv 2404.06954) has prompts run every layer, which needs the base model: \`shoal run\` with the same --depth does that.`,
+    ...(measured.length === 0 ? [] : ['', ...measured]),
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,16 @@
+import type { Policy } from './policy.js'
+
+/**
+ * Whether two policies run the same layers for every generated token. Plans are compared, however they are spelled; what
+ * the prompt runs is not. Policies without one plan for all tokens are the same where their SPEC and source are.
+ */
+export function runSameLayers(a: Policy, b: Policy): boolean {
+  const [ours, theirs] = [everyTokenOf(a), everyTokenOf(b)]
+  if (ours !== null && theirs !== null) return ours.length === theirs.length && ours.every((l, i) => l === theirs[i])
+  return a.kind === b.kind && a.spec === b.spec && a.source === b.source
+}
+
+/** The plan of every generated token; null where a policy has no such plan. */
+export function everyTokenOf(policy: Policy): readonly number[] | null {
+  return policy.kind === 'skip' ? (policy.everyToken ?? null) : null
+}
