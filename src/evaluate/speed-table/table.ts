@@ -14,7 +14,7 @@ export interface SpeedCell extends Omit<SpeedCase, 'policy' | 'plan'> {
   readonly outputTokensPerSecond: number | null
   /** Prompt and new tokens per second of all time, as the paper counts. */
   readonly allTokensPerSecond: number | null
-  /** Over full depth at the same batch size, by `outputTokensPerSecond`. */
+  /** Over full depth at the same batch size in the same round, by `outputTokensPerSecond`. */
   readonly delivered: number | null
   /** By `allTokensPerSecond`. */
   readonly deliveredAll: number | null
@@ -75,14 +75,15 @@ export async function speedTable(model: Model, options: SpeedTableOptions): Prom
     }
   }
   const quality = await measureQuality(model, possible, options)
-  const figure = (c: SpeedCase | undefined, of: (sample: DecodeSample) => number): number | null =>
-    c === undefined || !samples.has(c) ? null : median(samples.get(c)!.map(of))
+  const figure = (c: SpeedCase, of: (sample: DecodeSample) => number): number | null =>
+    !samples.has(c) ? null : median(samples.get(c)!.map(of))
   const cells = cases.map((c): SpeedCell => {
     const { policy, ...rest } = c
     const full = cases.find(({ method, batch }) => method === 'full' && batch === c.batch)
+    // Of each round's ratio: what slows the machine down for a while slows both.
     const ratio = (of: (sample: DecodeSample) => number): number | null => {
-      const [own, base] = [figure(c, of), figure(full, of)]
-      return own === null || base === null ? null : own / base
+      const [own, base] = [samples.get(c), full && samples.get(full)]
+      return own && base ? median(own.map((sample, round) => of(sample) / of(base[round]!))) : null
     }
     return {
       ...rest,
