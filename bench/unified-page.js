@@ -168,7 +168,8 @@ function lossDifference(a, b) {
 
 function searchSection({ models, searches }) {
   if (searches.length === 0) return []
-  const rows = searches.map(({ model: name, target, reason }) => {
+  const ofTargets = searches.filter(({ target }) => target !== 'dynamic')
+  const rows = ofTargets.map(({ model: name, target, reason }) => {
     const model = models.find((one) => one.name === name)
     const balanced = model?.rows.find((row) => row.name === `unified:${target}x` && isMeasured(row))
     const searched = model?.rows.find((row) => row.group === 'searched' && row.target === target && isMeasured(row))

@@ -88,7 +88,7 @@ const searches = []
 const models = []
 for (const name of options.models.split(',')) {
   if (options.searched.split(',').includes(name)) {
-    for (const target of options.quick ? [2] : TARGETS) searches.push(await search(name, target))
+    searches.push(...(await search(name)))
   }
   models.push(await measureModel(name))
 }
@@ -125,17 +125,35 @@ async function part(name, settings, measure) {
   return value
 }
 
-/** A plan for a target, by the command line; null as its file, and why, where there is none. */
-async function search(model, target) {
-  const file = join(options.cache, `${model}-${target}x.policy.json`)
-  return await part(`search-${model}-${target}x`, { model, target }, async () => {
-    const args = ['search', model, '--speedup', String(target), '--data', calibration, '-o', file]
-    const ended = spawnSync(process.execPath, [join(ROOT, 'bin', 'shoal.js'), ...args, '--threads', String(threads)], {
-      encoding: 'utf8',
+/**
+ * Plans for all targets by the command line, in one go, with a policy that picks among them; where a target cannot be had,
+ * one by one. `file` is null, and `reason` says why, where there is none.
+ */
+async function search(model) {
+  const targets = options.quick ? [2] : TARGETS
+  return await part(`search-${model}`, { model, targets }, async () => {
+    const path = (label) => join(options.cache, `${model}-${label}.policy.json`)
+    const more = targets.length > 1 ? ['--dynamic', '2'] : []
+    const out = targets.length > 1 ? join(options.cache, `${model}.policy.json`) : path(`${targets[0]}x`)
+    if (runSearch(model, targets.join(','), out, more) === null) {
+      const found = targets.map((target) => ({ model, target, file: path(`${target}x`), reason: null }))
+      return [
+        ...found,
+        ...(more.length > 0 ? [{ model, target: 'dynamic', file: path('dynamic-2x'), reason: null }] : []),
+      ]
+    }
+    return targets.map((target) => {
+      const reason = runSearch(model, String(target), path(`${target}x`), [])
+      return { model, target, file: reason === null ? path(`${target}x`) : null, reason }
     })
-    const reason = ended.status === 0 ? null : (ended.stderr.trim().split('\n').at(-1) ?? 'failed')
-    return { model, target, file: reason === null ? file : null, reason }
   })
+}
+
+/** Why there is no plan; null where there is one. */
+function runSearch(model, targets, out, more) {
+  const args = ['search', model, '--speedup', targets, '--data', calibration, '-o', out, '--threads', String(threads)]
+  const ended = spawnSync(process.execPath, [join(ROOT, 'bin', 'shoal.js'), ...args, ...more], { encoding: 'utf8' })
+  return ended.status === 0 ? null : (ended.stderr.trim().split('\n').at(-1) ?? 'failed')
 }
 
 /** Every policy with the group that it is shown in. A name stands for a SPEC with a path in it. */
@@ -150,7 +168,11 @@ function policiesOf(model) {
   })
   const searched = searches
     .filter((one) => one.model === model && one.file !== null)
-    .map(({ target, file }) => ({ group: 'searched', spec: `plan:${file}`, name: `searched for ${target}x`, target }))
+    .map(({ target, file }) =>
+      target === 'dynamic'
+        ? { group: 'picked by the prompt', spec: `dynamic:${file}`, name: 'searched plans, picked for 2x on average' }
+        : { group: 'searched', spec: `plan:${file}`, name: `searched for ${target}x`, target },
+    )
   return [
     ...list('full depth', 'full'),
     ...TARGETS.map((target) => ({
