@@ -11,7 +11,7 @@ import { evaluate } from '../dist/evaluate/evaluate.js'
 import { evaluateGeneration } from '../dist/evaluate/generation/evaluate.js'
 import { machineName } from '../dist/evaluate/machine.js'
 import { speedTable } from '../dist/evaluate/speed-table/table.js'
-import { loadModel, SpecError } from '../dist/index.js'
+import { loadModel, ShoalError } from '../dist/index.js'
 import { loadTask, loadText, textWindows } from '../dist/tasks/index.js'
 import { ensureTinyLlama } from './tinyllama.js'
 import { writePage } from './unified-page.js'
@@ -217,7 +217,7 @@ async function measureModel(name) {
         const predicted = policy.kind === 'skip' ? (policy.speedup?.predicted ?? null) : null
         rows.push({ ...row, policy, plan, predicted, reason: null })
       } catch (error) {
-        if (!(error instanceof SpecError)) throw error
+        if (!(error instanceof ShoalError)) throw error
         rows.push({ ...row, policy: null, plan: null, predicted: null, reason: error.message })
       }
     }
