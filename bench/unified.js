@@ -108,8 +108,8 @@ writeFileSync(json, `${JSON.stringify(document, null, 1)}\n`)
 writePage(document, options.out)
 console.log(`written to ${options.out}`)
 
-/** What is measured once for the same settings; a stop loses one part at most. */
-async function part(name, settings, measure) {
+/** What is measured once for the same settings, unless it does not last; a stop loses one part at most. */
+async function part(name, settings, measure, lasts = () => true) {
   const path = join(options.cache, `${name}${options.quick ? '.quick' : ''}.json`)
   const key = JSON.stringify({ ...settings, threads, size: SIZE, machine: machineName() })
   if (existsSync(path)) {
@@ -119,8 +119,10 @@ async function part(name, settings, measure) {
   const started = performance.now()
   console.log(`${name} …`)
   const value = await measure()
-  writeFileSync(`${path}.partial`, JSON.stringify({ key, value }))
-  renameSync(`${path}.partial`, path)
+  if (lasts(value)) {
+    writeFileSync(`${path}.partial`, JSON.stringify({ key, value }))
+    renameSync(`${path}.partial`, path)
+  }
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`)
   return value
 }
@@ -131,7 +133,7 @@ async function part(name, settings, measure) {
  */
 async function search(model) {
   const targets = options.quick ? [2] : TARGETS
-  return await part(`search-${model}`, { model, targets }, async () => {
+  const measure = async () => {
     const path = (label) => join(options.cache, `${model}-${label}.policy.json`)
     const more = targets.length > 1 ? ['--dynamic', '2'] : []
     const out = targets.length > 1 ? join(options.cache, `${model}.policy.json`) : path(`${targets[0]}x`)
@@ -146,7 +148,10 @@ async function search(model) {
       const reason = runSearch(model, String(target), path(`${target}x`), [])
       return { model, target, file: reason === null ? path(`${target}x`) : null, reason }
     })
-  })
+  }
+  // Of a version without the command, the next one should not hear.
+  const lasts = (found) => !found.some(({ reason }) => /unknown (command|option)/.test(reason))
+  return await part(`search-${model}`, { model, targets }, measure, lasts)
 }
 
 /** Why there is no plan; null where there is one. */
