@@ -262,7 +262,7 @@ async function measureQuality(model, rows) {
   const common = { depths, seed: 0 }
   await evaluateGeneration(model, {
     ...{ ...common, tasks: [], texts: [heldOut], shots: [0], batches: [1], metrics: [] },
-    ...{ limit: windows, maxTokens: 1, window, promptLength, kept: keep },
+    ...{ limit: windows, maxTokens: 1, beams: null, noRepeatNgram: 0, window, promptLength, kept: keep },
   })
   const answers = await evaluate(model, {
     ...{ ...common, tasks, shots: [shots], score: 'generate', limit: questions, maxTokens: 8, controls: false },

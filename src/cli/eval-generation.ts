@@ -2,14 +2,16 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Model } from '../engine/api.js'
 import { GENERATION_METRICS, type MetricFamily } from '../evaluate/generation/cells.js'
 import { evaluateGeneration, type GenerationOptions } from '../evaluate/generation/evaluate.js'
+import type { BeamSettings } from '../evaluate/generation/turn.js'
 import { openTurnsFile } from '../evaluate/generation/turns-file.js'
 import { BLEU_TOKENIZERS, type BleuTokenizer } from '../evaluate/metrics/tokenize.js'
-import { generationColumns, TEXT_COLUMNS, type TextColumn } from '../evaluate/report/generation-tables.js'
+import { decodingText, generationColumns, TEXT_COLUMNS, type TextColumn } from '../evaluate/report/generation-tables.js'
 import { reportJson } from '../evaluate/report/json.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalReport, GenerationCell } from '../evaluate/result.js'
 import { trainedWindow } from '../evaluate/trained-window.js'
 import { isTextName, loadText, type TextTask } from '../tasks/index.js'
+import { addBeamOptions, type BeamOptions } from './beams.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { type ModelOptions, withModel } from './model-options.js'
@@ -20,7 +22,8 @@ import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-option
 import { numberList, wholeNumber } from './values.js'
 
 /** Options that only `--generate` has. */
-export interface GenerateFlags {
+export interface GenerateFlags extends BeamOptions {
+  readonly repeatNgram?: number | true
   readonly generate?: boolean
   readonly batch?: readonly number[]
   readonly metrics?: readonly MetricFamily[]
@@ -44,7 +47,8 @@ const DEFAULT_PROMPT_LENGTH = 32
 const DEFAULT_WINDOW = 512
 
 export function addGenerateOptions(command: Command): Command {
-  return command
+  return addBeamOptions(command)
+    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice', wholeNumber(1))
     .option('--generate', 'evaluate generation: translations, summaries, texts; a task ending in .txt is a text')
     .option('--batch <sizes>', 'with --generate: sequences at once, such as 1,8; default 1', numberList)
     .option('--metrics <names>', 'with --generate: bleu,chrf,rouge; default all', metricList)
@@ -60,8 +64,15 @@ export function addGenerateOptions(command: Command): Command {
 }
 
 /** What `--generate` alone takes is wrong without it. */
-export function refuseGenerateOptions({ batch, metrics, tokenize, window, promptLength }: GenerateFlags): void {
-  for (const [option, value] of Object.entries({ batch, metrics, tokenize, window, 'prompt-length': promptLength })) {
+export function refuseGenerateOptions(flags: GenerateFlags): void {
+  const { batch, metrics, tokenize, window, beams } = flags
+  const own = {
+    ...{ batch, metrics, tokenize, window, beams },
+    'prompt-length': flags.promptLength,
+    'length-penalty': flags.lengthPenalty,
+    'no-repeat-ngram': ngramOf(flags) === 0 ? undefined : flags.repeatNgram,
+  }
+  for (const [option, value] of Object.entries(own)) {
     if (value !== undefined) throw new UsageError(`--${option} goes with --generate`)
   }
 }
@@ -74,6 +85,8 @@ export async function evalGeneration(
 ): Promise<void> {
   if (options.controls) throw new UsageError('--controls does not go with --generate')
   if (options.matrix) throw new UsageError('--matrix does not go with --generate')
+  if (options.beams === undefined && options.lengthPenalty !== undefined)
+    throw new UsageError('--length-penalty goes with --beams N')
   const { report, batch: batches = [1] } = options
   if (report !== undefined) reportPaths(report)
   const texts: TextTask[] = []
@@ -103,6 +116,8 @@ export async function evalGeneration(
         metrics,
         seed,
         maxTokens,
+        beams: beamsOf(options),
+        noRepeatNgram: ngramOf(options),
         window,
         promptLength,
         signal: cli.signal,
@@ -118,12 +133,22 @@ export async function evalGeneration(
   )
 }
 
+/** commander makes an option that begins with `--no-` true where it is not given. */
+function ngramOf({ repeatNgram }: GenerateFlags): number {
+  return typeof repeatNgram === 'number' ? repeatNgram : 0
+}
+
 function windowOf(model: Model, options: GenerateFlags): { window: number; promptLength: number } {
   const window = options.window ?? Math.min(DEFAULT_WINDOW, trainedWindow(model.name), model.context)
   const promptLength = options.promptLength ?? Math.min(DEFAULT_PROMPT_LENGTH, Math.ceil(window / 2))
   if (window > model.context) throw new UsageError(`--window ${window}: the context holds ${model.context} tokens`)
   if (promptLength >= window) throw new UsageError(`--prompt-length ${promptLength} leaves nothing of ${window} tokens`)
   return { window, promptLength }
+}
+
+function beamsOf({ beams, lengthPenalty }: GenerateFlags): BeamSettings | null {
+  if (beams === undefined) return null
+  return { beams, ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }
 }
 
 /** As `shoal eval` does: with --report, what is done is kept beside it until it is written. */
@@ -163,14 +188,14 @@ async function evaluateAndKeep(
 }
 
 function show(cli: Cli, report: EvalReport, { report: path }: EvalGenerationOptions): void {
-  const { cells, texts, maxTokens, window, promptLength } = report.generation!
+  const { cells, texts, window, promptLength } = report.generation!
   if (cells.length > 0) {
     const columns = generationColumns(cells, (metric) => metric !== 'rouge1' && metric !== 'rouge2')
     print(cli, columns.map(withoutInterval), cells)
     const skipped = cells.filter((c) => c.depth === 'full').reduce((sum, c) => sum + c.skipped, 0)
     if (skipped > 0) cli.stdout.write(`${skipped} items do not fit the context and were skipped\n`)
     cli.stdout.write(
-      `at most ${maxTokens} new tokens · output tok/s: decoding only · all tok/s: prompt and new tokens over all time\n`,
+      `${decodingText(report.generation!)} · output tok/s: decoding only · all tok/s: prompt and new tokens over all time\n`,
     )
   }
   if (texts.length > 0) {

@@ -163,6 +163,10 @@ export interface TextCell {
 export interface GenerationEvaluation {
   /** New tokens of a sequence at most. */
   readonly maxTokens: number
+  /** Beams of each sequence; null: decoding is greedy. */
+  readonly beams: number | null
+  /** No n-gram of so many tokens comes twice; 0 is off. */
+  readonly noRepeatNgram: number
   /** Of texts: tokens of a window, and how many of them run at full depth and are not scored. */
   readonly window: number
   readonly promptLength: number

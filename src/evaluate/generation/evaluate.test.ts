@@ -29,6 +29,8 @@ beforeAll(async () => {
     seed: 0,
     limit: 3,
     maxTokens: 6,
+    beams: null,
+    noRepeatNgram: 0,
     window: 24,
     promptLength: 8,
   }
@@ -72,6 +74,27 @@ describe('evaluateGeneration', () => {
       expect(cell).toMatchObject({ identical: { mean: 1, low: 1 }, speedup: { mean: 1 }, allSpeedup: { mean: 1 } })
       expect(cell.quality.every(({ difference }) => difference.mean === 0)).toBe(true)
     }
+  })
+
+  it('follows beams where it is asked to, and cuts their text at the stop', async () => {
+    const beams = { beams: 2, lengthPenalty: 1 }
+    const { generation } = await evaluateGeneration(model, {
+      ...options,
+      texts: [],
+      batches: [2],
+      beams,
+      noRepeatNgram: 2,
+    })
+    expect(generation).toMatchObject({ beams: 2, noRepeatNgram: 2 })
+    const [task] = options.tasks
+    const { questions } = questionsOf(model, task!, { shots: 1, seed: 0, score: 'generate', limit: 3, maxTokens: 6 })
+    const texts: string[] = []
+    for (const { prompt } of questions) {
+      const { text } = await model.beamSearch(prompt.ids, { ...beams, noRepeatNgram: 2, maxTokens: 6, depth: 'full' })
+      texts.push(text.trimStart().split('\n', 1)[0]!.trim())
+    }
+    const references = questions.map(({ index }) => task!.items[index]!.answers[0])
+    expect(generation!.cells[0]!.quality[1]!.score.mean).toBeCloseTo(corpusChrf(texts, references), 9)
   })
 
   it('gives the perplexity that model.score gives', async () => {

@@ -15,7 +15,7 @@ import { machineName } from '../machine.js'
 import type { BleuTokenizer } from '../metrics/tokenize.js'
 import type { EvalReport, GenerationCell, TextCell } from '../result.js'
 import { generationCell, type MetricFamily, textCell } from './cells.js'
-import { generateTurn, type Turn } from './turn.js'
+import { type BeamSettings, generateTurn, type Turn } from './turn.js'
 import type { TurnKey, TurnsFile } from './turns-file.js'
 import { scoreWindow, type WindowScore } from './window.js'
 
@@ -36,6 +36,10 @@ export interface GenerationOptions {
   /** Default: the task's own. */
   readonly template?: string
   readonly maxTokens: number
+  /** Null for greedy decoding. */
+  readonly beams: BeamSettings | null
+  /** No n-gram of so many tokens comes twice, those of the prompt counted; 0 is off. */
+  readonly noRepeatNgram: number
   /** Of texts: tokens of a window, and of its beginning, which runs at full depth and is not scored. */
   readonly window: number
   readonly promptLength: number
@@ -54,8 +58,8 @@ interface Group {
 }
 
 /**
- * Translations, summaries and texts under several depths, each beside full depth on the same items. Decoding is greedy. The
- * depths take turns on every batch, so that a change of the machine's pace meets all of them.
+ * Translations, summaries and texts under several depths, each beside full depth on the same items. Decoding is greedy unless
+ * there are beams. The depths take turns on every batch, so that a change of the machine's pace meets all of them.
  */
 export async function evaluateGeneration(model: Model, options: GenerationOptions): Promise<EvalReport> {
   const { tokenizer } = model
@@ -89,7 +93,7 @@ export async function evaluateGeneration(model: Model, options: GenerationOption
       textCells.push(textCell(of, scores.get(name)!, scores.get('full')!))
     }
   }
-  const { maxTokens, window, promptLength, seed } = options
+  const { maxTokens, beams, noRepeatNgram, window, promptLength, seed } = options
   return {
     model: model.name,
     quantization: model.quantization,
@@ -103,7 +107,15 @@ export async function evaluateGeneration(model: Model, options: GenerationOption
     overall: [],
     curves: [],
     matrix: null,
-    generation: { maxTokens, window, promptLength, cells, texts: textCells },
+    generation: {
+      maxTokens,
+      beams: beams?.beams ?? null,
+      noRepeatNgram,
+      window,
+      promptLength,
+      cells,
+      texts: textCells,
+    },
     notes: [],
   }
 }
@@ -134,7 +146,7 @@ async function runGroup(
   { questions, stop }: Group,
   key: Omit<TurnKey, 'index'>,
   depths: readonly DepthName[],
-  { maxTokens, signal, kept }: GenerationOptions,
+  { maxTokens, beams, noRepeatNgram, signal, kept }: GenerationOptions,
   tell: Tell,
 ): Promise<Map<string, Turn[]> | null> {
   if (questions.length === 0) return null
@@ -144,7 +156,13 @@ async function runGroup(
     const some = questions.slice(index * key.batch, (index + 1) * key.batch)
     const ask = () =>
       inTurn(depths, index, ({ policy }) =>
-        generateTurn(model, some, policy ?? 'full', { maxTokens, stop, ...(signal && { signal }) }),
+        generateTurn(model, some, policy ?? 'full', {
+          maxTokens,
+          stop,
+          beams,
+          noRepeatNgram,
+          ...(signal && { signal }),
+        }),
       )
     const before = kept?.turns({ ...key, index })
     const known = before?.get('full')?.outputs.length === some.length ? before : undefined

@@ -23,19 +23,34 @@ export interface Turn {
 export interface TurnOptions {
   readonly maxTokens: number
   readonly stop: string
+  /** Null for greedy decoding. */
+  readonly beams: BeamSettings | null
+  /** No n-gram of so many tokens comes twice; 0 is off. */
+  readonly noRepeatNgram: number
   readonly signal?: AbortSignal
 }
 
-/** Answers questions together, greedily. */
+/** Beam search in place of greedy decoding. */
+export interface BeamSettings {
+  readonly beams: number
+  readonly lengthPenalty?: number
+}
+
+/** Answers questions together, greedily or by the best of several beams. */
 export async function generateTurn(
   model: Model,
   questions: readonly Question[],
   depth: Depth,
-  options: TurnOptions,
+  { beams, stop, ...options }: TurnOptions,
 ): Promise<Turn> {
   const started = performance.now()
   const results = await Promise.all(
-    questions.map(({ prompt }) => model.generate(prompt.ids, { ...options, depth }).result),
+    questions.map(async ({ prompt }) => {
+      if (beams === null) return await model.generate(prompt.ids, { ...options, stop, depth }).result
+      // Beams know no stop strings: they go on to their end, and what follows a stop is cut off.
+      const result = await model.beamSearch(prompt.ids, { ...options, ...beams, depth })
+      return { ...result, text: result.text.trimStart().split(stop, 1)[0]! }
+    }),
   )
   const ms = performance.now() - started
   return { outputs: results.map(toOutput), ms, decodeMs: Math.max(...results.map(({ timing }) => timing.decodeMs)) }

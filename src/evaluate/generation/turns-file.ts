@@ -64,6 +64,8 @@ export async function openTurnsFile(
     limit: options.limit,
     template: options.template,
     max_tokens: options.maxTokens,
+    beams: options.beams ?? undefined,
+    no_repeat_ngram: options.noRepeatNgram,
     window: options.window,
     prompt_length: options.promptLength,
   }

@@ -1,4 +1,11 @@
-import type { EvalReport, GenerationCell, GenerationMetric, Interval, TextCell } from '../result.js'
+import type {
+  EvalReport,
+  GenerationCell,
+  GenerationEvaluation,
+  GenerationMetric,
+  Interval,
+  TextCell,
+} from '../result.js'
 import { fixed, grouped, interval, NONE, signed } from './format.js'
 import type { Table } from './tables.js'
 
@@ -54,7 +61,7 @@ export const TEXT_COLUMNS: readonly TextColumn<TextCell>[] = [
 ]
 
 export const GENERATION_NOTES: readonly string[] = [
-  'Intervals are 95% bootstrap intervals, those of speeds over batches. Decoding is greedy. Differences and speedups are ' +
+  'Intervals are 95% bootstrap intervals, those of speeds over batches. Differences and speedups are ' +
     'against full depth at the same batch size.',
   'identical: sequences with the tokens of full depth; agreement: tokens up to the first difference, as a share of the ' +
     'longer sequence; computed: layers per new token, catch-up included.',
@@ -62,14 +69,25 @@ export const GENERATION_NOTES: readonly string[] = [
     'new tokens over all time, as Unified Layer Skipping (arXiv 2404.06954) does.',
 ]
 
+/** `Greedy decoding, at most 128 new tokens` */
+export function decodingText({ beams, noRepeatNgram, maxTokens }: GenerationEvaluation): string {
+  const how = beams === null ? 'Greedy decoding' : `Beam search with ${beams} beams`
+  const repeats = noRepeatNgram === 0 ? '' : `, no ${noRepeatNgram} tokens twice`
+  return `${how}${repeats}, at most ${maxTokens} new tokens`
+}
+
 /** What generation gave: answers beside their references, and texts that were foreseen. */
 export function generationTables({ generation }: EvalReport): Table[] {
   if (generation === null) return []
-  const { cells, texts, maxTokens, window, promptLength } = generation
+  const { cells, texts, window, promptLength } = generation
   const tables: Table[] = []
   if (cells.length > 0) {
-    const limit = `At most ${maxTokens} new tokens.`
-    tables.push(table('generation', 'Generation', generationColumns(cells), cells, [...GENERATION_NOTES, limit]))
+    tables.push(
+      table('generation', 'Generation', generationColumns(cells), cells, [
+        ...GENERATION_NOTES,
+        `${decodingText(generation)}.`,
+      ]),
+    )
   }
   if (texts.length > 0) {
     const notes = [

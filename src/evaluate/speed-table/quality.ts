@@ -50,6 +50,8 @@ export async function qualityOf(
     metrics: [],
     limit: options.windows,
     maxTokens: 1,
+    beams: null,
+    noRepeatNgram: 0,
     window: Math.min(WINDOW.tokens, trainedWindow(model.name), model.context),
     promptLength: Math.min(WINDOW.prompt, Math.ceil(model.context / 2)),
     onProgress: (done, total) => onProgress?.(half(done, total)),
