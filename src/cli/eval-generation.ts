@@ -67,7 +67,11 @@ export function addGenerateOptions(command: Command): Command {
 export function refuseGenerateOptions(flags: GenerateFlags): void {
   const { batch, metrics, tokenize, window, beams } = flags
   const own = {
-    ...{ batch, metrics, tokenize, window, beams },
+    batch,
+    metrics,
+    tokenize,
+    window,
+    beams,
     'prompt-length': flags.promptLength,
     'length-penalty': flags.lengthPenalty,
     'no-repeat-ngram': ngramOf(flags) === 0 ? undefined : flags.repeatNgram,

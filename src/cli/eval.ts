@@ -42,8 +42,8 @@ Every depth is compared with full depth on the same questions, in turn. --contro
 depth, a fixed exit, random exits and pruned layers (ShortGPT), and the oracle. With --report a run that is stopped goes on
 where it was when the same command is given again.
 
---generate scores greedy generation with BLEU, chrF and ROUGE beside full depth's, counts tokens per second with and without
-the prompt, and gives the perplexity of texts. The default depth there is unified:2x.`
+--generate scores generation (greedy, or --beams 4 --no-repeat-ngram 3) with BLEU, chrF and ROUGE beside full depth's, counts
+tokens per second with and without the prompt, and gives the perplexity of texts. The default depth there is unified:2x.`
 
 export function buildEval(cli: Cli): Command {
   const command = new Command('eval')
