@@ -74,6 +74,7 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
       depthMean: matrix((r, c) => 11.5 + 0.6 * Math.abs(r - c)),
       notes: ['ripple-8m and ripple-8m-flex are relatives.'],
     },
+    generation: null,
     notes: ['FLOPs are those of the layers and one head.'],
   }
 }

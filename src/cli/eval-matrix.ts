@@ -174,6 +174,7 @@ async function reportOf(
     overall: [],
     curves: [],
     matrix,
+    generation: null,
     notes: opened.slice(1).map(describeOther),
   }
 }

@@ -6,8 +6,9 @@ import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
 import { reportJson } from '../evaluate/report/json.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalCell, EvalReport, Interval } from '../evaluate/result.js'
-import { SCORE_MODES, type ScoreMode } from '../tasks/index.js'
-import { type Cli, note, printJson } from './cli.js'
+import { isTextName, SCORE_MODES, type ScoreMode } from '../tasks/index.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
+import { addGenerateOptions, evalGeneration, type GenerateFlags, refuseGenerateOptions } from './eval-generation.js'
 import { addMatrixOptions, evalMatrix, type MatrixOptions, refuseMatrixOptions } from './eval-matrix.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
@@ -18,12 +19,12 @@ import { printTable } from './table.js'
 import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
 import { collect, wholeNumber } from './values.js'
 
-interface EvalOptions extends ModelOptions, TaskOptions, MatrixOptions {
+interface EvalOptions extends ModelOptions, TaskOptions, MatrixOptions, GenerateFlags {
   readonly tasks: readonly string[]
   readonly shots: readonly number[]
   readonly depth?: readonly string[]
   readonly score: ScoreMode
-  readonly maxTokens: number
+  readonly maxTokens?: number
   readonly controls: boolean
   readonly report?: string
   readonly figures?: string
@@ -36,10 +37,15 @@ Examples:
   $ shoal eval ./checkpoint --data ./data --tasks sst2 --shots 5 --score labels --limit 200 --depth adainfer:sst2.policy.json
   $ shoal eval --matrix --tasks fruit_v_animal_3,capitalize,choose_first_of_3 --shots 5 --report matrix.html
   $ shoal eval ripple-8m --matrix --against ripple-8m-flex --tasks fruit_v_animal_3,capitalize --policy adainfer-crf
+  $ shoal eval --generate --tasks prose --depth unified:2x --depth gap:0.9
+  $ shoal eval ./bloomz --generate --data ./data --tasks wmt22:de-en,summaries.jsonl --shots 1 --batch 1,8 --report out.html
 
 Every depth is compared with full depth on the same questions, in turn. --controls adds, at each exit policy's own mean
 depth, a fixed exit, random exits and pruned layers (ShortGPT), and the oracle. With --report a run that is stopped goes on
-where it was when the same command is given again.`
+where it was when the same command is given again.
+
+--generate scores generation (greedy, or --beams 4 --no-repeat-ngram 3) with BLEU, chrF and ROUGE beside full depth's, counts
+tokens per second with and without the prompt, and gives the perplexity of texts. The default depth there is unified:2x.`
 
 export function buildEval(cli: Cli): Command {
   const command = new Command('eval')
@@ -54,18 +60,22 @@ export function buildEval(cli: Cli): Command {
     .option('--shots <list>', 'examples before the question, such as 0,5,10', shotList, [0])
     .option('--depth <spec>', 'a depth to evaluate (may be given several times)', collect)
     .addOption(new Option('--score <how>', 'what counts as right').choices(SCORE_MODES).default('token'))
-    .option('--max-tokens <n>', 'of an answer under --score generate', wholeNumber(1), 32)
+    .option('--max-tokens <n>', 'of an answer under --score generate, default 32; with --generate 128', wholeNumber(1))
     .option('--controls', 'add controls at the same mean depth', false)
     .option('--report <file>', 'write an HTML report, with Markdown and JSON beside it')
     .option('--figures <folder>', 'write every figure as SVG and PNG')
-  addModelOptions(addTaskOptions(addMatrixOptions(command))).addHelpText('after', EXAMPLES)
+  addModelOptions(addTaskOptions(addGenerateOptions(addMatrixOptions(command)))).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: EvalOptions) => runEval(cli, name, options))
 }
 
 async function runEval(cli: Cli, name: string | undefined, options: EvalOptions): Promise<void> {
+  if (options.generate) return evalGeneration(cli, name, options)
+  refuseGenerateOptions(options)
+  const text = options.tasks.find((task) => isTextName(task) || task.startsWith('wmt22:'))
+  if (text !== undefined) throw new UsageError(`task ${text} has no answers of one step: it goes with --generate`)
   if (options.matrix) return evalMatrix(cli, name, options)
   refuseMatrixOptions(options)
-  const { score, shots, seed, limit, maxTokens, controls } = options
+  const { score, shots, seed, limit, maxTokens = 32, controls } = options
   if (options.report !== undefined) reportPaths(options.report)
   await withModel(
     cli,

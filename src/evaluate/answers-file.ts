@@ -92,12 +92,7 @@ function factsOf(
 ): JsonObject {
   const { tasks, shots, score, seed, limit, maxTokens, controls, template = DEFAULT_TEMPLATE } = options
   return {
-    model: model.fingerprint.slice(0, 16),
-    quantization: model.quantization,
-    context: model.context,
-    cache_type: settings.cacheType ?? 'default',
-    threads: settings.threads ?? 'default',
-    machine: machineName(),
+    ...modelFacts(model, settings),
     tasks: tasks.map(({ name }) => name),
     contents_of_tasks: digest(tasks.map((task) => [task.items, task.shots])),
     shots,
@@ -112,13 +107,26 @@ function factsOf(
   }
 }
 
+/** What of a model, and of how it was loaded, must be the same for a run to go on. */
+export function modelFacts(model: Model, settings: JsonObject): JsonObject {
+  return {
+    model: model.fingerprint.slice(0, 16),
+    quantization: model.quantization,
+    context: model.context,
+    cache_type: settings.cacheType ?? 'default',
+    threads: settings.threads ?? 'default',
+    machine: machineName(),
+  }
+}
+
 /** What a policy is made of beside its SPEC: a file, or the plan that costs were measured for. */
-function contentsOf(policy: Policy | null): unknown {
+export function contentsOf(policy: Policy | null): unknown {
   if (policy?.source !== undefined) return policy.source
   return policy?.kind === 'skip' && policy.speedup !== undefined ? (policy.everyToken ?? null) : null
 }
 
-function digest(value: unknown): string {
+/** Of any JSON value. */
+export function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createRandomStream } from '../engine/random-stream.js'
-import { bootstrapMean, pairedBootstrap, quantile } from './bootstrap.js'
+import { bootstrapMean, bootstrapSums, pairedBootstrap, quantile, ratioBootstrap } from './bootstrap.js'
 
 describe('bootstrap', () => {
   it('of a share is about its normal interval', () => {
@@ -43,5 +43,19 @@ describe('bootstrap', () => {
 
   it('quantiles lie between neighbours', () => {
     expect([0, 0.25, 0.5, 1].map((q) => quantile([0, 10, 20], q))).toEqual([0, 5, 10, 20])
+  })
+
+  it('of a figure of sums is that of the mean where the figure is the mean, and of the ratio where it is that', () => {
+    const values = [3, 1, 4, 1, 5, 9, 2, 6]
+    const mean = bootstrapSums(
+      values.map((value) => [value, 1]),
+      ([sum, n]) => sum! / n!,
+      { seed: 5 },
+    )
+    expect(mean).toEqual(bootstrapMean(values, { seed: 5 }))
+    const doubled = values.map((value) => 2 * value)
+    expect(ratioBootstrap(doubled, values)).toEqual({ mean: 2, low: 2, high: 2 })
+    expect(() => bootstrapSums([], () => 0)).toThrow(/no units/)
+    expect(() => bootstrapSums([[1], [1, 2]], () => 0)).toThrow(/as many values/)
   })
 })

@@ -55,32 +55,47 @@ export function pairedBootstrap(a: ArrayLike<number>, b: ArrayLike<number>, opti
 
 /** sum(a) / sum(b) with its bootstrap interval over pairs. */
 export function ratioBootstrap(a: ArrayLike<number>, b: ArrayLike<number>, options: BootstrapOptions = {}): Interval {
+  if (a.length === 0 || a.length !== b.length)
+    throw new InputError('a ratio needs as many values on both sides, and one at least')
+  const units = Array.from(a, (value, i) => [value, b[i]!])
+  return bootstrapSums(units, ([above, below]) => above! / below!, options)
+}
+
+/**
+ * A figure of sums over units, such as BLEU of a corpus, with its bootstrap interval: units are drawn with replacement
+ * (Koehn 2004). Where a unit holds what two systems gave, the interval of their difference is paired.
+ *
+ * @param units [n][k]: what each unit adds to the sums
+ */
+export function bootstrapSums(
+  units: readonly (readonly number[])[],
+  figure: (sums: readonly number[]) => number,
+  options: BootstrapOptions = {},
+): Interval {
   const { confidence = 0.95, draws = 2000, seed = 0 } = options
-  const n = a.length
-  if (n === 0 || n !== b.length) throw new InputError('a ratio needs as many values on both sides, and one at least')
+  const n = units.length
+  const width = units[0]?.length ?? 0
+  if (units.some((unit) => unit.length !== width)) throw new InputError('all units must have as many values')
+  if (n === 0) throw new InputError('a figure of no units has no interval')
   const random = createRandomStream(seed)
-  const ratios = new Float64Array(draws)
+  const values = Float64Array.from(units.flat())
+  const sums = Array.from<number>({ length: width })
+  const drawn = new Float64Array(draws)
   for (let draw = 0; draw < draws; draw++) {
-    let above = 0
-    let below = 0
+    sums.fill(0)
     for (let i = 0; i < n; i++) {
-      const j = Math.floor(random() * n)
-      above += a[j]!
-      below += b[j]!
+      const from = Math.floor(random() * n) * width
+      for (let k = 0; k < width; k++) sums[k]! += values[from + k]!
     }
-    ratios[draw] = above / below
+    drawn[draw] = figure(sums)
   }
-  ratios.sort()
-  let above = 0
-  let below = 0
-  for (let i = 0; i < n; i++) {
-    above += a[i]!
-    below += b[i]!
-  }
+  drawn.sort()
+  sums.fill(0)
+  for (const unit of units) for (let k = 0; k < width; k++) sums[k]! += unit[k]!
   return {
-    mean: above / below,
-    low: quantile(ratios, (1 - confidence) / 2),
-    high: quantile(ratios, (1 + confidence) / 2),
+    mean: figure(sums),
+    low: quantile(drawn, (1 - confidence) / 2),
+    high: quantile(drawn, (1 + confidence) / 2),
   }
 }
 

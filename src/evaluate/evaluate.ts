@@ -123,6 +123,7 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
     overall: first === undefined ? [] : overall(asked, depths, size, options),
     curves: curvesOf(traces),
     matrix: null,
+    generation: null,
     notes: notesOn(depths, options),
   }
 }

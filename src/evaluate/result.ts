@@ -95,6 +95,85 @@ export interface GeneralisationMatrix {
   readonly notes: readonly string[]
 }
 
+/** Metrics of generated text beside its reference. */
+export type GenerationMetric = 'bleu' | 'chrf' | 'rouge1' | 'rouge2' | 'rougeL'
+
+export interface GenerationQuality {
+  readonly metric: GenerationMetric
+  /** BLEU and chrF of the corpus, 0 to 100; mean F1 of ROUGE, 0 to 1. */
+  readonly score: Interval
+  /** Score less full depth's of the same batch size, paired. */
+  readonly difference: Interval
+}
+
+/** What one task, number of shots, batch size and depth gave in generation. */
+export interface GenerationCell {
+  readonly task: string
+  readonly group: string
+  readonly shots: number
+  /** How many shots fitted the context on average. */
+  readonly shotsUsed: number
+  /** Sequences that were decoded at once; the last ones of a task may be fewer. */
+  readonly batch: number
+  /** The policy's canonical SPEC. */
+  readonly depth: string
+  /** Sequences generated, and items that did not fit the context. */
+  readonly sequences: number
+  readonly skipped: number
+  /** BLEU's tokenizer: `13a` or `zh`. */
+  readonly tokenize: string
+  readonly quality: readonly GenerationQuality[]
+  /** Share of sequences that are full depth's, token by token. */
+  readonly identical: Interval
+  /** Tokens up to the first that is not full depth's, as a share of the longer of both sequences: the mean over sequences. */
+  readonly agreement: Interval
+  /** New tokens of a sequence. */
+  readonly outputTokens: Interval
+  /** Layers run when a token was emitted: the mean over tokens. */
+  readonly depthMean: Interval
+  /** Layers computed per new token, catch-up included. */
+  readonly rowLayersPerToken: Interval
+  /** New tokens after each sequence's first, per second of decoding. NaN where no sequence had a second token. */
+  readonly outputTokensPerSecond: Interval
+  /** Prompt and new tokens per second of all time, as Unified Layer Skipping counts. */
+  readonly allTokensPerSecond: Interval
+  /** `outputTokensPerSecond` over full depth's in the same turns. */
+  readonly speedup: Interval
+  /** `allTokensPerSecond` over full depth's. */
+  readonly allSpeedup: Interval
+}
+
+/** How well one depth foresees a text; tokens are fed, whatever the model says. */
+export interface TextCell {
+  readonly task: string
+  readonly depth: string
+  readonly windows: number
+  /** Tokens that were scored. */
+  readonly tokens: number
+  /** exp of the mean negative log-likelihood per token. */
+  readonly perplexity: Interval
+  /** Perplexity over full depth's on the same windows, paired. */
+  readonly perplexityRatio: Interval
+  /** Share of fed tokens after which the most probable next one is full depth's. */
+  readonly agreement: Interval
+  readonly depthMean: Interval
+}
+
+/** Evaluation of generation. */
+export interface GenerationEvaluation {
+  /** New tokens of a sequence at most. */
+  readonly maxTokens: number
+  /** Beams of each sequence; null: decoding is greedy. */
+  readonly beams: number | null
+  /** No n-gram of so many tokens comes twice; 0 is off. */
+  readonly noRepeatNgram: number
+  /** Of texts: tokens of a window, and how many of them run at full depth and are not scored. */
+  readonly window: number
+  readonly promptLength: number
+  readonly cells: readonly GenerationCell[]
+  readonly texts: readonly TextCell[]
+}
+
 /** Everything that an evaluation found; what reports are made of. */
 export interface EvalReport {
   readonly model: string
@@ -111,5 +190,6 @@ export interface EvalReport {
   readonly overall: readonly EvalCell[]
   readonly curves: readonly FeatureCurve[]
   readonly matrix: GeneralisationMatrix | null
+  readonly generation: GenerationEvaluation | null
   readonly notes: readonly string[]
 }

@@ -2,6 +2,7 @@ import { InputError } from '../errors.js'
 import { MMLU_LABELS } from './mmlu.js'
 import { SST2_LABELS } from './sst2.js'
 import type { RuleKind, TaskDefinition } from './task.js'
+import { wmtDefinition } from './wmt.js'
 
 const EXTRACTIVE = names(`
   adjective_v_verb_3 adjective_v_verb_5 alphabetically_first_3 alphabetically_first_5 alphabetically_last_3
@@ -34,11 +35,12 @@ export const TASKS: readonly TaskDefinition[] = [
 ]
 
 /**
- * The definition of a name; `mmlu:SUBJECT` is one subject of MMLU.
+ * The definition of a name; `mmlu:SUBJECT` is one subject of MMLU, `wmt22:en-de` a pair of languages.
  * @throws InputError that names what is close to it
  */
 export function taskDefinition(name: string): TaskDefinition {
   const [base, subject] = name.split(':', 2) as [string, string?]
+  if (base === 'wmt22') return wmtDefinition(name, subject)
   const definition = TASKS.find((task) => task.name === base)
   if (definition !== undefined && (subject === undefined || (base === 'mmlu' && /^\w+$/.test(subject)))) {
     return { ...definition, name }
@@ -48,6 +50,7 @@ export function taskDefinition(name: string): TaskDefinition {
     const group = task.kind ?? task.group
     groups.set(group, [...(groups.get(group) ?? []), task.name])
   }
+  groups.set('translation', ['wmt22:en-de and other pairs'])
   const known = [...groups].map(([group, names]) => `${group}: ${names.join(', ')}`).join('; ')
   throw new InputError(`unknown task ${name}; known are ${known}; or a .jsonl file of your own`)
 }

@@ -15,3 +15,4 @@ export {
 export { sampleShots } from './shots.js'
 export { candidatesOf, type Task, type TaskDefinition, type TaskGroup, type TaskItem } from './task.js'
 export { DEFAULT_TEMPLATE, parseTemplate, type Template } from './template.js'
+export { isTextName, loadText, type TextTask, textWindows, type WindowOptions } from './text.js'

@@ -9,6 +9,7 @@ import { readMmlu } from './mmlu.js'
 import { readSquad } from './squad.js'
 import { readSst2 } from './sst2.js'
 import type { Task, TaskDefinition, TaskFormat, TaskItem } from './task.js'
+import { readWmt, wmtFiles } from './wmt.js'
 
 /** Three small tasks that come with the package, split like any other data folder. */
 const BUNDLED = fileURLToPath(new URL('../../pretrained/tasks/', import.meta.url))
@@ -29,7 +30,7 @@ interface TaskFiles {
  * Loads a task by its name, or a user's own from a path that ends in .jsonl or .json.
  *
  * Under the data folder the first of these serves: a split `ripple-8m/test/NAME.json` or `test/NAME.json` (shots from
- * `train/` beside it), the task's published files (`sst2/`, `mmlu/`, `squad/`), a whole set `function_vectors/NAME.json`
+ * `train/` beside it), the task's published files (`sst2/`, `mmlu/`, `squad/`, `wmt22/`), a whole set `function_vectors/NAME.json`
  * or `NAME.json` (shots from the set itself). The split goes first because ripple-8m was trained on the rest.
  *
  * @throws InputError (no such task, no data), FileError
@@ -62,12 +63,13 @@ async function loadOwnTask(path: string): Promise<Task> {
 }
 
 async function readAll(paths: readonly string[], format: TaskFormat, labels?: readonly string[]): Promise<TaskItem[]> {
+  if (format === 'wmt') return readWmt(paths[0]!, paths[1]!)
   const lists: TaskItem[][] = []
   for (const path of paths) lists.push(await read(path, format, labels))
   return lists.flat()
 }
 
-function read(path: string, format: TaskFormat, labels?: readonly string[]): Promise<TaskItem[]> {
+function read(path: string, format: Exclude<TaskFormat, 'wmt'>, labels?: readonly string[]): Promise<TaskItem[]> {
   switch (format) {
     case 'list':
       return readFunctionVectors(path, labels)
@@ -88,6 +90,10 @@ function findFiles(folder: string, definition: TaskDefinition): TaskFiles | null
     const items = join(split, 'test', `${name}.json`)
     const shots = join(split, 'train', `${name}.json`)
     if (existsSync(items)) return { format: 'list', items: [items], shots: existsSync(shots) ? [shots] : [] }
+  }
+  if (definition.languages !== undefined) {
+    const items = wmtFiles(folder, definition.languages)
+    return items === null ? null : { format, items, shots: [] }
   }
   if (format === 'mmlu') return findMmlu(folder, name.split(':')[1])
   const first = (...paths: string[][]) => paths.map((p) => join(folder, ...p)).find((p) => existsSync(p))

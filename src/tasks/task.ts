@@ -9,13 +9,13 @@ export interface TaskItem {
   readonly subject?: string
 }
 
-/** The task groups of AdaInfer's evaluation (arXiv 2403.02181, section 4.1), and what a user brings. */
-export type TaskGroup = 'question answering' | 'text classification' | 'rule understanding' | 'own'
+/** The task groups of AdaInfer's evaluation (arXiv 2403.02181, section 4.1), translations, and what a user brings. */
+export type TaskGroup = 'question answering' | 'text classification' | 'rule understanding' | 'translation' | 'own'
 
 /** How Todd et al. 2024 (arXiv 2310.15213, appendix E) divide the rule tasks. */
 export type RuleKind = 'abstractive' | 'extractive'
 
-export type TaskFormat = 'list' | 'sst2' | 'mmlu' | 'squad' | 'jsonl'
+export type TaskFormat = 'list' | 'sst2' | 'mmlu' | 'squad' | 'wmt' | 'jsonl'
 
 /** What is known of a task before its files are read. */
 export interface TaskDefinition {
@@ -25,6 +25,10 @@ export interface TaskDefinition {
   readonly format: TaskFormat
   /** Every answer is one of these. */
   readonly labels?: readonly string[]
+  /** How an item is written where nobody says otherwise; default `DEFAULT_TEMPLATE`. */
+  readonly template?: string
+  /** Of a translation: codes such as `de`. */
+  readonly languages?: { readonly source: string; readonly target: string }
 }
 
 /** A task with its data. */

@@ -11,6 +11,11 @@ export const GENERATION_NOTE =
   'early is read by the tokens after it and quality can fall quickly: calibrate and bound a policy on generated ' +
   'tokens before using it there.'
 
+/** What a reader of the figures must know. */
+export function reportNotes(report: EvalReport): string[] {
+  return [...(report.generation === null ? [GENERATION_NOTE] : []), ...report.notes]
+}
+
 /** What was run on what: names and values. */
 export function reportFacts(report: EvalReport): (readonly [string, string])[] {
   return [

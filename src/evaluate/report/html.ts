@@ -1,6 +1,6 @@
 import type { EvalReport } from '../result.js'
 import { escapeXml } from './escape.js'
-import { GENERATION_NOTE, reportFacts, reportTitle } from './facts.js'
+import { reportFacts, reportNotes, reportTitle } from './facts.js'
 import { reportFigures } from './figures.js'
 import { NONE } from './format.js'
 import { type Figure, FONT, figureStyle, figureSvg } from './svg.js'
@@ -10,10 +10,11 @@ import { reportTables, type Table } from './tables.js'
 export function reportHtml(report: EvalReport): string {
   const title = escapeXml(reportTitle(report))
   const tables = reportTables(report)
+  const figures = reportFigures(report)
   const overall = tables.filter((table) => table.id === 'overall')
   const others = tables.filter((table) => table.id !== 'overall')
   const facts = reportFacts(report).map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`)
-  const notes = [GENERATION_NOTE, ...report.notes].map((note) => `<li>${escapeXml(note)}</li>`)
+  const notes = reportNotes(report).map((note) => `<li>${escapeXml(note)}</li>`)
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,8 +31,7 @@ export function reportHtml(report: EvalReport): string {
 <dl>${facts.join('')}</dl>
 <ul class="notes">${notes.join('')}</ul>
 ${overall.map(tableHtml).join('\n')}
-<h2>Figures</h2>
-${reportFigures(report).map(figureHtml).join('\n')}
+${figures.length === 0 ? '' : `<h2>Figures</h2>\n${figures.map(figureHtml).join('\n')}`}
 ${others.map(tableHtml).join('\n')}
 </main>
 </body>

@@ -6,7 +6,7 @@ export function reportJson(report: EvalReport): object {
 }
 
 /** Keys are those of the result types only: names from outside are values, never keys. */
-function snakeKeys(value: unknown): unknown {
+export function snakeKeys(value: unknown): unknown {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null
   if (Array.isArray(value)) return value.map(snakeKeys)
   if (typeof value !== 'object' || value === null) return value

@@ -1,17 +1,17 @@
 import type { EvalReport } from '../result.js'
 import { escapeMarkdown } from './escape.js'
-import { GENERATION_NOTE, reportFacts, reportTitle } from './facts.js'
+import { reportFacts, reportNotes, reportTitle } from './facts.js'
 import { NONE } from './format.js'
 import { reportTables, type Table } from './tables.js'
 
 /** The report's tables in GitHub's Markdown. */
 export function reportMarkdown(report: EvalReport): string {
   const facts = reportFacts(report).map(([name, value]) => `- ${name}: ${escapeMarkdown(value)}`)
-  const notes = [GENERATION_NOTE, ...report.notes].map((note) => `- ${escapeMarkdown(note)}`)
+  const notes = reportNotes(report).map((note) => `- ${escapeMarkdown(note)}`)
   const parts = [
     `# ${escapeMarkdown(reportTitle(report))}`,
     facts.join('\n'),
-    notes.join('\n'),
+    ...(notes.length > 0 ? [notes.join('\n')] : []),
     ...reportTables(report).map(tableMarkdown),
   ]
   return `${parts.join('\n\n')}\n`

@@ -1,5 +1,6 @@
 import type { EvalCell, EvalReport } from '../result.js'
 import { fixed, grouped, interval, NONE, signed, timeDecimals } from './format.js'
+import { generationTables } from './generation-tables.js'
 import { matrixTables } from './matrix-tables.js'
 
 /** A table as text, for HTML and Markdown alike. */
@@ -27,7 +28,7 @@ export function reportTables(report: EvalReport): Table[] {
   if (report.overall.length > 0) tables.push(cellTable('overall', 'All tasks', report.overall))
   if (report.cells.length > 0) tables.push(cellTable('tasks', 'By task', report.cells), histogramTable(report))
   if (report.curves.length > 0) tables.push(curveTable(report))
-  return [...tables, ...matrixTables(report)]
+  return [...tables, ...generationTables(report), ...matrixTables(report)]
 }
 
 const F1 = 'F1'
