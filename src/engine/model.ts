@@ -1,6 +1,7 @@
 import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
 import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
+import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
@@ -11,9 +12,12 @@ import type {
   ChatSession,
   CostsOptions,
   Depth,
+  ForcedText,
   GenerateOptions,
   Generation,
   Model,
+  PlanLosses,
+  PlanLossOptions,
   PolicyOptions,
   Prediction,
   PredictOptions,
@@ -32,6 +36,7 @@ import { GenerationJob, type GenerationParts, type KeptSequence } from './genera
 import { measureCosts } from './measure/costs.js'
 import { keptCosts } from './measure/kept-costs.js'
 import { Measurements, type MeasureWork } from './measure/measurements.js'
+import { TextLosses } from './measure/text-losses.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { score } from './score.js'
@@ -141,6 +146,20 @@ export class LoadedModel implements Model {
     const { depth, ...rest } = options
     const policy = await this.resolve(depth, rest)
     return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, checked, policy, rest))
+  }
+
+  planLosses(texts: readonly ForcedText[], { prompt = 'full' }: PlanLossOptions = {}): PlanLosses {
+    const { layers } = this.hyperparameters
+    const checked = texts.map(({ ids, promptLength }) => ({ ids: this.checkedIds(ids), promptLength }))
+    const losses = new TextLosses(this.parts.engine, checked, prompt)
+    return {
+      of: async (plan, { from = 0, to = checked.length, signal } = {}) => {
+        checkPlan(plan, layers, 'plan')
+        return this.batch.alone(() => losses.of(plan, from, to, signal))
+      },
+      prompts: (signal) => this.batch.alone(() => losses.prompts(signal)),
+      dispose: () => this.batch.alone(async () => losses.dispose()),
+    }
   }
 
   async predict(ids: readonly number[], options: PredictOptions = {}): Promise<Prediction> {
