@@ -3,7 +3,7 @@ import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
-import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import { InputError, ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type {
   BeamSearchOptions,
@@ -35,6 +35,7 @@ import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
 import { measureCosts } from './measure/costs.js'
 import { keptCosts } from './measure/kept-costs.js'
+import { layerOrder, type OrderParts } from './measure/layer-order.js'
 import { Measurements, type MeasureWork } from './measure/measurements.js'
 import { TextLosses } from './measure/text-losses.js'
 import { Policies } from './policies.js'
@@ -99,9 +100,7 @@ export class LoadedModel implements Model {
     this.batch = new Batch(parts.engine, parts.slots)
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
-      order: (rule) => {
-        throw new UnsupportedError(`depth ${rule} is not available in this version`)
-      },
+      order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
     })
     this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
   }
@@ -234,6 +233,19 @@ export class LoadedModel implements Model {
     const drafting = this.draftings.get(spec) ?? new AdaptiveDrafting()
     this.draftings.set(spec, drafting)
     return drafting
+  }
+
+  private orderParts(): OrderParts {
+    const { tokenizer, context, quantization, fingerprint } = this
+    const { cacheDir } = this.parts
+    return {
+      tokenizer,
+      vocabulary: this.hyperparameters.vocabulary,
+      context,
+      cacheDir,
+      model: `${quantization} ${fingerprint}`,
+      alone: (action) => this.batch.alone(action),
+    }
   }
 
   private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): readonly number[] {
