@@ -2,6 +2,7 @@
 export { adainfer } from './adainfer.js'
 export { bottom } from './bottom.js'
 export { calm } from './calm.js'
+export { dynamic } from './dynamic.js'
 export { entropy } from './entropy.js'
 export { exit } from './exit.js'
 export { full } from './full.js'

@@ -35,6 +35,7 @@ export async function score(
     }
     const run = startDepth(policy, { layers: engine.layers, promptTokens: p, maxTokens: Math.max(1, n) })
     let result = await feed(ids.slice(0, p), { kind: 'plan', layers: allLayers(engine.layers) })
+    run.observePrompt(result.logits)
     let loss = 0
     for (let i = 0; i < n; i++) {
       const id = ids[p + i] as number

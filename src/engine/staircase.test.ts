@@ -45,7 +45,8 @@ describe.each([
     const rows = Array.from({ length: LAYERS }, () => new Float32Array(ids.length * VOCABULARY))
     const places = ids.map((_, position) => ({ sequence, position }))
     await opened.engine.rise([{ sequence, ids }], allLayers(LAYERS), async (now) => {
-      if (now.layer >= 0) await now.head(places, (position, logits) => rows[now.layer]!.set(logits, position * VOCABULARY))
+      if (now.layer >= 0)
+        await now.head(places, (position, logits) => rows[now.layer]!.set(logits, position * VOCABULARY))
     })
     sequence.dispose()
     return rows

@@ -59,14 +59,14 @@ describe('sleb', () => {
   })
 
   it('is measured once', async () => {
-    const memory = join(workspace.folder, 'cache', 'layer-orders.json')
+    const memory = join(workspace.folder, 'cache', 'machine.json')
     const before = readFileSync(memory, 'utf8')
     const seen: string[] = []
     const again = await workspace.load(model.path)
     await again.policy(`sleb:3,data=${data}`, { onMeasure: ({ what }) => seen.push(what) })
     expect(seen).toEqual([])
     // What says what cannot be is measured anew.
-    writeFileSync(memory, before.replaceAll(/\[[^\]]*\]/g, '[0, 0, 1, 2, 3, 4]'))
+    writeFileSync(memory, before.replaceAll(/("layer order[^"]*": )\[[^\]]*\]/g, '$1[0, 0, 1, 2, 3, 4]'))
     const damaged = await workspace.load(model.path)
     expect(await damaged.policy(`sleb:3,data=${data}`, { onMeasure: ({ what }) => seen.push(what) })).toMatchObject({
       everyToken: await planOf(`sleb:3,data=${data}`),

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cosine } from '../../depth/exit-features.js'
 import type { LayerOrderRule } from '../../depth/measurement.js'
@@ -7,7 +6,7 @@ import { influenceOrder } from '../../depth/shortgpt.js'
 import { abortedError } from '../aborted.js'
 import type { ForcedText } from '../api.js'
 import type { Engine } from '../engine.js'
-import { readMemory, remember } from '../machine-memory.js'
+import { MachineMemory } from '../machine-memory.js'
 import type { MeasureWork } from './measurements.js'
 import { readTextData, type TextDataOptions } from './text-data.js'
 import { TextLosses } from './text-losses.js'
@@ -44,14 +43,13 @@ export async function layerOrder(
 ): Promise<readonly number[]> {
   const window = Math.min(WINDOW, parts.context)
   const { texts, sha256 } = await readTextData(data ?? DEFAULT_TEXT, { ...parts, window, promptShare: 0 })
-  const path = join(parts.cacheDir, 'layer-orders.json')
-  const key = `v${VERSION} | ${rule} | ${parts.model} | ${window} | ${sha256}`
+  const key = `layer order v${VERSION} | ${rule} | ${parts.model} | ${window} | ${sha256}`
   return parts.alone(async (engine) => {
-    const known = (await readMemory(path))[key]
+    const known = (await MachineMemory.open(parts.cacheDir)).get(key)
     if (isOrder(known, engine.layers)) return known
     const measured = firstOf(texts, parts.context)
     const order = await (rule === 'sleb' ? removalOrder : blockInfluenceOrder)(engine, measured, work)
-    await remember(path, { ...(await readMemory(path)), [key]: order })
+    await (await MachineMemory.open(parts.cacheDir)).add({ [key]: order })
     return order
   })
 }

@@ -1,4 +1,4 @@
-import { createTopTwo, features, sumExp, topTwo } from '../../depth/features.js'
+import { createTopTwo, sumExp, topTwo } from '../../depth/features.js'
 import { allLayers } from '../../depth/plan.js'
 import type { Plan, PromptPass } from '../../depth/policy.js'
 import { InputError } from '../../errors.js'
@@ -7,6 +7,7 @@ import type { ForcedText } from '../api.js'
 import type { Engine } from '../engine.js'
 import type { Sequence } from '../sequence.js'
 import type { Place } from '../step.js'
+import { promptPass } from '../token-depth.js'
 
 /** Rows that texts take together in one run at most; a longer text runs alone. */
 const ROWS_TOGETHER = 256
@@ -136,12 +137,6 @@ export class TextLosses {
       throw error
     }
   }
-}
-
-/** What a policy may know of the prompt's pass. */
-export function promptPass(logits: Float32Array): PromptPass {
-  const { topProb, gap, entropy } = features(logits)
-  return { topProb, gap, entropy }
 }
 
 /** -ln of a token's probability; from the logits where it is too small for a float32 to hold it exactly. */
