@@ -2,9 +2,7 @@ import { damaged, type Journal, openJournal, type RunFacts } from '../checkpoint
 import type { JsonObject } from '../checkpoint/json.js'
 import type { Plan } from '../depth/policy.js'
 import type { ForcedText, PlanLosses } from '../engine/api.js'
-
-/** Of the texts, the share that candidates are screened on. */
-export const SCREEN_SHARE = 0.25
+import { SCREEN_SHARE } from './plan-search.js'
 
 /** Losses of sets of layers on the texts of a search: each text once for each set, and kept in a journal where there is one. */
 export class PlanEvaluations {

@@ -5,6 +5,8 @@ import type { Plan } from '../depth/policy.js'
 const BEAM = 2
 /** Of the sets that look best on the screening texts, so many are seen on all texts, for each set that goes on. */
 const FINALISTS = 3
+/** Of the texts, the share that candidates are screened on. */
+export const SCREEN_SHARE = 0.25
 /** Swaps in a row at most; a search of 16 layers ends after one to four. */
 const MOST_SWAPS = 12
 /** Where a size has no more sets than this, all of them are tried. */
@@ -49,7 +51,6 @@ export async function searchPlan(options: PlanSearchOptions, loss: PlanLoss): Pr
   const { layers, balanced, beam = BEAM, onProgress = () => undefined } = options
   const kept = balanced.length
   const seen = new Map<string, Ranked>()
-  const screenShare = 0.25
   let tried = 0
   let left = 0
 
@@ -72,7 +73,7 @@ export async function searchPlan(options: PlanSearchOptions, loss: PlanLoss): Pr
       const screened: Ranked[] = []
       for (const plan of candidates) {
         screened.push({ plan, loss: await loss(plan, 'screen') })
-        count(screenShare)
+        count(SCREEN_SHARE)
       }
       finalists = sorted(screened)
         .slice(0, most * FINALISTS)
@@ -81,12 +82,12 @@ export async function searchPlan(options: PlanSearchOptions, loss: PlanLoss): Pr
     const ranked: Ranked[] = []
     for (const plan of finalists) {
       ranked.push(await full(plan))
-      count(finalists === candidates ? 1 : 1 - screenShare)
+      count(finalists === candidates ? 1 : 1 - SCREEN_SHARE)
     }
     return sorted(ranked).slice(0, most)
   }
   const costOf = (candidates: number, most: number): number =>
-    candidates <= most * FINALISTS ? candidates : candidates * screenShare + most * FINALISTS * (1 - screenShare)
+    candidates <= most * FINALISTS ? candidates : candidates * SCREEN_SHARE + most * FINALISTS * (1 - SCREEN_SHARE)
 
   const swapped = (kept - 2) * (layers - kept)
   const sets = choices(layers - 2, kept - 2)
