@@ -12,6 +12,7 @@ const COMMANDS = [
   'eval',
   'reproduce',
   'calibrate',
+  'search',
   'policy',
   'metrics',
   'bench',

@@ -14,6 +14,7 @@ it.each([
   'eval',
   'reproduce',
   'calibrate',
+  'search',
   'policy',
   'metrics',
   'bench',
