@@ -20,6 +20,8 @@ export interface FindPlansOptions {
   readonly journal: string | null
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: FindProgress) => void
+  /** Called where the journal holds evaluations of an earlier run. */
+  readonly onKept?: (sets: number) => void
 }
 
 export interface FindProgress {
@@ -66,6 +68,7 @@ export async function findPlans(
       options.journal,
       runFacts(model, texts, drawn, prompt),
     )
+    if (evaluations.count > 0) options.onKept?.(evaluations.count)
     try {
       const found: FoundTarget[] = []
       for (const target of targets) {

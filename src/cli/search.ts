@@ -155,6 +155,7 @@ async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchO
       journal,
       signal: cli.signal,
       ...(options.by === undefined ? {} : { by: options.by }),
+      onKept: (sets) => note(cli, `going on with ${sets} sets that ${journal} holds`),
       onProgress: ({ target, tried, left }) => {
         if (target !== current) started = performance.now()
         current = target
