@@ -3,10 +3,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { straightCosts } from '../../test/straight-costs.js'
 import { SpecError } from '../errors.js'
+import { allLayers } from './plan.js'
 import type { Policy } from './policy.js'
 import { depthHelp, POLICIES, parseDepth } from './spec.js'
 
-const parse = (spec: string, layers = 16) => parseDepth(spec, { layers })
+const parse = (spec: string, layers = 16) => parseDepth(spec, { layers, order: () => allLayers(layers) })
 
 function refusal(spec: string, layers = 16): string {
   try {
@@ -344,7 +345,7 @@ it('docs/depth.md: every SPEC in it is one, in its canonical form', () => {
   const text = readFileSync(new URL('../../docs/depth.md', import.meta.url), 'utf8')
   const specs = [
     ...text.matchAll(
-      /(?:`|--depth )(full|(?:layers|unified|exit|gap|entropy|patience|calm|skipdecode|bottom|random):\d[^`\s]*)(?=[`\s])/g,
+      /(?:`|--depth )(full|(?:layers|unified|exit|gap|entropy|patience|calm|skipdecode|bottom|random|shortgpt|sleb):\d[^`\s]*)(?=[`\s])/g,
     ),
   ].map((m) => m[1]!)
   expect(specs.length).toBeGreaterThan(25)
