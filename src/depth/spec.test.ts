@@ -74,12 +74,12 @@ describe('the grammar', () => {
   it.each([
     [
       '',
-      'the kind of policy is missing; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+      'the kind of policy is missing; known: adainfer, bottom, calm, dynamic, entropy, exit, full, gap, layers, patience, plan, random, shortgpt, skipdecode, sleb, unified',
     ],
     [':3', 'the kind of policy is missing'],
     [
       'gpa:0.8',
-      'unknown kind "gpa"; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+      'unknown kind "gpa"; known: adainfer, bottom, calm, dynamic, entropy, exit, full, gap, layers, patience, plan, random, shortgpt, skipdecode, sleb, unified',
     ],
     ['patient:3', 'unknown kind "patient"'],
     ['constructor', 'unknown kind "constructor"'],
