@@ -86,6 +86,11 @@ describe('a policy of several plans', () => {
       prompts.map((prompt) => model.generate(prompt, { depth, maxTokens: 4, ignoreEos: true }).result),
     )
     expect(results.map(({ depths }) => depths)).toEqual(wanted.map((n) => [6, n, n, n]))
+    const [searched] = await Promise.all([
+      model.beamSearch(prompts[0] as number[], { depth, beams: 2, maxTokens: 3 }),
+      model.generate(prompts[0] as number[], { depth, maxTokens: 4, lossless: true }).result,
+    ])
+    expect(searched.depths.slice(1).every((n) => n === wanted[0])).toBe(true)
     const { depth: scored } = await model.score(prompts[11] as number[], { depth, promptLength: 5 })
     const alone = await model.predict((prompts[11] as number[]).slice(0, 5), { depth, continuation: [1] })
     expect(new Set(scored).size).toBe(1)

@@ -7,7 +7,7 @@ import { allLayers } from './plan.js'
 import type { Policy } from './policy.js'
 import { depthHelp, POLICIES, parseDepth } from './spec.js'
 
-const parse = (spec: string, layers = 16) => parseDepth(spec, { layers, order: () => allLayers(layers) })
+const parse = (spec: string, layers = 16) => parseDepth(spec, { layers })
 
 function refusal(spec: string, layers = 16): string {
   try {
@@ -350,5 +350,5 @@ it('docs/depth.md: every SPEC in it is one, in its canonical form', () => {
   ].map((m) => m[1]!)
   expect(specs.length).toBeGreaterThan(25)
   const costs = () => straightCosts(32, 1, 0)
-  for (const spec of specs) expect(parseDepth(spec, { layers: 32, costs }).spec).toBe(spec)
+  for (const spec of specs) expect(parseDepth(spec, { layers: 32, costs, order: () => allLayers(32) }).spec).toBe(spec)
 })
