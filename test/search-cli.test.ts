@@ -105,9 +105,9 @@ describe('shoal search', () => {
       let evaluations = 0
       const loadModel = async (name: string | undefined, options: LoadOptions): Promise<Model> => {
         const model = await load(name, options)
-        const { planLosses } = model
+        const planLosses = model.planLosses.bind(model)
         model.planLosses = (...given) => {
-          const losses = planLosses.apply(model, given)
+          const losses = planLosses(...given)
           return {
             ...losses,
             of: (plan, range) => {
