@@ -31,7 +31,12 @@ export function orderedRemoval(options: {
       data: 'text or JSONL file that is measured (default: a short English text that comes along)',
       prompt: PROMPT_KEY,
     },
-    examples: [`${rule}:12`, `${rule}:2`, `${rule}:8,prompt=plan`, `${rule}:8,data=calibration.jsonl`],
+    // Token ids, which a model without tokenizer can be measured on too.
+    examples: [
+      `${rule}:12,data=examples/tokens.jsonl`,
+      `${rule}:2,data=examples/tokens.jsonl`,
+      `${rule}:8,data=examples/tokens.jsonl,prompt=plan`,
+    ],
     needs(args, layers) {
       const { data } = read(args, layers)
       return [{ kind: 'layer-order', rule, data }]
