@@ -13,6 +13,7 @@ const COMMANDS = [
   'eval',
   'reproduce',
   'calibrate',
+  'search',
   'policy',
   'metrics',
   'bench',

@@ -15,6 +15,7 @@ it.each([
   'eval',
   'reproduce',
   'calibrate',
+  'search',
   'policy',
   'metrics',
   'bench',

@@ -1,14 +1,18 @@
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import type { DynamicFile } from '../depth/dynamic-file.js'
+import type { PlanFile } from '../depth/plan-file.js'
 import type { PolicyFile } from '../depth/policy-file.js'
 
+type AnyPolicyFile = PolicyFile | PlanFile | DynamicFile
+
 /** A policy as the text of its file: a field a line, lists of numbers on one. */
-export function policyText(policy: PolicyFile): string {
+export function policyText(policy: AnyPolicyFile): string {
   const lines = JSON.stringify(policy, null, 2)
   return `${lines.replace(/\[\s+([-+\d.eE,\s]+?)\s+\]/g, (_, list: string) => `[${list.replace(/\s+/g, ' ')}]`)}\n`
 }
 
 /** Writes a policy file; it appears under its name when it is complete. Throws FileError. */
-export async function writePolicyFile(path: string, policy: PolicyFile): Promise<void> {
+export async function writePolicyFile(path: string, policy: AnyPolicyFile): Promise<void> {
   const file = await createAtomicFile(path)
   await file.write(new TextEncoder().encode(policyText(policy)), 0)
   await file.commit()

@@ -73,9 +73,15 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./calibrate.js')).buildCalibrate,
   },
   {
+    name: 'search',
+    usage: 'search [MODEL]',
+    summary: 'find the layers to keep for a speedup on your own data',
+    build: async () => (await import('./search.js')).buildSearch,
+  },
+  {
     name: 'policy',
-    usage: 'policy show|apply POLICY',
-    summary: 'explain a policy file, or run it over traces',
+    usage: 'policy show|apply|import',
+    summary: 'explain a policy file, run it over traces, import a published list',
     build: async () => (await import('./policy.js')).buildPolicy,
   },
   {

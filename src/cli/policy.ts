@@ -1,12 +1,16 @@
 import { Command } from 'commander'
 import { type Applied, applyPolicy } from '../calibrate/apply.js'
 import { explainPolicy } from '../calibrate/explain.js'
+import { importPlan } from '../calibrate/import-plan.js'
+import { writePolicyFile } from '../calibrate/policy-write.js'
 import { readTraces, sliceTraces, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
+import { type DynamicFile, parseDynamicFile } from '../depth/dynamic-file.js'
 import { allLayers } from '../depth/plan.js'
 import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
 import { parsePolicyDocument, readPolicyText } from '../depth/policy-document.js'
 import { loadPolicyFile, type PolicyFile, parsePolicyFile } from '../depth/policy-file.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
+import { withModel } from './model-options.js'
 import { printTable } from './table.js'
 import { wholeNumber } from './values.js'
 
@@ -16,16 +20,27 @@ interface ApplyOptions {
   readonly json?: boolean
 }
 
+interface ImportCommandOptions {
+  readonly out: string
+  readonly model?: string
+  readonly layers?: number
+  readonly entry?: string
+  readonly wholeLayers: boolean
+  readonly json?: boolean
+}
+
 const EXAMPLES = `
 Examples:
   $ shoal policy show svm.policy.json                    what the policy does and what it was made from
   $ shoal policy apply svm.policy.json --traces answers.json --from 266
-  $ shoal policy apply svm.policy.json --traces answers.json --from 266 --json`
+  $ shoal policy apply svm.policy.json --traces answers.json --from 266 --json
+  $ shoal policy import skip_layers.json --entry llama-2-13b_cnndm --layers 40 -o swift.policy.json
+  $ shoal policy import ./dropped/config.json --model ./checkpoint -o drop.policy.json`
 
 export function buildPolicy(cli: Cli): Command {
   const policy = new Command('policy')
-    .description('Explain a policy file, or run it over traces.')
-    .usage('show|apply POLICY [options]')
+    .description('Explain a policy file, run it over traces, or import a published list of layers.')
+    .usage('show|apply|import FILE [options]')
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   policy.addCommand(
@@ -42,6 +57,17 @@ export function buildPolicy(cli: Cli): Command {
       .addHelpText('after', EXAMPLES)
       .action((path: string, options: ApplyOptions) => apply(cli, path, options)),
   )
+  policy.addCommand(
+    shared(new Command('import').description('make a plan of a published list of layers to leave out'))
+      .argument('<file>', 'skip_layers.json of SWIFT; config.json or layer_mapping.json of LLM-Drop')
+      .requiredOption('-o, --out <file>', 'policy file to write')
+      .option('--model <model>', 'the model that it is for: its name, weights and layers are noted')
+      .option('--layers <n>', 'layers of the model, where it is not at hand', wholeNumber(2, 100_000))
+      .option('--entry <name>', 'which entry of a skip_layers.json')
+      .option('--whole-layers', 'pass over layers of which only attention or only MLP is left out', false)
+      .addHelpText('after', EXAMPLES)
+      .action((path: string, options: ImportCommandOptions) => importList(cli, path, options)),
+  )
   return policy
 }
 
@@ -53,22 +79,80 @@ function shared(command: Command): Command {
 
 function show(cli: Cli, path: string, options: { json?: boolean }): void {
   const text = readPolicyText(path)
-  const isPlan = parsePolicyDocument(path, text).kind === 'plan'
-  const policy = isPlan ? parsePlanFile(path, text) : parsePolicyFile(path, text)
-  if (options.json) {
-    printJson(cli, policy)
-    return
-  }
-  const lines = policy.kind === 'plan' ? explainPlan(policy) : explainPolicy(policy)
-  for (const line of lines) cli.stdout.write(`${line}\n`)
+  const { kind } = parsePolicyDocument(path, text)
+  if (kind === 'plan') print(cli, parsePlanFile(path, text), explainPlan, options)
+  else if (kind === 'dynamic') print(cli, parseDynamicFile(path, text), explainDynamic, options)
+  else print(cli, parsePolicyFile(path, text), explainPolicy, options)
 }
 
-function explainPlan({ method, model, layers }: PlanFile): string[] {
+function print<T>(cli: Cli, policy: T, explain: (policy: T) => readonly string[], options: { json?: boolean }): void {
+  if (options.json) printJson(cli, policy)
+  else for (const line of explain(policy)) cli.stdout.write(`${line}\n`)
+}
+
+/** Loads the model, where one is named, for its name, weights and number of layers. */
+async function importList(cli: Cli, path: string, options: ImportCommandOptions): Promise<void> {
+  const { layers = null, entry = null, wholeLayers, out } = options
+  if (options.model !== undefined && layers !== null) throw new UsageError('give either --model or --layers N')
+  const model = options.model === undefined ? null : await factsOf(cli, options.model)
+  const imported = await importPlan(path, { layers: model?.layers ?? layers, entry, wholeLayers })
+  const file: PlanFile = {
+    format: 'shoal-policy',
+    version: 1,
+    kind: 'plan',
+    created: new Date().toISOString(),
+    model: model ?? { name: null, fingerprint: null, layers: imported.layers },
+    method: imported.method,
+    layers: imported.plan,
+  }
+  await writePolicyFile(out, file)
+  if (imported.halves.length > 0) {
+    const { halves } = imported
+    note(
+      cli,
+      `layers ${halves.join(', ')} are left out by half in ${path}; they stay, so this is another set than the published one`,
+    )
+  }
+  print(cli, file, (plan) => [...explainPlan(plan), `written to ${out}; run it with --depth plan:${out}`], options)
+}
+
+async function factsOf(cli: Cli, name: string): Promise<PlanFile['model']> {
+  return withModel(cli, name, { device: 'cpu' }, async (model) => ({
+    name: model.name,
+    fingerprint: model.fingerprint,
+    layers: model.hyperparameters.layers,
+  }))
+}
+
+function explainPlan({ method, model, layers, search }: PlanFile): string[] {
   const left = allLayers(model.layers).filter((layer) => !layers.includes(layer))
   return [
     `${layers.length} of ${model.layers} layers run: ${layers.join(', ')}`,
     `left out: ${left.length === 0 ? 'none' : left.join(', ')}`,
     `chosen by ${method}, for ${model.name ?? 'a model that is not named'}`,
+    ...(search === undefined ? [] : explainSearch(search)),
+  ]
+}
+
+function explainSearch({ data, evaluated, prompt, held_out: h }: NonNullable<PlanFile['search']>): string[] {
+  const prompts = prompt === 'full' ? 'prompts at full depth' : 'prompts under the plan too'
+  const [mean, low, high] = [h.difference.mean, h.difference.low, h.difference.high].map((x) => x.toFixed(3))
+  return [
+    `searched on ${data}: ${evaluated} sets evaluated, ${prompts}`,
+    `loss on ${h.texts} texts that the search did not see: ${h.found.toFixed(3)}, balanced ${h.balanced.toFixed(3)}, full depth ${h.full.toFixed(3)}; found - balanced ${mean} [${low}, ${high}]`,
+  ]
+}
+
+function explainDynamic({ feature, model, plans, thresholds, mean_depth: meanDepth }: DynamicFile): string[] {
+  const than = feature === 'entropy' ? 'at most' : 'at least'
+  return [
+    `${plans.length} plans for a model of ${model.layers} layers (${model.name ?? 'not named'}), picked by ${feature} after the prompt:`,
+    ...plans.map((plan, i) => {
+      const threshold = thresholds[i]
+      const when = threshold === undefined ? 'else' : `${feature} ${than} ${threshold.toPrecision(4)}`
+      return `  ${when}: ${plan.length} layers, ${plan.join(', ')}`
+    }),
+    `mean depth ${meanDepth.toFixed(2)} where it was fitted`,
   ]
 }
 

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { PolicyDefinition } from './definition.js'
 import { fixedPlan, PROMPT_KEY } from './fixed-plan.js'
-import { loadPlanFile, type PlanFile } from './plan-file.js'
+import { foreignModelNotes } from './foreign-model.js'
+import { loadPlanFile } from './plan-file.js'
 
 /**
- * The layers that a policy file names. So every rule that chooses layers on calibration data can be run: ShortGPT (arXiv
- * 2403.03853) by block influence, SLEB (arXiv 2402.09025) by the loss that a removal costs.
+ * The layers that a policy file names: those of a search (`shoal search`), or an imported list.
  */
 export const plan: PolicyDefinition = {
   kind: 'plan',
@@ -20,18 +20,8 @@ export const plan: PolicyDefinition = {
       throw args.error(`${path} was made for a model of ${file.model.layers} layers and this one has ${layers}`)
     }
     return {
-      ...fixedPlan(args, `plan:${path}`, layers, file.layers, modelNotes(path, file, model?.fingerprint)),
+      ...fixedPlan(args, `plan:${path}`, layers, file.layers, foreignModelNotes(path, file.model, model?.fingerprint)),
       source: createHash('sha256').update(JSON.stringify(file)).digest('hex'),
     }
   },
-}
-
-function modelNotes(path: string, { model }: PlanFile, fingerprint: string | null | undefined): string[] {
-  if (model.fingerprint === null) {
-    return [`${path} does not say for which model it was made; whether its layers suit this one is unknown`]
-  }
-  if (fingerprint === undefined || fingerprint === null || fingerprint === model.fingerprint) return []
-  return [
-    `${path} was made for another model (${model.name ?? 'unnamed'}, ${model.fingerprint.slice(0, 12)}); its layers were chosen on that one`,
-  ]
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { SpecError } from '../errors.js'
-import { checkPlan } from './plan.js'
+import type { DepthModel } from './definition.js'
+import { allLayers, checkPlan } from './plan.js'
 import type { Check, ExitPolicy, Policy } from './policy.js'
 import { POLICIES, parseDepth } from './spec.js'
 
@@ -9,10 +10,18 @@ import { POLICIES, parseDepth } from './spec.js'
 
 const LAYERS = [1, 2, 5, 16, 22, 32]
 
+/** A model whose layers have been measured; the order is as good as any that keeps the first and the last. */
+function modelOf(layers: number): DepthModel {
+  return {
+    layers,
+    order: () => [...allLayers(layers).slice(1, -1).reverse(), ...(layers > 1 ? [layers - 1] : []), 0],
+  }
+}
+
 /** The policy, or null where the SPEC names layers that this model does not have. */
 function parsed(spec: string, layers: number): Policy | null {
   try {
-    return parseDepth(spec, { layers })
+    return parseDepth(spec, modelOf(layers))
   } catch (error) {
     expect(error).toBeInstanceOf(SpecError)
     return null
@@ -66,12 +75,12 @@ describe.each(POLICIES.map((definition) => [definition.kind, definition] as cons
   })
 
   it('has examples that fit a model of 16 layers', () => {
-    for (const spec of definition.examples) expect(() => parseDepth(spec, { layers: 16 })).not.toThrow()
+    for (const spec of definition.examples) expect(() => parseDepth(spec, modelOf(16))).not.toThrow()
   })
 
   it('names its known keys when it is given an unknown one', () => {
     for (const spec of definition.examples) {
-      const wrong = () => parseDepth(`${spec},colour=red`, { layers: 16 })
+      const wrong = () => parseDepth(`${spec},colour=red`, modelOf(16))
       expect(wrong).toThrow(SpecError)
       expect(wrong).toThrow(/unknown key "colour"/)
       for (const key of Object.keys(definition.keys)) expect(wrong).toThrow(new RegExp(`\\b${key}\\b`))
@@ -80,7 +89,7 @@ describe.each(POLICIES.map((definition) => [definition.kind, definition] as cons
 
   it('refuses a key that stands twice', () => {
     for (const key of Object.keys(definition.keys)) {
-      expect(() => parseDepth(`${definition.examples[0]},${key}=1,${key}=1`, { layers: 16 })).toThrow(/stands twice/)
+      expect(() => parseDepth(`${definition.examples[0]},${key}=1,${key}=1`, modelOf(16))).toThrow(/stands twice/)
     }
   })
 
@@ -89,7 +98,7 @@ describe.each(POLICIES.map((definition) => [definition.kind, definition] as cons
 
     it('has a canonical SPEC that parses to itself', () => {
       for (const policy of policies) {
-        const again = parseDepth(policy.spec, { layers })
+        const again = parseDepth(policy.spec, modelOf(layers))
         expect(again.spec).toBe(policy.spec)
         expect(again.kind).toBe(policy.kind)
         expect(again.notes ?? []).toEqual(policy.notes ?? [])
@@ -126,7 +135,7 @@ describe.each(POLICIES.map((definition) => [definition.kind, definition] as cons
         fc.assert(
           fc.property(fc.nat(1000), (seed) => {
             expect(exitLayers(policy, layers, seed)).toEqual(exitLayers(policy, layers, seed))
-            const again = parseDepth(policy.spec, { layers }) as ExitPolicy
+            const again = parseDepth(policy.spec, modelOf(layers)) as ExitPolicy
             expect(exitLayers(again, layers, seed)).toEqual(exitLayers(policy, layers, seed))
           }),
           { numRuns: 20 },

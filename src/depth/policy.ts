@@ -107,6 +107,16 @@ export interface TargetSpeedup {
   readonly fullMs: number
 }
 
+/** What the model said at full depth after the prompt: numbers of softmax(logits) at temperature 1. */
+export interface PromptPass {
+  /** P(top1). */
+  readonly topProb: number
+  /** P(top1) - P(top2). */
+  readonly gap: number
+  /** In nats. */
+  readonly entropy: number
+}
+
 /** Says before a token which layers it runs. Within one sequence a plan may stay or shrink, never grow. */
 export interface SkipPolicy<Sequence = unknown> {
   readonly kind: 'skip'
@@ -125,6 +135,8 @@ export interface SkipPolicy<Sequence = unknown> {
   startSequence?(info: SequenceInfo): Sequence
   /** As in `ExitPolicy`. */
   forkSequence?(state: Sequence): Sequence
+  /** Called once per sequence, after the prompt's own pass and before the first plan; only where `prompt` is `full`. */
+  observe?(pass: PromptPass, sequence: Sequence): void
   plan(info: TokenInfo & { readonly layers: number }, sequence: Sequence): Plan
 }
 

@@ -143,6 +143,11 @@ export class SpecArguments {
     return Number(value) + 0
   }
 
+  /** Any text, or null where the key is absent. */
+  textOption(key: string): string | null {
+    return this.option(key)
+  }
+
   choice<T extends string>(key: string, choices: readonly T[], fallback: T): T {
     const value = this.option(key)
     if (value === null) return fallback

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { straightCosts } from '../../test/straight-costs.js'
 import { SpecError } from '../errors.js'
+import { allLayers } from './plan.js'
 import type { Policy } from './policy.js'
 import { depthHelp, POLICIES, parseDepth } from './spec.js'
 
@@ -73,12 +74,12 @@ describe('the grammar', () => {
   it.each([
     [
       '',
-      'the kind of policy is missing; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+      'the kind of policy is missing; known: adainfer, bottom, calm, dynamic, entropy, exit, full, gap, layers, patience, plan, random, shortgpt, skipdecode, sleb, unified',
     ],
     [':3', 'the kind of policy is missing'],
     [
       'gpa:0.8',
-      'unknown kind "gpa"; known: adainfer, bottom, calm, entropy, exit, full, gap, layers, patience, plan, random, skipdecode, unified',
+      'unknown kind "gpa"; known: adainfer, bottom, calm, dynamic, entropy, exit, full, gap, layers, patience, plan, random, shortgpt, skipdecode, sleb, unified',
     ],
     ['patient:3', 'unknown kind "patient"'],
     ['constructor', 'unknown kind "constructor"'],
@@ -344,10 +345,10 @@ it('docs/depth.md: every SPEC in it is one, in its canonical form', () => {
   const text = readFileSync(new URL('../../docs/depth.md', import.meta.url), 'utf8')
   const specs = [
     ...text.matchAll(
-      /(?:`|--depth )(full|(?:layers|unified|exit|gap|entropy|patience|calm|skipdecode|bottom|random):\d[^`\s]*)(?=[`\s])/g,
+      /(?:`|--depth )(full|(?:layers|unified|exit|gap|entropy|patience|calm|skipdecode|bottom|random|shortgpt|sleb):\d[^`\s]*)(?=[`\s])/g,
     ),
   ].map((m) => m[1]!)
   expect(specs.length).toBeGreaterThan(25)
   const costs = () => straightCosts(32, 1, 0)
-  for (const spec of specs) expect(parseDepth(spec, { layers: 32, costs }).spec).toBe(spec)
+  for (const spec of specs) expect(parseDepth(spec, { layers: 32, costs, order: () => allLayers(32) }).spec).toBe(spec)
 })

@@ -2,7 +2,7 @@ import type { Quantization } from '../checkpoint/tensor-type.js'
 import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
 import type { ProgressInfo } from '../convert/progress.js'
 import type { StepCosts } from '../depth/measurement.js'
-import type { Policy } from '../depth/policy.js'
+import type { Plan, Policy, PromptPass } from '../depth/policy.js'
 import type { Hyperparameters } from '../families/family.js'
 
 export type { Message as ChatMessage } from '../checkpoint/tokenizer.js'
@@ -244,6 +244,33 @@ export interface Score {
   readonly meanDepth: number
 }
 
+/** A text whose tokens are known. */
+export interface ForcedText {
+  readonly ids: readonly number[]
+  /** P: tokens that are the prompt; at least one comes after them. */
+  readonly promptLength: number
+}
+
+export interface PlanLossOptions {
+  /** `full` (default): prompts run every layer, as generation does. `plan`: they run the plan too. */
+  readonly prompt?: 'full' | 'plan'
+}
+
+/** Losses of the same texts under one plan after another; holds their prompts in the KV cache until it is disposed. */
+export interface PlanLosses {
+  /**
+   * Per text `from` .. `to - 1` (default all): summed negative log-likelihood in nats of its tokens P .. S-1, as `score`
+   * has it under `layers:..`, but all rows of a layer at once.
+   */
+  of(
+    layers: Plan,
+    range?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal },
+  ): Promise<Float64Array>
+  /** Per text: what the model says at full depth after the prompt. */
+  prompts(signal?: AbortSignal): Promise<PromptPass[]>
+  dispose(): Promise<void>
+}
+
 export interface PredictOptions {
   readonly depth?: Depth
   /** Token ids that are fed one by one after the prompt, whatever the model says. */
@@ -319,6 +346,8 @@ export interface Model {
   costs(batch?: number, options?: CostsOptions): Promise<StepCosts>
   trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
   score(ids: readonly number[], options: ScoreOptions): Promise<Score>
+  /** @throws InputError where a text does not fit the model, or has no prompt or nothing after it */
+  planLosses(texts: readonly ForcedText[], options?: PlanLossOptions): PlanLosses
   /** Runs a prompt only as far as its next token needs: for answers of one token. Token ids are fed as they are. */
   predict(ids: readonly number[], options?: PredictOptions): Promise<Prediction>
   chat(options?: GenerateOptions): ChatSession

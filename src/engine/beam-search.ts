@@ -155,7 +155,10 @@ class BeamSearch {
     const results: StepResult[] = []
     outcomes.forEach((outcome, at) => {
       if ('error' in outcome) throw outcome.error
-      results[order[at] as number] = outcome.result
+      const i = order[at] as number
+      const { text, depth } = beams[i] as Beam
+      if (text.tokens.length === 0) depth.observePrompt(outcome.result.logits)
+      results[i] = outcome.result
     })
     this.lastAt = performance.now()
     if (this.firstAt === 0) this.firstAt = this.lastAt

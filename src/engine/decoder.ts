@@ -49,6 +49,7 @@ export class PlainDecoder implements Decoder {
   }
 
   accept(_sequence: Sequence, result: StepResult): Emission[] {
+    if (this.generated === 0) this.depth.observePrompt(result.logits)
     this.generated++
     return [{ ...this.sampler.sample(result.logits, result), depth: result.depth }]
   }

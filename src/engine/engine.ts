@@ -1,4 +1,4 @@
-import { allLayers } from '../depth/plan.js'
+import type { Plan } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
@@ -13,7 +13,7 @@ import { KvCache } from './kv-cache.js'
 import { LayerTimes } from './layer-times.js'
 import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
-import type { Feed, StepOutcome } from './step.js'
+import type { Feed, RisenRows, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
 import {
   after,
@@ -29,7 +29,7 @@ import {
 } from './traveller.js'
 import { createTurns } from './turns.js'
 
-/** Rows that go through the head together at most in a trace. */
+/** Rows that go through the head together at most where many want it. */
 const MOST_HEAD_ROWS = 32
 
 /** Runs layers for rows: which layers, which rows, in which order. */
@@ -102,34 +102,35 @@ export class Engine {
   }
 
   /**
-   * A full-depth run of fresh rows that shows every layer: `visit` gets, layer by layer and position by position, the
-   * row after the layer [H] and the head's logits of it [V]; the logits are valid during the call.
+   * Takes runs of fresh rows of several sequences through one plan, layer by layer. `visit` sees all of them after the
+   * embedding, as layer -1, and after each layer of the plan.
    */
-  async trace(
-    sequence: Sequence,
-    ids: readonly number[],
-    visit: (layer: number, position: number, hidden: Float32Array, logits: Float32Array) => void,
-    afterLayer: () => void = () => {},
+  async rise(
+    feeds: readonly Omit<Feed, 'depth'>[],
+    layers: Plan,
+    visit: (rows: RisenRows) => Promise<void>,
   ): Promise<void> {
-    const t = this.begin({ sequence, ids, depth: { kind: 'plan', layers: allLayers(this.layers) } })
-    for (let layer = 0; layer < this.layers; layer++) {
-      await this.runStretch([t], {
-        layers: [layer],
-        from: t.embedded ? 'rows' : 'tokens',
-        narrowed: false,
-        cached: false,
-        sublayers: false,
+    const group = feeds.map((feed) => this.begin({ ...feed, depth: { kind: 'plan', layers } }))
+    const shape = { narrowed: false, cached: false, sublayers: false }
+    for (const layer of [-1, ...layers]) {
+      await this.runStretch(
+        group,
+        layer < 0 ? { ...shape, layers: [], from: 'tokens' } : { ...shape, layers: [layer], from: 'rows' },
+      )
+      for (const t of group) if (t.error !== null) throw t.error
+      await visit({
+        layer,
+        hidden: (sequence, position) => this.parts.rows.read(sequence.waitingRow(position)),
+        head: async (rows, see) => {
+          for (let first = 0; first < rows.length; first += MOST_HEAD_ROWS) {
+            const piece = rows.slice(first, first + MOST_HEAD_ROWS)
+            const head = await this.heads.run(piece.map(({ sequence, position }) => sequence.waitingRow(position)))
+            piece.forEach((_, i) => see(first + i, head.logitsOf(i), head.probabilitiesOf(i)))
+          }
+        },
       })
-      for (let p = t.start; p < t.end; p += MOST_HEAD_ROWS) {
-        const rows = Array.from({ length: Math.min(MOST_HEAD_ROWS, t.end - p) }, (_, i) => sequence.row(p + i))
-        const head = await this.heads.run(rows)
-        rows.forEach((row, i) => {
-          visit(layer, p + i, this.parts.rows.read(row), head.logitsOf(i))
-        })
-      }
-      afterLayer()
     }
-    this.leave(t)
+    for (const t of group) this.leave(t)
   }
 
   dispose(): void {

@@ -55,9 +55,11 @@ function fork(branch: Branch): Branch {
 async function check({ ids, said }: Branch): Promise<void> {
   const sequence = opened.engine.createSequence()
   const lens = Array.from({ length: LAYERS }, () => new Float32Array(ids.length * VOCABULARY))
-  await opened.engine.trace(sequence, ids, (layer, position, _, logits) =>
-    lens[layer]!.set(logits, position * VOCABULARY),
-  )
+  const places = ids.map((_, position) => ({ sequence, position }))
+  await opened.engine.rise([{ sequence, ids }], allLayers(LAYERS), async (now) => {
+    if (now.layer >= 0)
+      await now.head(places, (position, logits) => lens[now.layer]!.set(logits, position * VOCABULARY))
+  })
   sequence.dispose()
   for (const { position, depth, logits } of said) {
     const expected = rowOf(lens[depth - 1]!, position, VOCABULARY)

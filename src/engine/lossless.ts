@@ -82,6 +82,7 @@ export class LosslessDecoder implements Decoder, DraftMember {
 
   accept(sequence: Sequence, result: StepResult): Emission[] {
     if (this.generated === 0) {
+      this.depth.observePrompt(result.logits)
       this.drafting.join(this)
       return this.stand(sequence, [this.next(result)])
     }

@@ -1,8 +1,9 @@
 import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
 import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
+import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
-import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import { InputError, ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type {
   BeamSearchOptions,
@@ -11,9 +12,12 @@ import type {
   ChatSession,
   CostsOptions,
   Depth,
+  ForcedText,
   GenerateOptions,
   Generation,
   Model,
+  PlanLosses,
+  PlanLossOptions,
   PolicyOptions,
   Prediction,
   PredictOptions,
@@ -31,7 +35,9 @@ import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
 import { measureCosts } from './measure/costs.js'
 import { keptCosts } from './measure/kept-costs.js'
+import { layerOrder, type OrderParts } from './measure/layer-order.js'
 import { Measurements, type MeasureWork } from './measure/measurements.js'
+import { TextLosses } from './measure/text-losses.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { score } from './score.js'
@@ -94,9 +100,7 @@ export class LoadedModel implements Model {
     this.batch = new Batch(parts.engine, parts.slots)
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
-      order: (rule) => {
-        throw new UnsupportedError(`depth ${rule} is not available in this version`)
-      },
+      order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
     })
     this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
   }
@@ -141,6 +145,20 @@ export class LoadedModel implements Model {
     const { depth, ...rest } = options
     const policy = await this.resolve(depth, rest)
     return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, checked, policy, rest))
+  }
+
+  planLosses(texts: readonly ForcedText[], { prompt = 'full' }: PlanLossOptions = {}): PlanLosses {
+    const { layers } = this.hyperparameters
+    const checked = texts.map(({ ids, promptLength }) => ({ ids: this.checkedIds(ids), promptLength }))
+    const losses = new TextLosses(this.parts.engine, checked, prompt)
+    return {
+      of: async (plan, { from = 0, to = checked.length, signal } = {}) => {
+        checkPlan(plan, layers, 'plan')
+        return this.batch.alone(() => losses.of(plan, from, to, signal))
+      },
+      prompts: (signal) => this.batch.alone(() => losses.prompts(signal)),
+      dispose: () => this.batch.alone(async () => losses.dispose()),
+    }
   }
 
   async predict(ids: readonly number[], options: PredictOptions = {}): Promise<Prediction> {
@@ -216,6 +234,19 @@ export class LoadedModel implements Model {
     const drafting = this.draftings.get(spec) ?? new AdaptiveDrafting()
     this.draftings.set(spec, drafting)
     return drafting
+  }
+
+  private orderParts(): OrderParts {
+    const { tokenizer, context, quantization, fingerprint } = this
+    const { cacheDir } = this.parts
+    return {
+      tokenizer,
+      vocabulary: this.hyperparameters.vocabulary,
+      context,
+      cacheDir,
+      model: `${quantization} ${fingerprint}`,
+      alone: (action) => this.batch.alone(action),
+    }
   }
 
   private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): readonly number[] {

@@ -27,6 +27,7 @@ export async function predict(
       const depth = run.next(ids.length - 1 + i, i)
       const [outcome] = await engine.step([{ sequence, ids: feed, depth, signal }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error
+      if (i === 0) run.observePrompt(outcome.result.logits)
       results.push(outcome.result)
     }
   } finally {

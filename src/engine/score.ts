@@ -39,6 +39,7 @@ export async function score(
       ids.slice(0, p),
       planned ? run.next(p - 1, 0) : { kind: 'plan', layers: allLayers(engine.layers) },
     )
+    run.observePrompt(result.logits)
     let loss = 0
     for (let i = 0; i < n; i++) {
       const id = ids[p + i] as number

@@ -43,9 +43,11 @@ describe.each([
   async function lensOf(ids: readonly number[]): Promise<Float32Array[]> {
     const sequence = opened.engine.createSequence()
     const rows = Array.from({ length: LAYERS }, () => new Float32Array(ids.length * VOCABULARY))
-    await opened.engine.trace(sequence, ids, (layer, position, _, logits) =>
-      rows[layer]!.set(logits, position * VOCABULARY),
-    )
+    const places = ids.map((_, position) => ({ sequence, position }))
+    await opened.engine.rise([{ sequence, ids }], allLayers(LAYERS), async (now) => {
+      if (now.layer >= 0)
+        await now.head(places, (position, logits) => rows[now.layer]!.set(logits, position * VOCABULARY))
+    })
     sequence.dispose()
     return rows
   }

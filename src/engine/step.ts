@@ -39,3 +39,22 @@ export interface StepResult {
 
 /** The end of one feed: an error where its own policy or plan is at fault, which leaves its sequence unusable. */
 export type StepOutcome = { readonly result: StepResult } | { readonly error: unknown }
+
+/** A position of a sequence whose hidden row is there. */
+export interface Place {
+  readonly sequence: Sequence
+  readonly position: number
+}
+
+/** Rows of a run that goes up layer by layer, where they are now. */
+export interface RisenRows {
+  /** The layer that has just run; -1 after the embedding. */
+  readonly layer: number
+  /** A copy of a hidden row: [H]. */
+  hidden(sequence: Sequence, position: number): Float32Array
+  /** Shows the head's logits [V] and their softmax [V] of one place after the other; both are valid during the call. */
+  head(
+    places: readonly Place[],
+    see: (index: number, logits: Float32Array, probabilities: Float32Array) => void,
+  ): Promise<void>
+}

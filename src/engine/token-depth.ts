@@ -1,5 +1,15 @@
+import { features } from '../depth/features.js'
 import { allLayers, checkPlan } from '../depth/plan.js'
-import type { Check, ExitPolicy, Plan, Policy, PolicyNeeds, SequenceInfo, SkipPolicy } from '../depth/policy.js'
+import type {
+  Check,
+  ExitPolicy,
+  Plan,
+  Policy,
+  PolicyNeeds,
+  PromptPass,
+  SequenceInfo,
+  SkipPolicy,
+} from '../depth/policy.js'
 import { InputError } from '../errors.js'
 
 /** How deep one feed of a sequence goes. */
@@ -26,6 +36,8 @@ export interface SequenceDepth {
   next(position: number, generated: number): TokenDepth
   /** The same for a copy of the sequence: from here on neither knows of the other. */
   fork(): SequenceDepth
+  /** Tells the policy what came out of the prompt's own pass; to be called before the first token after it. */
+  observePrompt(logits: Float32Array): void
 }
 
 /** Every layer, the rows that wait included. */
@@ -82,6 +94,9 @@ function runSkip(
       return { kind: 'plan', layers: plan }
     },
     fork: () => runSkip(policy, info, mayGrow, forkState(policy, state), before && plan),
+    observePrompt(logits) {
+      if (policy.prompt === 'full' && policy.observe !== undefined) policy.observe(promptPass(logits), state)
+    },
   }
 }
 
@@ -125,6 +140,8 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
       }
     },
     fork: () => run(forkState(policy, sequence)),
+    // An exit policy has its checks.
+    observePrompt: () => undefined,
   })
   return run(policy.startSequence?.(info))
 }
@@ -151,6 +168,12 @@ function className(value: unknown): string | null {
 
 function uncopied({ spec }: Policy): string {
   return `depth "${spec}": what it keeps of a sequence cannot be copied for another beam; give the policy forkSequence(state)`
+}
+
+/** What a policy may know of the prompt's pass. */
+export function promptPass(logits: Float32Array): PromptPass {
+  const { topProb, gap, entropy } = features(logits)
+  return { topProb, gap, entropy }
 }
 
 function isTokenList(ids: readonly number[]): boolean {

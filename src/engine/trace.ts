@@ -1,3 +1,4 @@
+import { allLayers } from '../depth/plan.js'
 import type { Hyperparameters } from '../families/family.js'
 import { abortedError } from './aborted.js'
 import type { Trace, TraceOptions } from './api.js'
@@ -18,15 +19,17 @@ export async function trace(
   const sequence = engine.createSequence()
   try {
     throwIfAborted()
-    await engine.trace(
-      sequence,
-      ids,
-      (layer, position, row, logits) => {
-        hidden[layer]?.set(row, position * h.hidden)
-        lensLogits[layer]?.set(logits, position * h.vocabulary)
-      },
-      throwIfAborted,
-    )
+    await engine.rise([{ sequence, ids }], allLayers(h.layers), async (rows) => {
+      if (rows.layer < 0) return
+      const places = ids.map((_, position) => ({ sequence, position }))
+      for (const { position } of places) {
+        hidden[rows.layer]?.set(rows.hidden(sequence, position), position * h.hidden)
+      }
+      await rows.head(places, (position, logits) => {
+        lensLogits[rows.layer]?.set(logits, position * h.vocabulary)
+      })
+      throwIfAborted()
+    })
   } finally {
     sequence.dispose()
   }

@@ -38,7 +38,7 @@ class FakeSequence {
 
 const SAMPLING = { temperature: 0.9, topK: 6, topP: 0.95, repetitionPenalty: 1.3 }
 const PROMPT = [3]
-const DEPTH: SequenceDepth = { spec: 'exit:1', next: () => DRAFT, fork: () => DEPTH }
+const DEPTH: SequenceDepth = { spec: 'exit:1', next: () => DRAFT, observePrompt: () => undefined, fork: () => DEPTH }
 const DRAFT: TokenDepth = { ...toTheTop(LAYERS), last: 1 } as TokenDepth
 
 /** Drafts as long as the past says: not a rule of the decoder's, but any must do. */

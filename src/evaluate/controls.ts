@@ -1,5 +1,7 @@
 import type { PositionTrace } from '../calibrate/record.js'
-import type { Policy } from '../depth/policy.js'
+import { keptOf } from '../depth/ordered-removal.js'
+import type { Plan, Policy } from '../depth/policy.js'
+import { influenceOrder } from '../depth/shortgpt.js'
 import { parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { createRandomStream } from '../engine/random-stream.js'
@@ -103,19 +105,14 @@ function fixedExits(meanDepth: number, count: number, random: () => number): num
   )
 }
 
-/** Keeps the `kept` layers of largest block influence, 1 - cos(input, output) (ShortGPT, arXiv 2403.03853). */
-function shortGptPlan(traces: readonly PositionTrace[], layers: number, kept: number): number[] {
+/** Influence of the layers on the answers' own rows (ShortGPT, arXiv 2403.03853). */
+function shortGptPlan(traces: readonly PositionTrace[], layers: number, kept: number): Plan {
   const influence = Array.from({ length: layers }, (_, l) => {
-    // The first layer has no layer before it to compare with, and it is never the one to go.
+    // Traces have no cosine for the first layer, and it is never the one to go.
     if (l === 0) return Number.POSITIVE_INFINITY
     return 1 - traces.reduce((sum, t) => sum + (t.features.cos_hidden[l] as number), 0) / traces.length
   })
-  return influence
-    .map((value, layer) => ({ value, layer }))
-    .sort((a, b) => b.value - a.value)
-    .slice(0, kept)
-    .map(({ layer }) => layer)
-    .sort((a, b) => a - b)
+  return keptOf(influenceOrder(influence), kept)
 }
 
 function shuffled(values: readonly number[], random: () => number): number[] {

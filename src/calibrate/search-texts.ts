@@ -1,0 +1,68 @@
+import type { ForcedText, Model } from '../engine/api.js'
+import { readTextData, type TextData } from '../engine/measure/text-data.js'
+import { createRandomStream } from '../engine/random-stream.js'
+import { FileError } from '../errors.js'
+
+/** Tokens that the model goes on with where a line is a prompt alone. */
+const CONTINUED = 64
+
+export interface SearchTextsOptions {
+  /** Tokens of a window at most. */
+  readonly window: number
+  /** Share of a window that is the prompt. */
+  readonly promptShare: number
+  /** Texts that the search sees at most. */
+  readonly samples: number
+  /** Texts that it does not see at most. */
+  readonly heldOut: number
+  readonly seed: number
+  readonly signal?: AbortSignal
+}
+
+export interface SearchTexts extends Omit<TextData, 'texts'> {
+  readonly search: readonly ForcedText[]
+  readonly heldOut: readonly ForcedText[]
+}
+
+/**
+ * Reads a file's texts and splits them, drawn with a seed, into those that a search sees and those that it does not. A
+ * prompt alone is continued by the model itself, greedily and at full depth.
+ * @throws FileError where the file has no two texts
+ */
+export async function searchTexts(model: Model, path: string, options: SearchTextsOptions): Promise<SearchTexts> {
+  const { samples, heldOut, seed, signal } = options
+  const window = Math.min(options.window, model.context)
+  const { vocabulary } = model.hyperparameters
+  const { promptShare } = options
+  const data = await readTextData(path, { tokenizer: model.tokenizer, vocabulary, window, promptShare })
+  const long = data.texts.find(({ ids }) => ids.length > model.context)
+  if (long !== undefined) {
+    throw new FileError(path, `has a text of ${long.ids.length} tokens, and the context holds ${model.context}`)
+  }
+  const random = createRandomStream(seed)
+  const drawn = data.texts
+    .map((text) => ({ text, place: random() }))
+    .sort((a, b) => a.place - b.place)
+    .slice(0, samples + heldOut)
+    .map(({ text }) => text)
+  const texts = (await Promise.all(drawn.map((text) => continued(model, text, signal)))).filter((t) => t !== null)
+  if (texts.length < 2) {
+    throw new FileError(
+      path,
+      'has a single text: a search needs others to see what its plan is worth on text that it did not see',
+    )
+  }
+  const seen = Math.min(samples, Math.floor(texts.length / 2))
+  return { ...data, search: texts.slice(0, seen), heldOut: texts.slice(seen, seen + heldOut) }
+}
+
+/** The text, gone on with where it is a prompt alone; null where the model has nothing to add. */
+async function continued(model: Model, text: ForcedText, signal: AbortSignal | undefined): Promise<ForcedText | null> {
+  const { ids } = text
+  if (text.promptLength < ids.length) return text
+  const maxTokens = Math.min(CONTINUED, model.context - ids.length)
+  if (maxTokens < 1) return null
+  const options = { maxTokens, depth: 'full', ...(signal === undefined ? {} : { signal }) }
+  const { tokens } = await model.generate(ids, options).result
+  return tokens.length === 0 ? null : { ids: [...ids, ...tokens], promptLength: ids.length }
+}

@@ -1,0 +1,342 @@
+import { basename } from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { type FoundPlans, type FoundTarget, findPlans, planPath } from '../calibrate/find-plans.js'
+import { writePolicyFile } from '../calibrate/policy-write.js'
+import { type SearchTexts, searchTexts } from '../calibrate/search-texts.js'
+import type { PlanFile, PlanTexts } from '../depth/plan-file.js'
+import type { ForcedText, Model } from '../engine/api.js'
+import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
+import { resolveDepth } from './generation-options.js'
+import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { bar, createProgressLine } from './progress-line.js'
+import { type DynamicResult, fitAndCompare, showDynamic } from './search-dynamic.js'
+import { printTable } from './table.js'
+import { decimal, wholeNumber } from './values.js'
+
+interface SearchOptions extends ModelOptions {
+  readonly speedup: readonly number[]
+  readonly data: string
+  readonly out?: string
+  readonly by?: 'time' | 'layers'
+  readonly prompt: 'full' | 'plan'
+  readonly samples: number
+  readonly heldOut: number
+  readonly window: number
+  readonly promptShare: number
+  readonly beam: number
+  readonly seed: number
+  readonly dynamic?: number
+}
+
+/** One target: what the search saw of it, and what it is worth on texts that the search did not see. */
+export interface TargetResult {
+  readonly found: FoundTarget
+  readonly heldOut: PlanComparison
+  readonly path: string | null
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal search --speedup 1.5 --data prompts.jsonl -o mine.policy.json
+  $ shoal run "Once upon a time" --depth plan:mine.policy.json
+  $ shoal search ./checkpoint --speedup 1.25,1.5,2,3 --data book.txt -o book.policy.json
+  $ shoal search --speedup 1.25,1.5,2,3 --dynamic 2 --data book.txt -o book.policy.json
+
+The data is plain text, or a .jsonl file of {"input", "output"}, {"text"}, {"tokens"} or {"prompt"} lines. Prompts run every
+layer and what comes after them runs the plan, as in use. One part of the texts is searched on; the report is about the
+other. With -o a search that is stopped goes on where it was when the same command is given again; with several targets
+the files are named mine-1.5x.policy.json and so on.`
+
+export function buildSearch(cli: Cli): Command {
+  const command = new Command('search')
+    .description(
+      'Find the layers that a target speedup should keep for your own data, and compare them with the balanced set.',
+    )
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .usage('[MODEL] --speedup S --data FILE [options]')
+    .requiredOption('--speedup <list>', 'target speedup such as 1.5, or several with commas', speedups)
+    .requiredOption('--data <file>', 'texts that the layers are chosen for')
+    .option('-o, --out <file>', 'write the layers to this policy file, for --depth plan:FILE')
+    .addOption(
+      new Option('--by <what>', 'what a speedup is of; default time, as measured on this machine').choices([
+        'time',
+        'layers',
+      ]),
+    )
+    .addOption(
+      new Option('--prompt <what>', 'what prompts run: every layer, or the plan')
+        .choices(['full', 'plan'])
+        .default('full'),
+    )
+    .option('--samples <n>', 'texts that the search sees at most', wholeNumber(1, 100_000), 24)
+    .option('--held-out <n>', 'texts for the report at most', wholeNumber(1, 100_000), 64)
+    .option('--window <n>', 'tokens that plain text is cut into', wholeNumber(4, 100_000), 128)
+    .option(
+      '--prompt-share <x>',
+      'share of a text that is its prompt, where the data does not say',
+      decimal(0, 1),
+      0.25,
+    )
+    .option('--beam <n>', 'sets that go on from one size to the next', wholeNumber(1, 1000), 2)
+    .option('--seed <n>', 'of the draw of texts', wholeNumber(0, 2 ** 32 - 1), 0)
+    .option('--dynamic <s>', 'also fit a policy that picks one of the plans per prompt, for this mean speedup', speedup)
+  addModelOptions(command).addHelpText('after', EXAMPLES)
+  return command.action((name: string | undefined, options: SearchOptions) => search(cli, name, options))
+}
+
+async function search(cli: Cli, name: string | undefined, options: SearchOptions): Promise<void> {
+  const { dynamic, speedup: targets, out } = options
+  if (dynamic !== undefined && !(targets.includes(dynamic) && targets.length > 1)) {
+    throw new UsageError(`--dynamic ${dynamic} must be one of several --speedup targets, whose plans it picks from`)
+  }
+  await withModel(
+    cli,
+    name,
+    options,
+    async (model) => {
+      if (model.settings.depth !== undefined) {
+        note(cli, `note: this checkpoint was made for ${model.settings.depth}; other layers do not do it justice`)
+      }
+      const drawn = options
+      const texts = await searchTexts(model, options.data, { ...drawn, signal: cli.signal })
+      if (texts.cut) note(cli, `${options.data} is long: only its beginning was read`)
+      const started = performance.now()
+      const found = await find(cli, model, texts, options)
+      let written = false
+      try {
+        const heldOut = model.planLosses(texts.heldOut, { prompt: options.prompt })
+        const results: TargetResult[] = []
+        let fitted: DynamicResult | null = null
+        try {
+          const losses = rememberer(async (plan) => heldOut.of(plan, { signal: cli.signal }))
+          for (const target of found.targets) {
+            const { plan, balanced } = target
+            const comparison = await comparePlans(model, texts.heldOut, losses, { balanced, found: plan })
+            const path = out === undefined ? null : planPath(out, targets.length > 1 ? `${target.target}x` : null)
+            results.push({ found: target, heldOut: comparison, path })
+          }
+          if (dynamic !== undefined) {
+            const passes = await heldOut.prompts(cli.signal)
+            fitted = await fitAndCompare(model, texts, found, { losses, passes, target: dynamic, out })
+          }
+        } finally {
+          await heldOut.dispose()
+        }
+        for (const result of results) {
+          if (result.path !== null) await writePolicyFile(result.path, fileOf(model, texts, found, result, options))
+        }
+        if (fitted?.path) await writePolicyFile(fitted.path, fitted.file)
+        written = true
+        const seconds = (performance.now() - started) / 1000
+        if (options.json) printJson(cli, resultJson(model, texts, found, results, fitted, options, seconds))
+        else show(cli, model, texts, found, results, fitted, options, seconds)
+      } finally {
+        found.close(written)
+      }
+    },
+    { slots: 8 },
+  )
+}
+
+async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchOptions): Promise<FoundPlans> {
+  const { speedup: targets, out } = options
+  const journal = out === undefined ? null : `${out}.search.jsonl`
+  // Measured before, so that the bar below is not in its way.
+  for (const target of targets) await resolveDepth(cli, model, unifiedSpec(target, options))
+  const line = createProgressLine(cli)
+  let started = performance.now()
+  let current = Number.NaN
+  try {
+    return await findPlans(model, texts, options, {
+      targets,
+      prompt: options.prompt,
+      beam: options.beam,
+      journal,
+      signal: cli.signal,
+      ...(options.by === undefined ? {} : { by: options.by }),
+      onKept: (sets) => note(cli, `going on with ${sets} sets that ${journal} holds`),
+      onProgress: ({ target, tried, left }) => {
+        if (target !== current) started = performance.now()
+        current = target
+        const seconds = Math.round(((performance.now() - started) / tried) * left * 0.001)
+        const wait = seconds < 90 ? `${seconds} s` : `${Math.round(seconds / 60)} min`
+        line.show(`${target}x ${bar(tried / (tried + left))} ${Math.round(tried)} sets tried · ${wait} left at most`)
+      },
+    })
+  } finally {
+    line.clear()
+    if (cli.signal.aborted && journal !== null) {
+      note(cli, `stopped; ${journal} keeps what was evaluated, and the same command goes on`)
+    }
+  }
+}
+
+function unifiedSpec(target: number, { by }: SearchOptions): string {
+  return `unified:${target}x${by === undefined ? '' : `,by=${by}`}`
+}
+
+/** Full depth and the balanced sets are asked for more than once. */
+function rememberer<T>(losses: (plan: readonly number[]) => Promise<T>): (plan: readonly number[]) => Promise<T> {
+  const known = new Map<string, Promise<T>>()
+  return (plan) => {
+    const key = plan.join()
+    const value = known.get(key) ?? losses(plan)
+    known.set(key, value)
+    return value
+  }
+}
+
+function fileOf(
+  model: Model,
+  texts: SearchTexts,
+  found: FoundPlans,
+  { found: target, heldOut }: TargetResult,
+  { by = 'time', prompt, data }: SearchOptions,
+): PlanFile {
+  const { mean, low, high } = heldOut.difference
+  return {
+    format: 'shoal-policy',
+    version: 1,
+    kind: 'plan',
+    created: new Date().toISOString(),
+    model: { name: model.name, fingerprint: model.fingerprint, layers: model.hyperparameters.layers },
+    method: `shoal search for ${target.target}x`,
+    layers: target.plan,
+    search: {
+      target: target.target,
+      by,
+      prompt,
+      data: basename(data),
+      sha256: texts.sha256,
+      evaluated: found.evaluated,
+      seen: seenTexts(texts.search, target),
+      held_out: { ...heldOutTexts(texts.heldOut, heldOut), difference: { mean, low, high } },
+    },
+  }
+}
+
+function seenTexts(texts: readonly ForcedText[], { fullLoss, balancedLoss, loss }: FoundTarget): PlanTexts {
+  return { texts: texts.length, tokens: tokensOf(texts), full: fullLoss, balanced: balancedLoss, found: loss }
+}
+
+function heldOutTexts(texts: readonly ForcedText[], { full, balanced, found }: PlanComparison): PlanTexts {
+  return {
+    texts: texts.length,
+    tokens: tokensOf(texts),
+    full: full.loss,
+    balanced: balanced.loss,
+    found: found.loss,
+  }
+}
+
+function tokensOf(texts: readonly ForcedText[]): number {
+  return texts.reduce((sum, { ids, promptLength }) => sum + ids.length - promptLength, 0)
+}
+
+function isBalanced({ found }: TargetResult): boolean {
+  return found.plan.join() === found.balanced.join()
+}
+
+function resultJson(
+  model: Model,
+  texts: SearchTexts,
+  found: FoundPlans,
+  results: readonly TargetResult[],
+  fitted: DynamicResult | null,
+  { by = 'time', prompt, data, seed }: SearchOptions,
+  seconds: number,
+): object {
+  return {
+    model: model.name,
+    quantization: model.quantization,
+    layers: model.hyperparameters.layers,
+    data,
+    sha256: texts.sha256,
+    by,
+    prompt,
+    seed,
+    evaluated: found.evaluated,
+    seconds,
+    targets: results.map((result) => ({
+      target: result.found.target,
+      plan: result.found.plan,
+      balanced_plan: result.found.balanced,
+      is_balanced: isBalanced(result),
+      exhaustive: result.found.exhaustive,
+      seen: seenTexts(texts.search, result.found),
+      held_out: {
+        ...heldOutTexts(texts.heldOut, result.heldOut),
+        difference: result.heldOut.difference,
+        to_full: result.heldOut.toFull,
+      },
+      out: result.path,
+    })),
+    dynamic: fitted?.json ?? null,
+  }
+}
+
+function show(
+  cli: Cli,
+  model: Model,
+  texts: SearchTexts,
+  found: FoundPlans,
+  results: readonly TargetResult[],
+  fitted: DynamicResult | null,
+  { prompt }: SearchOptions,
+  seconds: number,
+): void {
+  const { layers } = model.hyperparameters
+  for (const result of results) {
+    const { full, balanced, found: best, difference } = result.heldOut
+    cli.stdout.write(`${result.found.target}x: ${best.plan.length} of ${layers} layers\n`)
+    const row = (name: string, { plan, loss, perplexity }: typeof full): string[] => [
+      name,
+      loss.toFixed(4),
+      perplexity.toPrecision(4),
+      plan.length === layers ? 'all' : plan.join(','),
+    ]
+    printTable(cli, [
+      ['', 'loss', 'perplexity', 'layers'],
+      row('full', full),
+      row('balanced', balanced),
+      row('found', best),
+    ])
+    cli.stdout.write(`${verdict(result, difference)}\n`)
+    if (result.path !== null) {
+      const spec = `plan:${result.path}${prompt === 'plan' ? ',prompt=plan' : ''}`
+      cli.stdout.write(`written to ${result.path}; run it with --depth ${spec}\n`)
+    }
+    cli.stdout.write('\n')
+  }
+  if (fitted !== null) showDynamic(cli, fitted)
+  cli.stdout.write(
+    `${found.evaluated} sets evaluated on ${texts.search.length} texts in ${seconds.toFixed(0)} s; losses in nats per token on ${texts.heldOut.length} texts (${tokensOf(texts.heldOut)} tokens) that the search did not see\n`,
+  )
+}
+
+function verdict(result: TargetResult, { mean, low, high }: PlanComparison['difference']): string {
+  const { exhaustive } = result.found
+  if (isBalanced(result)) {
+    return exhaustive
+      ? 'every set of this size was tried: the balanced one is the best on this data'
+      : 'the search found no better set than the balanced one'
+  }
+  const sign = (x: number): string => `${x > 0 ? '+' : ''}${x.toFixed(4)}`
+  const difference = `found - balanced ${sign(mean)} [${sign(low)}, ${sign(high)}]`
+  if (high < 0) return `${difference}: the found set is better`
+  if (low > 0) return `${difference}: the found set is worse on text that the search did not see`
+  return `${difference}: no difference can be told`
+}
+
+function speedups(text: string): number[] {
+  const list = text.split(',').map((part) => speedup(part.trim()))
+  if (new Set(list).size < list.length) throw new InvalidArgumentError('A target stands twice.')
+  return list
+}
+
+function speedup(text: string): number {
+  const value = /^\d+(\.\d+)?x?$/.test(text) ? Number(text.replace('x', '')) : Number.NaN
+  if (!(value >= 1)) throw new InvalidArgumentError('It must be a number from 1, such as 1.5.')
+  return value
+}
