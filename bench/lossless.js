@@ -119,7 +119,7 @@ async function runLossless(acceptance, drafting, seed) {
     const accepted = coin() < acceptance
     return { accepted, id: accepted ? drafted : p.ids[0] }
   }
-  const depth = { spec: `exit:${exit}`, next: () => draft, fork: () => depth }
+  const depth = { spec: `exit:${exit}`, next: () => draft, observePrompt: () => undefined, fork: () => depth }
   const decoder = new LosslessDecoder(createSampler({ seed: 1 }), depth, drafting, layers, promptLength, rule)
   const sequence = engine.createSequence()
   let said = decoder.accept(sequence, await step({ sequence, ids: prompt, depth: decoder.prompt }))
