@@ -1,6 +1,7 @@
 // Target, predicted and delivered speedup of unified:Sx over full depth at the same batch size, rounds interleaved.
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadModel } from '../dist/index.js'
 import { ensureTinyLlama } from './tinyllama.js'
@@ -148,7 +149,7 @@ function report() {
     '"prompt + output" counts all tokens over all time, as the paper does; the columns before it decoding alone',
   )
   console.log(`${machine.cpu}, ${threads} threads, node ${machine.node}\n`)
-  const document = { file: path, rounds, prompt, tokens, machine, profiles, rows }
+  const document = { file: basename(path), rounds, prompt, tokens, machine, profiles, rows }
   console.log(JSON.stringify(document))
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(document, null, 2)}\n`)
 }
