@@ -37,6 +37,8 @@ describe('lossless generation on ripple-8m', () => {
         batch,
         lossless,
       })
+      // As rare as 5 in 64,000 tokens.
+      expect(differences.length).toBeLessThanOrEqual(1)
       for (const { margin } of differences) expect(margin).toBeLessThan(UNDECIDED)
       if (differences.length > 0) console.log(`${depth}, batch ${batch}: ${JSON.stringify(differences)}`)
     }

@@ -8,6 +8,7 @@ import {
   readCreated,
   readPolicyModel,
   readPolicyText,
+  requireKind,
 } from './policy-document.js'
 
 /** What can be known of a prompt when its pass is over. */
@@ -51,12 +52,7 @@ export function loadDynamicFile(path: string): DynamicFile {
 
 export function parseDynamicFile(path: string, contents: string): DynamicFile {
   const { root, kind } = parsePolicyDocument(path, contents)
-  if (kind !== 'dynamic') {
-    throw new FileError(
-      path,
-      `holds a policy of kind ${JSON.stringify(kind ?? null)}, and dynamic: takes one of kind "dynamic"`,
-    )
-  }
+  requireKind(path, kind, 'dynamic')
   const at = json.fieldsOf(root, [
     'format',
     'version',

@@ -8,6 +8,7 @@ import {
   readCreated,
   readPolicyModel,
   readPolicyText,
+  requireKind,
 } from './policy-document.js'
 
 /** Losses in nats per token of the same texts. */
@@ -63,12 +64,7 @@ export function loadPlanFile(path: string): PlanFile {
 /** Checks every field of a plan's text; `path` is for the messages. */
 export function parsePlanFile(path: string, contents: string): PlanFile {
   const { root, kind } = parsePolicyDocument(path, contents)
-  if (kind !== 'plan') {
-    throw new FileError(
-      path,
-      `holds a policy of kind ${JSON.stringify(kind ?? null)}, and plan: takes one of kind "plan"`,
-    )
-  }
+  requireKind(path, kind, 'plan')
   const at = json.fieldsOf(root, ['format', 'version', 'kind', 'created', 'model', 'method', 'layers', 'search'])
   const model = readPolicyModel(at('model'))
   return {

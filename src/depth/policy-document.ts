@@ -47,6 +47,15 @@ export function parsePolicyDocument(path: string, contents: string): PolicyDocum
   return { root: { file: path, name: '', value }, kind }
 }
 
+/** Throws FileError where a policy is of another kind than the SPEC that names its file takes. */
+export function requireKind(path: string, kind: unknown, wanted: string): void {
+  if (kind === wanted) return
+  throw new FileError(
+    path,
+    `holds a policy of kind ${JSON.stringify(kind ?? null)}, and ${wanted}: takes one of kind "${wanted}"`,
+  )
+}
+
 /** The model that a policy was made for. */
 export interface PolicyModel {
   readonly name: string | null
