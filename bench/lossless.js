@@ -2,10 +2,12 @@
  * What lossless drafting gains, with the share of drafts that stand forced by a seeded coin: the real engine and kernels
  * on TinyLlama's shape with random weights, drafts from the first layers, as long as adaptive drafting wants.
  *
- *     npm run bench:lossless -- [--model FILE] [--exit 3] [--acceptance 0.6,0.8,0.9] [--rounds 5] [--tokens 128] [--threads 2]
+ *     npm run bench:lossless -- [--model FILE] [--exit 3] [--acceptance 0,0.6,0.8,0.9] [--rounds 15] [--tokens 64] [--threads 2]
  *
  * Printed first is what a step costs by its rows: a draft, and a pass of the full model. From these follows the best that
- * any number of drafts can gain; the gain that was measured is held against it. Everything takes turns, medians count.
+ * any number of drafts can gain; the gain that was measured is held against it. Steps, full depth and drafts take turns in
+ * every round, in another order each time, so that a machine's moods meet them all alike; medians count. Eight rounds before
+ * the first that counts build graphs and learn what steps cost; they have a column of their own.
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -21,9 +23,9 @@ const { values: options } = parseArgs({
   options: {
     model: { type: 'string' },
     exit: { type: 'string', default: '3' },
-    acceptance: { type: 'string', default: '0.6,0.8,0.9' },
-    rounds: { type: 'string', default: '5' },
-    tokens: { type: 'string', default: '128' },
+    acceptance: { type: 'string', default: '0,0.6,0.8,0.9' },
+    rounds: { type: 'string', default: '15' },
+    tokens: { type: 'string', default: '64' },
     prompt: { type: 'string', default: '128' },
     threads: { type: 'string', default: String(availableParallelism()) },
   },
@@ -47,39 +49,33 @@ async function step(feed) {
   return outcome.result
 }
 
-/** Milliseconds of a draft, of the pass that verifies so many rows, and of rows that all start at the bottom. */
+const ROWS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16]
+/** Rounds that build graphs and learn what steps cost. */
+const LEARNING = 8
+
+/** Milliseconds of a draft, of the pass that verifies so many rows, and of rows that all start at the bottom: one sample of each. */
 async function measureSteps() {
   const sequence = engine.createSequence()
-  await step({ sequence, ids: prompt, depth: full })
   // The middle of what the runs below see.
-  for (let t = 0; t < tokens / 2; t++) await step({ sequence, ids: [t], depth: full })
+  await step({ sequence, ids: [...prompt, ...prompt.slice(0, tokens / 2)], depth: full })
   const base = sequence.length
-  const rows = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16]
-  const times = { draft: [], verify: rows.map(() => []), fresh: rows.map(() => []) }
-  for (let round = 0; round <= 9; round++) {
-    for (const [i, count] of rows.entries()) {
-      for (let d = 1; d < count; d++) {
-        const started = performance.now()
-        await step({ sequence, ids: [d], depth: draft })
-        if (round > 0) times.draft.push(performance.now() - started)
-      }
-      let started = performance.now()
-      await step({ sequence, ids: [9], depth: full, logitsFrom: base })
-      if (round > 0) times.verify[i].push(performance.now() - started)
-      sequence.truncate(base)
-      started = performance.now()
-      await step({ sequence, ids: prompt.slice(0, count), depth: full, logitsFrom: base })
-      if (round > 0) times.fresh[i].push(performance.now() - started)
-      sequence.truncate(base)
-    }
+  const timed = async (feed) => {
+    const started = performance.now()
+    await step({ sequence, ...feed })
+    return performance.now() - started
+  }
+  const drafts = []
+  const verify = []
+  const fresh = []
+  for (const count of ROWS) {
+    for (let d = 1; d < count; d++) drafts.push(await timed({ ids: [d], depth: draft }))
+    verify.push(await timed({ ids: [9], depth: full, logitsFrom: base }))
+    sequence.truncate(base)
+    fresh.push(await timed({ ids: prompt.slice(0, count), depth: full, logitsFrom: base }))
+    sequence.truncate(base)
   }
   sequence.dispose()
-  return {
-    rows,
-    draft: median(times.draft),
-    verify: times.verify.map(median),
-    fresh: times.fresh.map(median),
-  }
+  return { draft: median(drafts), verify, fresh }
 }
 
 /** On a line between the measured numbers of rows. */
@@ -137,35 +133,67 @@ async function runLossless(acceptance, drafting, seed) {
   return { ms: ms / count, ...decoder.counts }
 }
 
-const costs = await measureSteps()
-const one = costs.fresh[0]
-console.log(`one row ${one.toFixed(2)} ms, a draft of ${exit + 1} layers ${(costs.draft / one).toFixed(2)} of it`)
-console.log('rows           ', costs.rows.map((r) => String(r).padStart(6)).join(''))
-console.log('full depth     ', costs.fresh.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
-console.log('drafts verified', costs.verify.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
-
 const draftings = acceptances.map(() => new AdaptiveDrafting())
-const samples = acceptances.map(() => [])
-for (let round = -1; round < rounds; round++) {
+const runs = acceptances.map(() => [])
+const learning = acceptances.map(() => ({ fullMs: 0, ms: 0 }))
+const steps = []
+for (let round = -LEARNING; round < rounds; round++) {
+  const sampled = await measureSteps()
+  if (round >= 0) steps.push(sampled)
   for (const [i, acceptance] of acceptances.entries()) {
-    const whole = await runFull()
+    const fullFirst = (round + i) % 2 === 0
+    const before = fullFirst ? await runFull() : Number.NaN
     const lossless = await runLossless(acceptance, draftings[i], 100 + round)
-    // The first round builds graphs and learns what steps cost.
-    if (round >= 0) samples[i].push({ ...lossless, gain: whole / lossless.ms })
+    const fullMs = fullFirst ? before : await runFull()
+    if (round >= 0) runs[i].push({ ...lossless, gain: fullMs / lossless.ms })
+    else {
+      learning[i].fullMs += fullMs
+      learning[i].ms += lossless.ms
+    }
   }
 }
 await model.dispose()
-console.log('\nacceptance  measured  drafts at best  gain at best    gain  of the best  tokens a pass')
+const costs = {
+  rows: ROWS,
+  draft: median(steps.map((s) => s.draft)),
+  verify: ROWS.map((_, r) => median(steps.map((s) => s.verify[r]))),
+  fresh: ROWS.map((_, r) => median(steps.map((s) => s.fresh[r]))),
+}
+const one = costs.fresh[0]
+console.log(`one row ${one.toFixed(2)} ms, a draft of ${exit + 1} layers ${(costs.draft / one).toFixed(2)} of it`)
+console.log('rows           ', ROWS.map((r) => String(r).padStart(6)).join(''))
+console.log('full depth     ', costs.fresh.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
+console.log('drafts verified', costs.verify.map((ms) => (ms / one).toFixed(2).padStart(6)).join(''))
+const WIDTHS = [10, 10, 16, 14, 8, 13, 15, 16]
+const print = (cells) => console.log(cells.map((cell, j) => String(cell).padStart(WIDTHS[j])).join(''))
+console.log()
+print([
+  'acceptance',
+  'measured',
+  'drafts at best',
+  'gain at best',
+  'gain',
+  'of the best',
+  'tokens a pass',
+  'while learning',
+])
 const report = acceptances.map((acceptance, i) => {
   const best = bestGain(costs, acceptance)
-  const gain = median(samples[i].map((s) => s.gain))
-  const judged = samples[i].reduce((sum, s) => sum + s.judged, 0)
-  const stood = samples[i].reduce((sum, s) => sum + s.accepted, 0)
-  const passes = samples[i].reduce((sum, s) => sum + s.passes, 0)
-  const said = samples[i].reduce((sum, s) => sum + s.tokens, 0)
-  const cells = [acceptance, judged === 0 ? '–' : (stood / judged).toFixed(2), best.drafts, `${best.gain.toFixed(2)}x`]
-  cells.push(`${gain.toFixed(2)}x`, `${Math.round((100 * gain) / best.gain)}%`, (said / passes).toFixed(1))
-  console.log(cells.map((cell, j) => String(cell).padStart([10, 10, 16, 14, 8, 13, 15][j])).join(''))
-  return { acceptance, measured: stood / judged, best, gain, tokens_per_pass: said / passes }
+  const gain = median(runs[i].map((s) => s.gain))
+  const sum = (field) => runs[i].reduce((all, s) => all + s[field], 0)
+  const measured = sum('judged') === 0 ? null : sum('accepted') / sum('judged')
+  const tokensPerPass = sum('tokens') / sum('passes')
+  const whileLearning = learning[i].fullMs / learning[i].ms
+  print([
+    acceptance,
+    measured?.toFixed(2) ?? '–',
+    best.drafts,
+    `${best.gain.toFixed(2)}x`,
+    `${gain.toFixed(2)}x`,
+    `${Math.round((100 * gain) / best.gain)}%`,
+    tokensPerPass.toFixed(1),
+    `${whileLearning.toFixed(2)}x`,
+  ])
+  return { acceptance, measured, best, gain, tokens_per_pass: tokensPerPass, while_learning: whileLearning }
 })
 console.log(JSON.stringify({ layers, exit, threads, rounds, costs, report }))

@@ -20,9 +20,16 @@ interface Outcome {
 function generate(
   costs: Costs,
   acceptance: number,
-  options: { members?: number; tokens?: number; drafting?: AdaptiveDrafting; clock?: { ms: number } } = {},
+  options: {
+    members?: number
+    tokens?: number
+    drafting?: AdaptiveDrafting
+    clock?: { ms: number }
+    /** What a step takes longer than it should. */
+    busy?: () => number
+  } = {},
 ): Outcome {
-  const { members = 1, tokens = 4000, clock = { ms: 0 } } = options
+  const { members = 1, tokens = 4000, clock = { ms: 0 }, busy = () => 1 } = options
   const drafting: Drafting = options.drafting ?? new AdaptiveDrafting(() => clock.ms)
   const random = createRandomStream(7)
   const all = Array.from({ length: members }, (): DraftMember & { drafted: number[] } => ({ drafted: [] }))
@@ -39,7 +46,7 @@ function generate(
       if (kind === 'verify') verified += rows
     })
     const drawn = next.filter((kind) => kind === 'draft').length
-    clock.ms += verified > 0 ? costs(verified) : DRAFT_MS + 0.1 * (drawn - 1)
+    clock.ms += (verified > 0 ? costs(verified) : DRAFT_MS + 0.1 * (drawn - 1)) * busy()
     next.forEach((kind, i) => {
       drafting.ran(members)
       const { drafted } = all[i]!
@@ -91,13 +98,23 @@ describe('adaptive drafting', () => {
       const clock = { ms: 0 }
       const drafting = new AdaptiveDrafting(() => clock.ms)
       // A model learns once, and remembers it for the texts that follow.
-      generate(DEAR_ROWS, 0.4, { tokens: 64, drafting, clock })
+      generate(DEAR_ROWS, 0.4, { tokens: 256, drafting, clock })
       for (let text = 0; text < 10; text++) {
         const { msPerToken } = generate(DEAR_ROWS, 0.4, { tokens, drafting, clock })
         expect(DEAR_ROWS(1) / msPerToken).toBeGreaterThan(0.97)
       }
     },
   )
+
+  it('is not led astray by a busy machine', () => {
+    for (const acceptance of [0.05, 0.7, 0.8, 0.9]) {
+      const random = createRandomStream(11)
+      const { msPerToken } = generate(FOURS, acceptance, {
+        busy: () => (random() < 0.02 ? 1.8 : 1) * (0.9 + 0.2 * random()),
+      })
+      expect((1.016 * bestMs(FOURS, acceptance)) / msPerToken, `acceptance ${acceptance}`).toBeGreaterThan(0.93)
+    }
+  })
 
   it('drafts again where drafts begin to stand', () => {
     const clock = { ms: 0 }

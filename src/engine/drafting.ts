@@ -7,17 +7,13 @@ export const MOST_DRAFTS = 15
 /** Intervals of the draft's own probability for a drawn token, each with its own rate of acceptance. */
 const BUCKETS = 10
 /** How many verdicts a rate remembers. */
-const MEMORY = 64
+const MEMORY = 256
 /** Before anything is known, and as much as this many verdicts. */
 const PRIOR = { rate: 0.7, weight: 4 }
-/** Cycles that a pace must be measured over before it counts, and how much of it the next cycle keeps. */
-const TRIAL = 3
-const KEPT = 0.95
 /** Cycles with drafts after which a token runs at full depth, so that it is known what that takes. */
-const COMPARE_AFTER = 32
-/** Tokens at full depth after which a draft is tried again; twice as many each time that it does not pay. */
-const PROBE_AFTER = 96
-const MOST_PROBE_AFTER = 1536
+const COMPARE_AFTER = 64
+/** What trials of drafts may lose where drafting does not pay, as a share of the time at full depth. */
+const TRIALS = 0.01
 
 /** A sequence that drafts, as the group sees it. */
 export interface DraftMember {
@@ -80,17 +76,19 @@ interface Step {
   rows: number
 }
 
-/** Tokens of cycles with drafts, all members together, and what they took. */
-interface Pace {
+/** What happens from one pass of the full model to the next. */
+interface Cycle {
+  /** Steps that only drafted. */
+  drafts: number
+  /** Rows of the pass that ends the cycle. */
+  rows: number
   tokens: number
-  ms: number
-  cycles: number
 }
 
 /**
- * Sequences draft together, as long as the tokens that further drafts promise come faster than tokens come at present. What
- * drafts promise is their rate of acceptance so far, told apart by how sure the draft was; what they cost is measured. Where
- * no number of drafts pays, tokens run at full depth, and drafting is tried again from time to time.
+ * Sequences draft together, as many tokens as make tokens come fastest. How many drafts stand is their rate of acceptance
+ * so far, told apart by how sure the draft was; what they cost is measured. Where no number of drafts pays, tokens run at
+ * full depth, and drafts are tried as often as TRIALS allows.
  */
 export class AdaptiveDrafting implements Drafting {
   private readonly members = new Set<DraftMember>()
@@ -98,15 +96,13 @@ export class AdaptiveDrafting implements Drafting {
   private readonly fullCosts = new RowCosts()
   private readonly buckets = Array.from({ length: BUCKETS }, () => ({ accepted: 0, judged: 0 }))
   private readonly all = { accepted: PRIOR.rate * PRIOR.weight, judged: PRIOR.weight }
-  /** By the number of members. */
-  private readonly paces = new Map<number, Pace>()
   private step: Step | null = null
   /** When the step before ended; null where this one does not follow on it. */
   private ended: number | null = null
   private cycle = newCycle()
   private sinceFull = 0
-  private sinceDraft = 0
-  private probeAfter = PROBE_AFTER
+  /** What drafting has lost, in ms, less what trials may lose; below zero a trial is due. */
+  private lost = 0
 
   /** @param now a clock in ms */
   constructor(private readonly now: () => number = () => performance.now()) {}
@@ -141,13 +137,14 @@ export class AdaptiveDrafting implements Drafting {
     // A step in which others took part, a prompt or another policy, says nothing about drafts.
     this.ended = step.feeds === batch ? now : null
     if (step.feeds !== batch) return
-    if (step.drafts === step.feeds) this.draftCosts.note(step.rows, ms)
-    if (step.drafts === 0) {
-      this.cycle.first ||= !this.fullCosts.has(step.rows)
-      this.fullCosts.note(step.rows, ms)
+    if (step.drafts === step.feeds) {
+      this.draftCosts.note(step.rows, ms)
+      this.cycle.drafts++
     }
-    this.cycle.drafted ||= step.drafts > 0
-    this.cycle.ms += ms
+    if (step.drafts === 0) {
+      this.fullCosts.note(step.rows, ms)
+      this.cycle.rows = step.rows
+    }
   }
 
   judged(probability: number, accepted: boolean): void {
@@ -178,56 +175,62 @@ export class AdaptiveDrafting implements Drafting {
   }
 
   private closeCycle(): void {
-    const { ms, tokens, drafted, first } = this.cycle
+    const { drafts, rows, tokens } = this.cycle
     this.cycle = newCycle()
-    this.sinceFull = drafted ? this.sinceFull + 1 : 0
-    this.sinceDraft = drafted ? 0 : this.sinceDraft + 1
-    if (!drafted || first || ms === 0) return
-    const pace = this.paces.get(this.members.size) ?? { tokens: 0, ms: 0, cycles: 0 }
-    this.paces.set(this.members.size, {
-      tokens: pace.tokens * KEPT + tokens,
-      ms: pace.ms * KEPT + ms,
-      cycles: pace.cycles + 1,
-    })
+    this.sinceFull = drafts > 0 ? this.sinceFull + 1 : 0
+    const n = this.members.size
+    const fullMs = (tokens * this.fullCosts.of(n)) / n
+    // What is known of the steps, not what these took: a busy moment is no loss of the drafts.
+    const ms = drafts * this.draftMs(n) + this.fullCosts.of(rows)
+    if (Number.isNaN(ms - fullMs)) return
+    this.lost = Math.max(0, this.lost + (drafts > 0 ? ms - fullMs : 0)) - TRIALS * fullMs
   }
 
   private decide(): 'draft' | 'verify' {
     const n = this.members.size
     const drafted = [...this.members].map((member) => member.drafted)
     const room = MOST_DRAFTS - Math.max(...drafted.map((d) => d.length))
-    const fresh = drafted.every((d) => d.length === 0)
     if (room <= 0) return 'verify'
+    const fresh = drafted.every((d) => d.length === 0)
     if (fresh && (!this.fullCosts.has(n) || this.sinceFull >= COMPARE_AFTER)) return 'verify'
-    const fullPace = n / this.fullCosts.of(n)
-    if (fresh && this.sinceDraft >= this.probeAfter) {
-      this.probeAfter = Math.min(2 * this.probeAfter, MOST_PROBE_AFTER)
-      this.paces.delete(n)
-      return 'draft'
-    }
-    const measured = this.paces.get(n)
-    const pace = measured === undefined || measured.cycles < TRIAL ? 0 : measured.tokens / measured.ms
-    if (pace > fullPace) this.probeAfter = PROBE_AFTER
-    if (fresh && pace > 0 && pace < fullPace) return 'verify'
-    // Before the first draft the choice is between drafts and a token at full depth; after it, the next cycle waits.
-    return this.promise(drafted, room) > (fresh ? fullPace : Math.max(fullPace, pace)) ? 'draft' : 'verify'
+    const pace = this.draftingPace(n)
+    const pays = pace > n / this.fullCosts.of(n)
+    if (fresh) return pays || this.lost < 0 ? 'draft' : 'verify'
+    // A trial is one draft.
+    return pays && this.promise(drafted, room) > pace ? 'draft' : 'verify'
   }
 
-  /** Tokens per ms that the best number of further drafts promises. */
+  /** Tokens per ms of n sequences that draft the best number of tokens, one at least. */
+  private draftingPace(n: number): number {
+    const rate = this.all.accepted / this.all.judged
+    let best = 0
+    let tokens = n
+    for (let drafts = 1; drafts <= MOST_DRAFTS; drafts++) {
+      tokens += n * rate ** drafts
+      best = Math.max(best, tokens / (drafts * this.draftMs(n) + this.fullCosts.of((drafts + 1) * n)))
+    }
+    return best
+  }
+
+  /** Tokens per ms that the best number of further drafts adds. */
   private promise(drafted: readonly (readonly number[])[], room: number): number {
     const n = drafted.length
     const rows = drafted.reduce((sum, d) => sum + d.length + 1, 0)
-    const draftMs = this.draftCosts.of(n)
-    const perDraft = Number.isNaN(draftMs) ? this.fullCosts.of(n) / 2 : draftMs
     const hope = drafted.reduce((sum, d) => sum + d.reduce((all, p) => all * this.rateAt(p), 1), 0)
     const rate = this.all.accepted / this.all.judged
     let best = 0
     let tokens = 0
     for (let more = 1; more <= room; more++) {
       tokens += hope * rate ** more
-      const ms = more * perDraft + this.fullCosts.of(rows + more * n) - this.fullCosts.of(rows)
+      const ms = more * this.draftMs(n) + this.fullCosts.of(rows + more * n) - this.fullCosts.of(rows)
       best = Math.max(best, tokens / ms)
     }
     return best
+  }
+
+  private draftMs(n: number): number {
+    const known = this.draftCosts.of(n)
+    return Number.isNaN(known) ? this.fullCosts.of(n) / 2 : known
   }
 
   private rateAt(probability: number): number {
@@ -237,9 +240,8 @@ export class AdaptiveDrafting implements Drafting {
   }
 }
 
-/** @returns what happens from one pass of the full model to the next; `first` where the pass is the first of its rows */
-function newCycle(): { ms: number; tokens: number; drafted: boolean; first: boolean } {
-  return { ms: 0, tokens: 0, drafted: false, first: false }
+function newCycle(): Cycle {
+  return { drafts: 0, rows: 0, tokens: 0 }
 }
 
 function bucketOf(probability: number): number {

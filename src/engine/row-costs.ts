@@ -1,42 +1,46 @@
-/** Steps of a number of rows that are remembered; their median counts, so that a graph's building or a busy machine does not. */
+/** Runs of a number of rows that build graphs or settle how they are cut; they say nothing of what follows. */
+const FIRST_RUNS = 2
+/** Steps of a number of rows that are remembered; the end of their lowest third counts: a busy machine only adds. */
 const REMEMBERED = 9
+/** Steps after which a cost is believed, and the share of it that is believed before: too dear by chance, it would never be run again. */
+const CERTAIN = 3
+const BELIEVED = 0.8
 /** What one more row is taken to cost until it is known, as a share of a row: little, so that it is tried. */
-const GUESS = 0.1
+const GUESS = 0.2
 
 /** What a kind of step takes by its number of rows, in ms: learned from the steps that ran. */
 export class RowCosts {
+  private readonly runs = new Map<number, number>()
   private readonly steps = new Map<number, number[]>()
-  private readonly medians = new Map<number, number>()
+  private readonly costs = new Map<number, number>()
 
   note(rows: number, ms: number): void {
-    const steps = this.steps.get(rows)
-    if (steps === undefined) {
-      // The first of its shape built its graph.
-      this.steps.set(rows, [])
-      return
-    }
-    steps.push(ms)
-    if (steps.length > REMEMBERED) steps.shift()
+    const run = (this.runs.get(rows) ?? 0) + 1
+    this.runs.set(rows, run)
+    if (run <= FIRST_RUNS) return
+    const steps = [...(this.steps.get(rows) ?? []), ms].slice(-REMEMBERED)
+    this.steps.set(rows, steps)
     const ascending = [...steps].sort((a, b) => a - b)
-    this.medians.set(rows, ascending[(ascending.length - 1) >> 1] as number)
+    const cost = ascending[Math.floor((ascending.length - 1) / 3)] as number
+    this.costs.set(rows, steps.length < CERTAIN ? BELIEVED * cost : cost)
   }
 
   has(rows: number): boolean {
-    return this.medians.has(rows)
+    return this.costs.has(rows)
   }
 
   /** Where a number of rows is not known, a little more than fewer rows and not more than more rows; NaN where none is known. */
   of(rows: number): number {
-    const known = this.medians.get(rows)
+    const known = this.costs.get(rows)
     if (known !== undefined) return known
     let below = 0
     let above = Number.POSITIVE_INFINITY
-    for (const key of this.medians.keys()) {
+    for (const key of this.costs.keys()) {
       if (key < rows && key > below) below = key
       if (key > rows && key < above) above = key
     }
-    const low = this.medians.get(below)
-    const high = this.medians.get(above)
+    const low = this.costs.get(below)
+    const high = this.costs.get(above)
     if (low === undefined) return high ?? Number.NaN
     return Math.min(low * (1 + (GUESS * (rows - below)) / below), high ?? Number.POSITIVE_INFINITY)
   }
