@@ -1,5 +1,5 @@
 import type { Backend } from '../ggml/backend.js'
-import { productCost } from '../ggml/product-cost.js'
+import { productCosts } from '../ggml/product-cost.js'
 import { type BufferChoice, type FileTensor, supportsProduct, type WeightUse } from '../ggml/weights.js'
 import { type MachineMemory, machineName } from './machine-memory.js'
 
@@ -57,11 +57,12 @@ function fastest(backend: Backend, tensor: FileTensor, buffers: readonly string[
   const shape = [tensor.shape[0] ?? 1, Math.min(tensor.shape[1] ?? 1, MOST_MEASURED_ROWS)] as const
   const all = [null, ...buffers]
   const score = new Map<string | null, number>(all.map((name) => [name, 0]))
-  for (const [rows, weight] of ROWS) {
-    const costs = all.map((name) => productCost(backend, name, tensor.type, shape, rows))
-    const least = Math.min(...costs)
+  const rows = ROWS.map(([count]) => count)
+  const costs = all.map((name) => productCosts(backend, name, tensor.type, shape, rows))
+  for (const [r, [, weight]] of ROWS.entries()) {
+    const least = Math.min(...costs.map((of) => of[r] as number))
     all.forEach((name, i) => {
-      score.set(name, (score.get(name) as number) + weight * ((costs[i] as number) / least))
+      score.set(name, (score.get(name) as number) + weight * ((costs[i]![r] as number) / least))
     })
   }
   return [...score].reduce((best, next) => (next[1] < best[1] ? next : best))[0]

@@ -1,23 +1,23 @@
+import { TENSOR_TYPES } from '../checkpoint/tensor-type.js'
 import type { Backend } from '../ggml/backend.js'
-import { productCost } from '../ggml/product-cost.js'
+import { BYTES_IN_TURN, productCosts } from '../ggml/product-cost.js'
 import type { BufferChoice, WeightUse } from '../ggml/weights.js'
 import { type MachineMemory, machineName } from './machine-memory.js'
 
 /** How many rows to compute where some are wanted: as many, or a few more where those come cheaper. */
 export type RowPadding = (rows: number) => number
 
-/** Rows that CPU_REPACK's kernels take at once; what is left over goes one by one. */
-const GROUP = 4
-/** Beyond this many rows a few more or less make no difference. */
-const MOST_ROWS = 64
-/** Four rows must be this much cheaper than fewer. */
+/** Beyond these a few rows more or less make little difference. */
+const ROWS = Array.from({ length: 16 }, (_, i) => i + 1)
+/** More rows must be this much cheaper than fewer. */
 const WORTH = 0.95
 const MOST_MEASURED_ROWS = 8192
 
 /**
- * Where four rows cost less than two or three, those are filled up with rows that nobody reads: measured on the matrix
- * that the model spends most bytes on, and remembered. On an AMD EPYC a q4_0 matrix of 2048 x 2048 takes 0.093 ms for two
- * rows, 0.139 for three and 0.078 for four.
+ * ggml's kernels for quantised matrices take rows by fours or eights and what is left over one by one, so that three rows may
+ * cost more than four. Where they do, the rows are filled up with some that nobody reads: measured on the matrix that the
+ * model spends most bytes on, and remembered. On an AMD EPYC a q4_0 matrix of 2048 x 5632 takes 0.27 ms for two rows, 0.39 for
+ * three and 0.31 for four; in q8_0 1.75 for seven and 1.16 for eight.
  */
 export async function choosePadding(
   backend: Backend,
@@ -26,7 +26,7 @@ export async function choosePadding(
   memory: MachineMemory,
 ): Promise<RowPadding> {
   const bytes = new Map<string, number>()
-  const matrices = uses.filter(({ product, tensor }) => product && buffers(tensor) !== null)
+  const matrices = uses.filter(({ product, tensor }) => product && TENSOR_TYPES[tensor.type].blockSize > 1)
   for (const { tensor } of matrices)
     bytes.set(tensor.shape.join(), (bytes.get(tensor.shape.join()) ?? 0) + tensor.bytes)
   const heaviest = matrices.reduce<WeightUse | null>(
@@ -37,19 +37,31 @@ export async function choosePadding(
   if (heaviest === null) return (rows) => rows
   const { tensor } = heaviest
   const buffer = buffers(tensor)
-  const key = `${machineName(backend)} | ${tensor.type} ${tensor.shape.join('x')} in ${buffer} | rows filled up`
-  const known = memory.get(key)
-  const holds = typeof known === 'string' && ['from 2', 'from 3', 'never'].includes(known)
-  const choice = holds ? known : measure()
-  if (!holds) await memory.add({ [key]: choice })
-  const from = choice === 'never' ? GROUP : Number(choice.slice(-1))
-  return (rows) => (rows <= MOST_ROWS && rows % GROUP >= from ? rows + GROUP - (rows % GROUP) : rows)
+  const shape = [tensor.shape[0] ?? 1, Math.min(tensor.shape[1] ?? 1, MOST_MEASURED_ROWS)] as const
+  const total = uses.reduce((sum, { product, tensor: t }) => sum + (product ? t.bytes : 0), 0)
+  const bytesInTurn = Math.min(total, BYTES_IN_TURN)
+  const where = `${buffer ?? 'plain'}, ${Math.ceil(bytesInTurn / 2 ** 20)} MiB in turn`
+  const key = `${machineName(backend)} | ${tensor.type} ${tensor.shape.join('x')} in ${where} | rows filled up`
+  const known = read(memory.get(key))
+  const filled = known ?? fill(productCosts(backend, buffer, tensor.type, shape, ROWS, { bytesInTurn }))
+  if (known === null) await memory.add({ [key]: filled.join(' ') })
+  return (rows) => filled[rows - 1] ?? rows
+}
 
-  function measure(): string {
-    const shape = [tensor.shape[0] ?? 1, Math.min(tensor.shape[1] ?? 1, MOST_MEASURED_ROWS)] as const
-    const cost = (rows: number) => productCost(backend, buffer, tensor.type, shape, rows)
-    const four = cost(GROUP)
-    if (four < WORTH * cost(2)) return 'from 2'
-    return four < WORTH * cost(3) ? 'from 3' : 'never'
-  }
+/** For each number of rows the cheapest number that is not smaller. */
+function fill(costs: readonly number[]): number[] {
+  return ROWS.map((rows) =>
+    ROWS.slice(rows).reduce(
+      (best, more) =>
+        costs[more - 1]! < WORTH * costs[rows - 1]! && costs[more - 1]! < costs[best - 1]! ? more : best,
+      rows,
+    ),
+  )
+}
+
+function read(known: unknown): number[] | null {
+  if (typeof known !== 'string') return null
+  const filled = known.split(' ').map(Number)
+  const holds = filled.length === ROWS.length && filled.every((to, i) => ROWS.includes(to) && to > i)
+  return holds ? filled : null
 }

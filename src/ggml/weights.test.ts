@@ -6,7 +6,7 @@ import { rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
 import { Backend } from './backend.js'
 import { Graph, type Tensor } from './graph.js'
-import { productCost } from './product-cost.js'
+import { productCosts } from './product-cost.js'
 import { quantize } from './quantize.js'
 import { type FileTensor, supportsProduct, WeightStore, type WeightUse } from './weights.js'
 
@@ -222,10 +222,10 @@ describe('the cost of a product', () => {
   it('is a time', () => {
     for (const buffer of [null, ...backend.extraBufferTypes().keys()]) {
       if (buffer !== null && !supportsProduct(backend, buffer, 'q4_0', [256, 64])) continue
-      const cost = productCost(backend, buffer, 'q4_0', [256, 64], 2, 2)
-      expect(cost).toBeGreaterThan(0)
-      expect(Number.isFinite(cost)).toBe(true)
+      const costs = productCosts(backend, buffer, 'q4_0', [256, 64], [1, 2, 40], { repeats: 2 })
+      expect(costs).toHaveLength(3)
+      expect(costs.every((cost) => cost > 0 && Number.isFinite(cost))).toBe(true)
     }
-    expect(() => productCost(backend, 'TPU', 'q4_0', [256, 64], 1)).toThrow(/no buffer type TPU/)
+    expect(() => productCosts(backend, 'TPU', 'q4_0', [256, 64], [1])).toThrow(/no buffer type TPU/)
   })
 })
