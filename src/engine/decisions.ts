@@ -4,6 +4,7 @@ import { exitCheck } from './exit-check.js'
 import type { Head } from './head.js'
 import type { Heads } from './heads.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
+import type { SaidRow } from './step.js'
 import { after, checksAt, checkTokensOf, type Traveller, wantedFrom } from './traveller.js'
 
 interface Stopped {
@@ -96,14 +97,14 @@ export class Decisions {
 
 /** Reads a token's result off the head of the layer that it stops at. */
 function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, room: TopTwo): void {
-  const logits = head.logitsOf(index).slice()
-  const { top, topValue } = topTwo(logits, room)
+  const say = (row: number, place: number): SaidRow => {
+    const logits = t.sequence.keepLogits(head.logitsOf(row), place)
+    const { top, topValue } = topTwo(logits, room)
+    return { logits, top, topValue, logSumExp: topValue - Math.log(head.probabilitiesOf(row)[top] ?? Number.NaN) }
+  }
   t.result = {
-    logits,
-    earlier: Array.from({ length: earlier }, (_, i) => head.logitsOf(index - earlier + i).slice()),
-    top,
-    topValue,
-    logSumExp: topValue - Math.log(head.probabilitiesOf(index)[top] ?? Number.NaN),
+    ...say(index, 0),
+    earlier: Array.from({ length: earlier }, (_, i) => say(index - earlier + i, i + 1)),
     depth: t.depth.kind === 'plan' ? t.depth.layers.length : layer + 1,
     rowLayers: t.rowLayers,
     layerPasses: t.layerPasses,

@@ -43,7 +43,7 @@ async function feed(branches: readonly Branch[], ids: readonly (readonly number[
   branches.forEach((b, i) => {
     b.ids.push(...ids[i]!)
     const { logits, depth } = resultOf(outcomes[i])
-    b.said.push({ position: b.ids.length - 1, depth, logits })
+    b.said.push({ position: b.ids.length - 1, depth, logits: logits.slice() })
   })
 }
 

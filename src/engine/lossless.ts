@@ -2,7 +2,7 @@ import type { Decoder, DecoderFeed, Emission } from './decoder.js'
 import type { Drafting, DraftMember } from './drafting.js'
 import { type Distribution, logProbability, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
-import type { StepResult } from './step.js'
+import type { SaidRow, StepResult } from './step.js'
 import { type SequenceDepth, type TokenDepth, toTheTop } from './token-depth.js'
 import { type AcceptRule, acceptDraft } from './verify.js'
 
@@ -88,24 +88,22 @@ export class LosslessDecoder implements Decoder, DraftMember {
     }
     this.drafting.ran(result.batch)
     if (sequence.complete < sequence.length) {
-      const q = this.sampler.distribution(
-        result.logits,
-        this.drafts.map(({ id }) => id),
-      )
+      const before = this.drafts.map(({ id }) => id)
+      const q = this.sampler.distribution(result.logits, before, result)
       const id = this.sampler.draw(q)
       this.drafts.push({ id, q })
       this.drafted.push(Math.exp((result.logits[id] as number) - result.logSumExp))
       return []
     }
-    const rows = [...result.earlier, result.logits]
+    const rows = [...result.earlier, result]
     let standing = true
     const tokens: Emission[] = []
     for (const [i, { id: drafted, q }] of this.drafts.entries()) {
-      const logits = rows[i] as Float32Array
-      const p = this.sampler.distribution(logits)
+      const row = rows[i] as SaidRow
+      const p = this.sampler.distribution(row.logits, [], row)
       const { accepted, id } = this.rule(drafted, q, p, this.sampler.random, this.sampler.draw)
       this.sampler.remember(id)
-      tokens.push({ id, logprob: logProbability(logits, id), depth: this.layers })
+      tokens.push({ id, logprob: logProbability(row.logits, id, row.logSumExp), depth: this.layers })
       this.drafting.judged(this.drafted[i] as number, accepted)
       this.counted.judged++
       if (!accepted) {

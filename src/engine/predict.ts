@@ -28,7 +28,7 @@ export async function predict(
       const [outcome] = await engine.step([{ sequence, ids: feed, depth, signal }])
       if (outcome === undefined || 'error' in outcome) throw outcome?.error
       if (i === 0) run.observePrompt(outcome.result.logits)
-      results.push(outcome.result)
+      results.push({ ...outcome.result, logits: outcome.result.logits.slice() })
     }
   } finally {
     sequence.dispose()

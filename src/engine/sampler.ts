@@ -38,8 +38,9 @@ export interface Sampler {
   /**
    * The distribution that `sample` would draw from; draws and remembers nothing. One id at temperature 0.
    * @param drafted ids that count as generated for the repetition penalty, though they are not remembered
+   * @param known what the head has told of the logits already
    */
-  distribution(logits: Float32Array, drafted?: readonly number[]): Distribution
+  distribution(logits: Float32Array, drafted?: readonly number[], known?: KnownOfLogits): Distribution
   /** Draws from a distribution; remembers nothing. */
   readonly draw: (distribution: Distribution) => number
   /** The next number of the sequence's random stream, from 0 to 1, 1 excluded. */
@@ -120,8 +121,9 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
 
   return {
     seed,
-    distribution(logits, drafted) {
-      const { ids, probabilities } = filter(penalise(logits, drafted))
+    distribution(logits, drafted, known) {
+      const scores = penalise(logits, drafted)
+      const { ids, probabilities } = filter(scores, scores === logits ? known : undefined)
       return { ids: ids.slice(), probabilities: probabilities.slice() }
     },
     draw({ ids, probabilities }) {
@@ -134,8 +136,7 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
       const { ids, probabilities } = filter(scores, scores === logits ? known : undefined)
       const id = temperature === 0 ? ids[0]! : draw(ids, probabilities, random())
 
-      const logprob = logits[id]! - (known?.logSumExp ?? logSumExpOf(logits, topTwo(logits, best).topValue))
-      if (Number.isNaN(logprob)) throw notNumbers()
+      const logprob = logProbability(logits, id, known?.logSumExp ?? logSumExpOf(logits, topTwo(logits, best).topValue))
       remember(id)
       return { id, logprob }
     },
@@ -143,8 +144,8 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
 }
 
 /** ln P(id) of a row of logits at temperature 1. */
-export function logProbability(logits: Float32Array, id: number): number {
-  const logprob = logits[id]! - logSumExpOf(logits, topTwo(logits, createTopTwo()).topValue)
+export function logProbability(logits: Float32Array, id: number, logSumExp: number): number {
+  const logprob = logits[id]! - logSumExp
   if (Number.isNaN(logprob)) throw notNumbers()
   return logprob
 }

@@ -1,6 +1,9 @@
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
 
+/** Rows of logits that a sequence has room for; more are made where they are needed. */
+const MOST_LOGITS = 16
+
 /**
  * What the engine knows of one sequence: how far each layer has seen it, and the hidden rows of the positions that some
  * layer has not seen yet. `cached[l]` never rises with l under exit policies: the staircase. A layer that a skip plan
@@ -20,6 +23,7 @@ export class Sequence {
   private readonly cache: KvCache
   private readonly rows: HiddenRows
   private readonly rowOf = new Map<number, RowIndex>()
+  private readonly logits: Float32Array[] = []
   private disposed = false
 
   constructor(cache: KvCache, rows: HiddenRows, layers: number) {
@@ -116,6 +120,17 @@ export class Sequence {
       fork.dispose()
       throw error
     }
+  }
+
+  /**
+   * A copy of logits [V] at a place of the sequence's own, good until the place is used again: new memory for every token
+   * would keep the garbage collector busy beside the threads that compute.
+   */
+  keepLogits(logits: Float32Array, place: number): Float32Array {
+    if (place >= MOST_LOGITS) return logits.slice()
+    this.logits[place] ??= new Float32Array(logits.length)
+    this.logits[place].set(logits)
+    return this.logits[place]
   }
 
   dispose(): void {

@@ -14,17 +14,21 @@ export interface Feed {
   readonly signal?: AbortSignal | undefined
 }
 
-/** The outcome for the last token of a feed. */
-export interface StepResult {
-  /** Logits of the layer that the token stopped at: [V], a copy. */
+/** What the model says at a position. */
+export interface SaidRow {
+  /** Logits of the layer that the token stopped at: [V]. Valid until the sequence's next step. */
   readonly logits: Float32Array
-  /** Logits of positions `Feed.logitsFrom` .. end - 2 where the step took them through the last layer, else none: [V] each. */
-  readonly earlier: readonly Float32Array[]
   /** The largest of `logits`: its index (the lowest of equals) and value. */
   readonly top: number
   readonly topValue: number
   /** log sum exp of `logits`. */
   readonly logSumExp: number
+}
+
+/** The outcome for the last token of a feed. */
+export interface StepResult extends SaidRow {
+  /** Of positions `Feed.logitsFrom` .. end - 2 where the step took them through the last layer, else none. */
+  readonly earlier: readonly SaidRow[]
   /** Layers that it had run when its logits were read. */
   readonly depth: number
   /** Evaluations of a layer for one row of this sequence in this step, for rows from `Feed.countFrom` on. */

@@ -5,7 +5,7 @@ import { LosslessDecoder } from './lossless.js'
 import { createRandomStream } from './random-stream.js'
 import { createSampler, type Distribution } from './sampler.js'
 import type { Sequence } from './sequence.js'
-import type { StepResult } from './step.js'
+import type { SaidRow, StepResult } from './step.js'
 import { type SequenceDepth, type TokenDepth, toTheTop } from './token-depth.js'
 import { type AcceptRule, acceptDraft, residual } from './verify.js'
 
@@ -84,11 +84,13 @@ function sample(seed: number, rule: AcceptRule): number[] {
 }
 
 function resultOf(rows: Float32Array[]): StepResult {
-  const logits = rows.at(-1)!
-  const topValue = Math.max(...logits)
-  const logSumExp = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
+  const said = rows.map((logits): SaidRow => {
+    const topValue = Math.max(...logits)
+    const logSumExp = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
+    return { logits, top: logits.indexOf(topValue), topValue, logSumExp }
+  })
   const counted = { depth: 1, rowLayers: 0, layerPasses: 0, batch: 1, checkMs: 0 }
-  return { logits, earlier: rows.slice(0, -1), top: logits.indexOf(topValue), topValue, logSumExp, ...counted }
+  return { ...said.at(-1)!, earlier: said.slice(0, -1), ...counted }
 }
 
 /** The exact law of three tokens from the full model. */

@@ -19,7 +19,7 @@ const PLANS_OF_LARGE = 5
 /** Layers after which the run that measures exit checks has one. */
 const CHECKS = 4
 /** What the measurement should take, in ms, if the fewest rounds allow it. */
-const BUDGET_MS = 1000
+const BUDGET_MS = 2000
 const ROUNDS = { least: 5, most: 15 }
 /** After so long, in ms, three rounds have to do: a large model, or a machine that is busy. */
 const LONG_MS = 6000
@@ -36,8 +36,10 @@ interface Case {
   readonly policy: Policy
   /** Layers of its plan; 0 where exit checks are measured. */
   readonly layers: number
+  /** Steps of one round. */
+  steps: number
   /** ms per step, one entry per round. */
-  readonly steps: number[]
+  readonly stepMs: number[]
 }
 
 /** What a decode step of `batch` sequences costs. Throws InputError where the machine is too busy to tell. */
@@ -83,24 +85,29 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     // The first time builds graphs and says how much there is time for.
     const { stepMs: firstMs } = await run(planOf(layers, layers), 2)
     const sizes = planSizes(layers, firstMs > LARGE_MS ? PLANS_OF_LARGE : PLANS)
-    cases.push(...sizes.map((n) => ({ policy: planOf(layers, n), layers: n, steps: [] })))
-    if (checks.length > 0) cases.push({ policy: watching(checks), layers: 0, steps: [] })
-    let round = firstMs
-    for (const { policy } of cases.slice(1)) round += (await run(policy, 2)).stepMs
-    const steps = clamp(BUDGET_MS / (ROUNDS.least * round), Math.min(STEPS.least, most), most)
-    const rounds = clamp(BUDGET_MS / (steps * round), ROUNDS.least, ROUNDS.most)
+    cases.push(...sizes.map((n) => ({ policy: planOf(layers, n), layers: n, steps: 0, stepMs: [] })))
+    if (checks.length > 0) cases.push({ policy: watching(checks), layers: 0, steps: 0, stepMs: [] })
+    // All take as long as full depth: a pause of the machine or of the garbage collector weighs most in short steps.
+    const share = Math.max(BUDGET_MS / (ROUNDS.least * cases.length), STEPS.least * firstMs)
+    let round = 0
+    for (const c of cases) {
+      const { stepMs } = await run(c.policy, 2)
+      c.steps = clamp(share / stepMs, Math.min(STEPS.least, most), most)
+      round += c.steps * stepMs
+    }
+    const rounds = clamp(BUDGET_MS / round, ROUNDS.least, ROUNDS.most)
     for (let i = 0; i < rounds; i++) {
       // Who goes first changes from round to round.
       for (const c of i % 2 === 0 ? cases : [...cases].reverse()) {
         const before = engine.spent
-        const { stepMs, checkMs } = await run(c.policy, steps)
-        c.steps.push(stepMs)
+        const { stepMs, checkMs } = await run(c.policy, c.steps)
+        c.stepMs.push(stepMs)
         if (c.layers === layers) {
-          const headMs = (engine.spent.headsMs - before.headsMs) / (steps + 1)
+          const headMs = (engine.spent.headsMs - before.headsMs) / (c.steps + 1)
           heads.push(headMs)
-          rests.push(Math.max(0, stepMs - headMs - (engine.spent.layersMs - before.layersMs) / (steps + 1)))
+          rests.push(Math.max(0, stepMs - headMs - (engine.spent.layersMs - before.layersMs) / (c.steps + 1)))
         }
-        if (c.layers === 0) checkTimes.push(checkMs / (steps + 1) / checks.length)
+        if (c.layers === 0) checkTimes.push(checkMs / (c.steps + 1) / checks.length)
       }
       work.progress({ what, done: (i + 1) / rounds })
       if (i + 1 >= FEWEST_ROUNDS && performance.now() - started > LONG_MS) break
@@ -109,12 +116,12 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     for (const sequence of sequences) sequence.dispose()
   }
   const full = cases[0] as Case
-  const fullMs = median(full.steps)
+  const fullMs = median(full.stepMs)
   const headMs = median(heads)
   const restMs = median(rests)
   const plans = cases
     .filter((c) => c.layers > 0)
-    .map((c) => ({ layers: c.layers, ms: fullMs * median(c.steps.map((ms, i) => ms / (full.steps[i] as number))) }))
+    .map((c) => ({ layers: c.layers, ms: fullMs * median(c.stepMs.map((ms, i) => ms / (full.stepMs[i] as number))) }))
     .reverse()
   return {
     batch,
