@@ -20,9 +20,9 @@ const PLANS_OF_LARGE = 5
 const CHECKS = 4
 /** What the measurement should take, in ms, if the fewest rounds allow it. */
 const BUDGET_MS = 2000
-const ROUNDS = { least: 5, most: 15 }
+const ROUNDS = { least: 9, most: 15 }
 /** After so long, in ms, three rounds have to do: a large model, or a machine that is busy. */
-const LONG_MS = 6000
+const LONG_MS = 10_000
 const FEWEST_ROUNDS = 3
 /** Steps that are timed in one go; one before them is not. */
 const STEPS = { least: 3, most: 16 }
