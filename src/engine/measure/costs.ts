@@ -116,12 +116,15 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     for (const sequence of sequences) sequence.dispose()
   }
   const full = cases[0] as Case
-  const fullMs = median(full.stepMs)
-  const headMs = median(heads)
-  const restMs = median(rests)
+  const fullMs = trimmedMean(full.stepMs)
+  const headMs = trimmedMean(heads)
+  const restMs = trimmedMean(rests)
   const plans = cases
     .filter((c) => c.layers > 0)
-    .map((c) => ({ layers: c.layers, ms: fullMs * median(c.stepMs.map((ms, i) => ms / (full.stepMs[i] as number))) }))
+    .map((c) => ({
+      layers: c.layers,
+      ms: fullMs * trimmedMean(c.stepMs.map((ms, i) => ms / (full.stepMs[i] as number))),
+    }))
     .reverse()
   return {
     batch,
@@ -129,7 +132,7 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     fullMs,
     layerMs: (fullMs - headMs - restMs) / layers,
     headMs,
-    checkMs: checkTimes.length > 0 ? median(checkTimes) : headMs,
+    checkMs: checkTimes.length > 0 ? trimmedMean(checkTimes) : headMs,
     restMs,
     plans: neverFalling(plans),
   }
@@ -188,10 +191,8 @@ function clamp(value: number, least: number, most: number): number {
   return Math.max(least, Math.min(most, Math.round(value)))
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+/** Without the least and the largest: short pauses belong to what steps take, a long one does not. */
+function trimmedMean(values: readonly number[]): number {
+  const kept = values.length < 3 ? values : [...values].sort((a, b) => a - b).slice(1, -1)
+  return kept.reduce((sum, value) => sum + value, 0) / kept.length
 }
