@@ -1,5 +1,8 @@
-/** What an action gives, or what it threw: an error of one feed must not end the others. */
-export function attempt<T>(action: () => T): { value: T } | { error: unknown } {
+/** What an action gives, or what it threw. */
+export type Attempt<T> = { value: T } | { error: unknown }
+
+/** Runs an action for one feed of many: its error must not end the others. */
+export function attempt<T>(action: () => T): Attempt<T> {
   try {
     return { value: action() }
   } catch (error) {

@@ -3,7 +3,7 @@ import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { abortedError } from './aborted.js'
-import { attempt } from './attempt.js'
+import { type Attempt, attempt } from './attempt.js'
 import type { HeadWeights } from './check-head.js'
 import { Decisions } from './decisions.js'
 import { GraphCache } from './graph-cache.js'
@@ -90,14 +90,16 @@ export class Engine {
       const first = running.find((t) => t.next === layer) as Traveller
       const group = running.filter((t) => t.next === layer && t.embedded === first.embedded)
       const others = running.filter((t) => !group.includes(t))
-      await this.advance(group, others, layer)
+      await this.advance(group, others, stoppedOf(travellers), layer)
     }
-    const stopped = travellers.flatMap((t) => ('value' in t && t.value.stoppedAt !== null ? [t.value] : []))
+    const stopped = stoppedOf(travellers)
     await this.decisions.speak(stopped.filter((t) => t.result === null))
     for (const t of stopped) if (t.stoppedAt === t.top) this.leave(t)
     return travellers.map((t) => {
       if ('error' in t) return t
-      return t.value.result ? { result: t.value.result } : { error: t.value.error }
+      const { result, rowLayers, layerPasses, error } = t.value
+      // Rows may have gone on with others after their sequence had its result.
+      return result ? { result: { ...result, rowLayers, layerPasses } } : { error }
     })
   }
 
@@ -184,7 +186,12 @@ export class Engine {
   }
 
   /** Runs as many layers as the group can go without a decision, then decides for those who check or stop there. */
-  private async advance(all: readonly Traveller[], others: readonly Traveller[], first: number): Promise<void> {
+  private async advance(
+    all: readonly Traveller[],
+    others: readonly Traveller[],
+    stopped: readonly Traveller[],
+    first: number,
+  ): Promise<void> {
     if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
       await this.runStretch(all, { layers: [], from: 'tokens', narrowed: false, cached: false, sublayers: false })
     }
@@ -202,13 +209,14 @@ export class Engine {
     if (leading && (layers.length > 1 || !embedded)) layers.pop()
     const last = layers.at(-1) ?? first - 1
     const wanted = group.every((t) => t.top === last || leads(t, last))
-    await this.runStretch(group, {
+    const shape: StretchShape = {
       layers,
       from: embedded ? 'rows' : 'tokens',
       narrowed: wanted && layers.length > 0,
       cached: false,
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
-    })
+    }
+    await this.runStretch(group, shape, this.ridersOf(group, stopped, shape))
     if (layers.length === 0) return
     await this.decisions.decide(group, last)
   }
@@ -248,18 +256,44 @@ export class Engine {
     }
   }
 
-  /** Runs one stretch for all rows that the group has at its first layer. */
-  private async runStretch(group: readonly Traveller[], shape: StretchShape): Promise<void> {
+  /**
+   * Rows that wait at a stretch of sequences that have stopped below it: where the group's rows are filled up, these take the
+   * places, since they have to go through sooner or later and cost nothing now.
+   */
+  private ridersOf(group: readonly Traveller[], stopped: readonly Traveller[], shape: StretchShape): Piece[] {
+    const [first = 0] = shape.layers
+    const leading = shape.narrowed && shape.layers.at(-1) !== this.layers - 1
+    if (shape.from === 'tokens' || first === 0 || leading) return []
+    const rows = group.reduce((sum, t) => sum + t.end - rowsFrom(t, first), 0)
+    let places = this.parts.padding(rows) - rows
+    return stopped.flatMap((t) => {
+      const { cached, unfinished } = t.sequence
+      if (places === 0 || t.depth.kind !== 'exit' || unfinished.size > 0) return []
+      const from = cached[first] as number
+      // Rows whose logits are still to be read stay where they are.
+      const to = Math.min(cached[first - 1] as number, t.wantedFrom, from + places)
+      if (to <= from || shape.layers.some((layer) => cached[layer] !== from)) return []
+      places -= to - from
+      return [{ traveller: t, from, to }]
+    })
+  }
+
+  /** Runs one stretch for all rows that the group has at its first layer, and for those that come along. */
+  private async runStretch(
+    group: readonly Traveller[],
+    shape: StretchShape,
+    riders: readonly Piece[] = [],
+  ): Promise<void> {
     const first = shape.layers[0]
-    const ranges = rowsOf(group, first)
+    const ranges = [...rowsOf(group, first), ...riders]
     await this.runPieces(cut(ranges), shape)
-    for (const { traveller: t, from } of ranges) {
+    for (const { traveller: t, from, to } of ranges) {
       if (t.error !== null) continue
-      for (const layer of shape.layers) t.sequence.cached[layer] = t.end
+      for (const layer of shape.layers) t.sequence.cached[layer] = to
       t.embedded = true
       if (!shape.narrowed) continue
       const last = shape.layers.at(-1) as number
-      if (t.top === last) for (let p = from; p < t.wantedFrom; p++) t.sequence.releaseRow(p)
+      if (t.top === last) for (let p = from; p < Math.min(to, t.wantedFrom); p++) t.sequence.releaseRow(p)
       else t.sequence.leaveUnfinished(last, range(from, t.end - 1))
     }
   }
@@ -323,6 +357,11 @@ export class Engine {
     const turn = this.turns.give()
     if (turn) await turn
   }
+}
+
+/** The travellers of a step that have stopped, and not by an error. */
+function stoppedOf(travellers: readonly Attempt<Traveller>[]): Traveller[] {
+  return travellers.flatMap((t) => ('value' in t && t.value.stoppedAt !== null ? [t.value] : []))
 }
 
 /** False, with the reason kept, where the caller has stopped this feed. */
