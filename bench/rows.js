@@ -29,7 +29,9 @@ for (const type of options.types.split(',')) {
     if (buffer !== null && !supportsProduct(backend, buffer, type, shape)) continue
     const costs = productCosts(backend, buffer, type, shape, [1, ...rows])
     const relative = costs.slice(1).map((ms) => (ms / costs[0]).toFixed(2).padStart(6))
-    console.log(`${type.padEnd(6)}${(buffer ?? 'plain').padEnd(12)}${costs[0].toFixed(3).padStart(9)} ${relative.join('')}`)
+    console.log(
+      `${type.padEnd(6)}${(buffer ?? 'plain').padEnd(12)}${costs[0].toFixed(3).padStart(9)} ${relative.join('')}`,
+    )
   }
 }
 await backend.dispose()
