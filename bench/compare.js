@@ -1,27 +1,31 @@
 // Shoal and node-llama-cpp on the same file: CPU, same threads, same prompt and context, rounds interleaved. Both stay
-// loaded in processes of their own and take turns, so that both meet the same machine.
-import { fork, spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+// loaded in processes of their own and take turns, so that both meet the same machine. On the real model node-llama-cpp
+// takes part twice: how far it differs from itself is what a difference must exceed.
+import { writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { readGguf } from '../dist/checkpoint/gguf.js'
 import { readBandwidth } from './bandwidth.js'
+import { busy } from './busy.js'
+import { realModel, SMOLLM2 } from './real-model.js'
 import { ensureTinyLlama, SHAPE } from './tinyllama.js'
+import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --rounds N     interleaved rounds, 7
+  --parts a,b    some of: tinyllama, smollm2, busy; all of them
+  --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
   --threads N    threads of both, all cores
-  --model FILE   another GGUF file than the one of TinyLlama's shape that is written for this
+  --model FILE   one other GGUF file, and none of the parts
   --only a,b     some of: decode, long, prefill128, prefill512, unified, batch8
   --no-llama     Shoal alone
   --json FILE    write the figures there too`
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '7' },
+    parts: { type: 'string', default: 'tinyllama,smollm2,busy' },
+    rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
     threads: { type: 'string', default: String(availableParallelism()) },
@@ -51,47 +55,67 @@ const CASES = [
   { name: 'batch8', prompt: 16, tokens, figure: 'decode', batch: 8, of: 'decode', goal: 2.8 },
 ].filter(({ name, prompt }) => prompt > 0 && (values.only === undefined || values.only.split(',').includes(name)))
 
-const path = values.model ?? (await ensureTinyLlama())
-const bandwidth = await readBandwidth(threads)
-const context = Math.max(1024, Math.max(...CASES.map((c) => c.prompt)) + tokens + 8)
-
-const engines = [{ name: 'shoal', worker: await startWorker('./shoal-worker.js') }]
-if (!values['no-llama']) {
-  installLlama()
-  engines.push({ name: 'llama', worker: await startWorker('./llama-worker.js') })
+const PARTS = {
+  tinyllama: async () => compare("TinyLlama's shape, random weights, Q4_0", await ensureTinyLlama(), CASES),
+  smollm2: async () => {
+    const path = realModel(SMOLLM2)
+    if (path === null) return console.log(`${SMOLLM2} is in no folder of models: set SHOAL_MODELS`)
+    const cases = CASES.filter(({ name }) => ['decode', 'long', 'prefill512'].includes(name))
+    return compare('SmolLM2-135M-Instruct, Q4_1', path, cases, { twice: true })
+  },
+  busy: () => busy({ rounds }),
 }
 
-const samples = new Map(CASES.map((c) => [c.name, { shoal: [], llama: [] }]))
-for (let round = 0; round <= rounds; round++) {
-  for (const c of CASES) {
-    // Who goes first changes from round to round.
-    const order = round % 2 === 0 ? engines : [...engines].reverse()
-    for (const { name, worker } of order) {
-      if (name === 'llama' && !c.llama) continue
-      const {
-        prefillMs,
-        decodeMs,
-        tokens: n,
-      } = await worker.ask({
-        run: { prompt: promptOf(c.prompt), tokens: c.tokens, depth: c.depth, batch: c.batch },
-      })
-      const batch = c.batch ?? 1
-      const speed = c.figure === 'prefill' ? (c.prompt * 1000) / prefillMs : (batch * (n - 1) * 1000) / decodeMs
-      // Round 0 warms up: graphs, pages, clocks.
-      if (round > 0) samples.get(c.name)[name].push(speed)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2Kround ${round} of ${rounds}: ${c.name}`)
+const documents = []
+if (values.model !== undefined) documents.push(await compare(values.model, values.model, CASES))
+else {
+  for (const name of values.parts.split(',')) {
+    if (PARTS[name] === undefined)
+      throw new Error(`there is no part ${name}; known are ${Object.keys(PARTS).join(', ')}`)
+    documents.push(await PARTS[name]())
   }
 }
-if (process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
-for (const { worker } of engines) worker.end()
-await report()
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(documents, null, 2)}\n`)
 
-async function report() {
-  const bytes = await weightBytes()
-  const rows = CASES.map((c) => {
-    const { shoal, llama } = samples.get(c.name)
+/** @param options.twice node-llama-cpp runs in two processes, which are compared with each other too */
+async function compare(title, path, cases, { twice = false } = {}) {
+  const bandwidth = await readBandwidth(threads)
+  const context = Math.max(1024, Math.max(...cases.map((c) => c.prompt)) + tokens + 8)
+  const start = { path, threads, context }
+  const engines = [{ name: 'shoal', worker: await startWorker('./shoal-worker.js', start) }]
+  if (!values['no-llama']) {
+    installLlama()
+    engines.push({ name: 'llama', worker: await startWorker('./llama-worker.js', start) })
+    if (twice) engines.push({ name: 'again', worker: await startWorker('./llama-worker.js', start) })
+  }
+
+  const samples = new Map(cases.map((c) => [c.name, { shoal: [], llama: [], again: [] }]))
+  for (let round = 0; round <= rounds; round++) {
+    for (const c of cases) {
+      // Who goes first changes from round to round.
+      const order = engines.map((_, i) => engines[(i + round) % engines.length])
+      for (const { name, worker } of order) {
+        if (name !== 'shoal' && !c.llama) continue
+        const run = { prompt: promptOf(c.prompt), tokens: c.tokens, depth: c.depth, batch: c.batch }
+        const { prefillMs, decodeMs, tokens: n } = await worker.ask({ run })
+        const batch = c.batch ?? 1
+        const speed = c.figure === 'prefill' ? (c.prompt * 1000) / prefillMs : (batch * (n - 1) * 1000) / decodeMs
+        // Round 0 warms up: graphs, pages, clocks.
+        if (round > 0) samples.get(c.name)[name].push(speed)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2Kround ${round} of ${rounds}: ${c.name}`)
+    }
+  }
+  if (process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
+  for (const { worker } of engines) worker.end()
+  return report(title, path, cases, samples, { bandwidth, context, twice })
+}
+
+async function report(title, path, cases, samples, { bandwidth, context, twice }) {
+  const bytes = await weightBytes(path, title)
+  const rows = cases.map((c) => {
+    const { shoal, llama, again } = samples.get(c.name)
     const row = {
       case: c.name,
       prompt: c.prompt,
@@ -105,6 +129,12 @@ async function report() {
       row.llama = median(llama)
       row.ratio = median(shoal.map((speed, i) => speed / llama[i]))
     }
+    if (again.length > 0) {
+      // Against both of them, since neither is the right one.
+      row.ratio = median(shoal.map((speed, i) => speed / Math.sqrt(llama[i] * again[i])))
+      const ratios = again.map((speed, i) => speed / llama[i])
+      row.self = { median: median(ratios), quartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)] }
+    }
     if (c.of !== undefined && samples.has(c.of)) {
       row.of = c.of
       const base = samples.get(c.of).shoal
@@ -114,7 +144,7 @@ async function report() {
       row.bytes_per_token = bytes.weights + bytes.cachePerPosition * (c.prompt + c.tokens / 2)
       row.gb_per_second = (row.bytes_per_token * row.shoal) / 1e9
     }
-    row.samples = { shoal, llama }
+    row.samples = { shoal, llama, ...(again.length > 0 && { again }) }
     return row
   })
   const cells = rows.map((row) => [
@@ -125,7 +155,9 @@ async function report() {
     row.shoal.toFixed(1),
     row.llama?.toFixed(1) ?? '',
     row.ratio === undefined ? '' : `${row.ratio.toFixed(2)}x${row.of === undefined ? '' : ` of ${row.of}`}`,
-    `${row.goal}x`,
+    row.self === undefined
+      ? `${row.goal}x`
+      : `its own two: ${row.self.median.toFixed(2)}x, half of the rounds ${row.self.quartiles.map((q) => q.toFixed(2)).join(' to ')}`,
     row.bytes_per_token === undefined ? '' : `${(row.bytes_per_token / 1e6).toFixed(0)} MB`,
     row.gb_per_second === undefined ? '' : `${row.gb_per_second.toFixed(1)} GB/s`,
   ])
@@ -137,84 +169,25 @@ async function report() {
     'shoal',
     'node-llama-cpp',
     'ratio',
-    'goal',
+    twice ? 'node-llama-cpp beside itself' : 'goal',
     'read per token',
     'reads',
   ]
+  console.log(`\n${title}\n`)
   printTable([header, ...cells])
   const machine = { cpu: cpus()[0]?.model ?? '', threads, read_gb_per_second: bandwidth / 1e9, node: process.version }
   console.log(`\nmedians of ${rounds} rounds, tokens per second; ratios are medians of each round's ratio`)
   console.log(`${machine.cpu}, ${threads} threads, reads ${machine.read_gb_per_second.toFixed(1)} GB/s\n`)
-  const document = { file: path, rounds, tokens, context, machine, rows }
+  const document = { title, rounds, tokens, context, machine, rows }
   console.log(JSON.stringify(document))
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(document, null, 2)}\n`)
+  return document
 }
 
 /** What decoding one token reads: every matrix but the embedding, of which it takes a row, and the f16 cache. */
-async function weightBytes() {
-  if (values.model !== undefined) return null
+async function weightBytes(path, title) {
+  if (!title.startsWith('TinyLlama')) return null
   const { tensors } = await readGguf(path)
   let weights = 0
   for (const { name, bytes } of tensors.values()) if (name !== 'token_embd.weight') weights += bytes
   return { weights, cachePerPosition: SHAPE.layers * SHAPE.kvHeads * SHAPE.headDim * 2 * 2 }
-}
-
-/** node-llama-cpp has a folder and a lock file of its own, so that Shoal's own install stays small. */
-function installLlama() {
-  const folder = fileURLToPath(new URL('../test/llama-cpp', import.meta.url))
-  if (existsSync(`${folder}/node_modules/node-llama-cpp`)) return
-  console.error('installing node-llama-cpp in test/llama-cpp')
-  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: folder,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    shell: process.platform === 'win32',
-  })
-  if (npm.status !== 0) throw new Error('node-llama-cpp could not be installed; --no-llama measures Shoal alone')
-}
-
-function promptOf(length) {
-  return Array.from({ length }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919) % 256)))
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
-
-function printTable(rows) {
-  const widths = rows[0].map((_, c) => Math.max(...rows.map((row) => row[c].length)))
-  for (const row of rows)
-    console.log(
-      row
-        .map((cell, c) => cell.padEnd(widths[c]))
-        .join('  ')
-        .trimEnd(),
-    )
-}
-
-async function startWorker(file) {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  let next = 0
-  const waiting = new Map()
-  child.on('message', ({ id, result, error }) => {
-    const { resolve, reject } = waiting.get(id)
-    waiting.delete(id)
-    if (error === undefined) resolve(result)
-    else reject(new Error(`${file}: ${error}`))
-  })
-  child.on('exit', (code) => {
-    for (const { reject } of waiting.values()) reject(new Error(`${file} ended with ${code}`))
-  })
-  const worker = {
-    ask: (message) =>
-      new Promise((resolve, reject) => {
-        const id = next++
-        waiting.set(id, { resolve, reject })
-        child.send({ id, ...message })
-      }),
-    end: () => child.disconnect(),
-  }
-  await worker.ask({ start: { path, threads, context } })
-  return worker
 }

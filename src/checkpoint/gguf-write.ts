@@ -75,6 +75,11 @@ export async function createGgufWriter(
   }
 }
 
+/** A GGUF file without tensors. */
+export function encodeGguf(metadata: GgufMetadata): Uint8Array {
+  return encodeHeader(metadata, [], GGUF_DEFAULT_ALIGNMENT, new Map())
+}
+
 /** llama.cpp expects the last tensor padded too. Holes between tensors read as zeros by themselves. */
 async function pad(file: AtomicFile, from: number, to: number): Promise<void> {
   if (to > from) await file.write(new Uint8Array(to - from), from)

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { cacheFolder } from '../convert/cache-folder.js'
 import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
@@ -21,9 +20,9 @@ const DEFAULT_SLOTS = 8
  * @throws FileError, UnsupportedError, InputError; ShoalError `library_missing`, `library_version`, `aborted`
  */
 export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
-  const { device = 'cpu', threads = availableParallelism(), slots = DEFAULT_SLOTS, signal, progress } = options
+  const { device = 'cpu', threads, slots = DEFAULT_SLOTS, signal, progress } = options
   if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
-  wholeNumber('threads', threads, 512)
+  if (threads !== undefined) wholeNumber('threads', threads, 512)
   wholeNumber('slots', slots, 4096)
   if (options.cacheType !== undefined && !['f32', 'f16'].includes(options.cacheType)) {
     throw new InputError(`cacheType must be f32 or f16, not ${String(options.cacheType)}`)

@@ -2,6 +2,8 @@ import koffi from 'koffi'
 import { ShoalError } from '../errors.js'
 import { ggml, type Pointer } from './library.js'
 import { procAddress, prototype } from './proc.js'
+import { processors } from './processors.js'
+import { ThreadCount } from './thread-count.js'
 import { Threads } from './threads.js'
 
 /**
@@ -14,6 +16,7 @@ const extraBuffers = prototype('void * (void *device)')
 
 /** The CPU backend of ggml with threads of its own. One compute runs at a time. */
 export class Backend {
+  /** Threads that compute; where they were left open, the most of them. */
   readonly threads: number
   readonly pointer: Pointer
   readonly device: Pointer
@@ -22,19 +25,22 @@ export class Backend {
   /** What the processor calls itself. */
   readonly description: string
   private readonly computeThreads: Threads
+  private readonly count: ThreadCount | null
   private running: Promise<void> | null = null
   private disposed = false
 
-  constructor(options: { threads: number }) {
+  /** @param options.threads always so many; default as many as others leave free */
+  constructor(options: { threads?: number | undefined } = {}) {
     const { functions: f, cpu } = ggml()
-    this.threads = options.threads
+    this.threads = options.threads ?? processors()
+    this.count = options.threads === undefined ? new ThreadCount(this.threads) : null
     this.device = cpu
     this.description = String(f.ggml_backend_dev_description(cpu))
     const pointer: Pointer | null = f.ggml_backend_dev_init(cpu, null)
     if (pointer === null) throw new ShoalError('library_missing', 'ggml could not start its CPU backend')
     this.pointer = pointer
     this.hostBufferType = f.ggml_backend_get_default_buffer_type(pointer)
-    this.computeThreads = new Threads(pointer, cpu, options.threads)
+    this.computeThreads = new Threads(pointer, cpu, this.threads)
   }
 
   /** Buffer types that keep matrices in an order of their own (AMX, CPU_REPACK), by name. */
@@ -63,7 +69,7 @@ export class Backend {
     if (this.disposed) throw new ShoalError('disposed', 'this model was disposed')
     if (this.running !== null) throw new Error('a compute is already running on this backend')
     const { functions: f } = ggml()
-    this.computeThreads.prepare(expectedMs > ASYNC_ABOVE_MS)
+    this.computeThreads.prepare(this.count?.next() ?? this.threads, expectedMs > ASYNC_ABOVE_MS)
     if (expectedMs <= ASYNC_ABOVE_MS) {
       check(f.ggml_backend_graph_compute(this.pointer, graph))
       return
@@ -81,6 +87,11 @@ export class Backend {
       })
     })
     return this.running
+  }
+
+  /** Tells what a compute took beside what it takes usually, in ms. */
+  took(ms: number, usualMs: number): void {
+    this.count?.took(ms, usualMs)
   }
 
   /** Waits for a running compute, then ends the threads. Graphs and buffers must be disposed before. */

@@ -137,7 +137,7 @@ export function librariesFolder(
 /** Loads the libraries of one folder; exported for the tests of its refusals. */
 export function loadFrom(folder: string): Ggml {
   if (!existsSync(folder)) throw new ShoalError('library_missing', `${folder} cannot be read: no such folder`)
-  const base = open(folder, 'ggml-base')
+  const base = openLibrary(folder, 'ggml-base')
   const version = String(base.func(BASE.ggml_version)())
   if (version !== GGML_VERSION) {
     throw new ShoalError(
@@ -145,7 +145,7 @@ export function loadFrom(folder: string): Ggml {
       `${folder} holds ggml ${version}, Shoal needs ${GGML_VERSION}: install @node-llama-cpp packages 3.21.1`,
     )
   }
-  const registry = open(folder, 'ggml')
+  const registry = openLibrary(folder, 'ggml')
   const functions: Record<string, KoffiFunction> = {}
   for (const [name, prototype] of Object.entries(BASE)) functions[name] = base.func(prototype)
   for (const [name, prototype] of Object.entries(REGISTRY)) functions[name] = registry.func(prototype)
@@ -163,7 +163,7 @@ export function loadFrom(folder: string): Ggml {
 }
 
 /** Opens lib`name`, whose file name may carry a version: libggml.v0.4.0.so. */
-function open(folder: string, name: string) {
+export function openLibrary(folder: string, name: string): LibraryHandle {
   const pattern = new RegExp(`^(lib)?${name}(\\.v?[0-9.]+)?\\.(so|dylib|dll)$`)
   const file = readdirSync(folder).find((f) => pattern.test(f))
   if (file === undefined) throw new ShoalError('library_missing', `${folder} has no library ${name}`)

@@ -18,42 +18,42 @@ const setThreadpool = prototype('void (void *backend, void *pool)')
 const setThreads = prototype('void (void *backend, int threads)')
 
 /**
- * The compute threads of one backend, in two pools of which one is in use. Threads that spin between computes start the
- * next one sooner, which a model of 1 ms a token needs (1.26 ms against 1.36 on two cores). They also keep a core from
- * the JavaScript thread, which then waits for the scheduler's next tick: with computes on another thread, a token of
- * TinyLlama's shape took 28 ms instead of 25 that way. So they spin only while all computes are short.
+ * The compute threads of one backend, in pools of which one is in use. Threads that spin between computes start the next
+ * one sooner, which a model of 1 ms a token needs (1.26 ms against 1.36 on two cores). They also keep a core from the
+ * JavaScript thread, which then waits for the scheduler's next tick: with computes on another thread, a token of
+ * TinyLlama's shape took 28 ms instead of 25 that way. So they spin only while all computes are short. A pool of fewer
+ * threads leaves the others asleep, where those of a larger one would be woken for nothing.
  */
 export class Threads {
   private readonly backend: Pointer
   private readonly device: Pointer
-  private readonly count: number
-  private readonly pools = new Map<number, Pointer>()
-  private inUse: number | null = null
+  private readonly pools = new Map<string, Pointer>()
+  private inUse = ''
   private shortRun = SHORT_RUN
 
   constructor(backend: Pointer, device: Pointer, count: number) {
     this.backend = backend
     this.device = device
-    this.count = count
-    koffi.call(procAddress(device, 'ggml_backend_set_n_threads'), setThreads, backend, count)
-    this.prepare(false)
+    this.prepare(count, false)
   }
 
   /** Takes the pool for the next compute. @param long it will run on another thread than this one */
-  prepare(long: boolean): void {
+  prepare(count: number, long: boolean): void {
     this.shortRun = long ? 0 : this.shortRun + 1
     const poll = this.shortRun >= SHORT_RUN ? POLL : 0
-    if (poll === this.inUse) return
-    let pool = this.pools.get(poll)
+    const name = `${count} ${poll}`
+    if (name === this.inUse) return
+    let pool = this.pools.get(name)
     if (pool === undefined) {
       const params = Buffer.alloc(PARAMS_BYTES + 64)
-      ggml().functions.ggml_threadpool_params_init(params, this.count)
+      ggml().functions.ggml_threadpool_params_init(params, count)
       params.writeUInt32LE(poll, POLL_OFFSET)
       pool = koffi.call(procAddress(this.device, 'ggml_threadpool_new'), threadpoolNew, params) as Pointer
-      this.pools.set(poll, pool)
+      this.pools.set(name, pool)
     }
+    koffi.call(procAddress(this.device, 'ggml_backend_set_n_threads'), setThreads, this.backend, count)
     koffi.call(procAddress(this.device, 'ggml_backend_cpu_set_threadpool'), setThreadpool, this.backend, pool)
-    this.inUse = poll
+    this.inUse = name
   }
 
   /** Ends the threads; the backend must be gone. */

@@ -1,0 +1,204 @@
+import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { FileError, UnsupportedError } from '../errors.js'
+
+/** What libllama takes for ids that a file does not name, by `tokenizer.ggml.model`. */
+const KINDS: Readonly<Record<string, { readonly bos: number | null; readonly eos: number | null }>> = {
+  llama: { bos: 1, eos: 2 },
+  gpt2: { bos: 11, eos: 11 },
+  gemma4: { bos: null, eos: null },
+  bert: { bos: 101, eos: null },
+}
+
+/** Default separator of a `bert` vocabulary, which ends every text. */
+const BERT_SEPARATOR = 102
+
+const ID_KEYS = [
+  ...['bos', 'eos', 'eot', 'eom', 'unknown', 'seperator', 'padding', 'mask', 'cls'],
+  ...['fim_pre', 'fim_suf', 'fim_mid', 'fim_pad', 'fim_rep', 'fim_sep', 'prefix', 'suffix', 'middle'],
+].map((name) => `${name}_token_id`)
+
+const FLAG_KEYS = [
+  ...['add_bos_token', 'add_eos_token', 'add_sep_token', 'add_space_prefix', 'remove_extra_whitespaces'],
+  ...['normalizer.lowercase', 'normalizer.strip_accents'],
+]
+
+/** Far above any real vocabulary: the longest tokens in use are 512 spaces, the largest vocabularies a million tokens. */
+const MOST_TOKENS = 4_000_000
+const MOST_MERGES = 8_000_000
+const LONGEST_TOKEN = 4096
+
+/** Characters that libllama may write for tokens whose characters stand for no byte: it repeats the token for each. */
+const MOST_ODD_TEXT = 2 ** 26
+
+const BYTE_TYPE = 6
+const NORMAL_TYPE = 1
+
+/** True where a file has the text of its tokens. */
+export function hasVocabulary(metadata: GgufMetadata): boolean {
+  if (!metadata.has('tokenizer.ggml.tokens') || !metadata.has('tokenizer.ggml.model')) return false
+  return !['none', 'no_vocab'].includes(metadata.string('tokenizer.ggml.model'))
+}
+
+/**
+ * The part of a file's metadata that libllama needs for text, every key of it checked: libllama asserts, and the process
+ * ends, where tokens repeat, where a token that is to be added is missing, or where text has a byte without a token.
+ * @throws FileError, or UnsupportedError for a kind of vocabulary that Shoal does not hand over
+ */
+export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata; warnings: string[] } {
+  const { path } = metadata
+  const model = metadata.string(key('model'))
+  const kind = Object.hasOwn(KINDS, model) ? KINDS[model]! : null
+  if (kind === null) {
+    const known = Object.keys(KINDS).join(', ')
+    throw new UnsupportedError(`${path}: text of a vocabulary of kind "${model}" is not supported, only of ${known}`)
+  }
+  const tokens = checkTokens(metadata)
+  const types = checkTypes(metadata, tokens)
+  const warnings: string[] = []
+  const entries: [string, GgufValue][] = [
+    // Any architecture that libllama knows: it reads nothing else of it here, and the file's own may be one that it does not.
+    ['general.architecture', { type: 'string', value: 'llama' }],
+    [key('model'), { type: 'string', value: model }],
+  ]
+  const copy = (name: string): void => {
+    entries.push([key(name), metadata.values.get(key(name))!])
+  }
+  // libllama knows Phi 3 by its name.
+  if (metadata.has('general.name'))
+    entries.push(['general.name', { type: 'string', value: metadata.string('general.name') }])
+  copy('tokens')
+  if (types !== null) copy('token_type')
+  if (metadata.has(key('scores'))) {
+    checkScores(metadata, tokens.length)
+    copy('scores')
+  }
+  if (model === 'gpt2' || model === 'gemma4') {
+    checkMerges(metadata)
+    copy('merges')
+    const pre = metadata.has(key('pre')) ? metadata.string(key('pre')) : ''
+    if (model === 'gpt2' && (pre === '' || pre === 'default')) {
+      warnings.push('the file does not say how to split text into words: it may be split otherwise than in training')
+    }
+    if (pre !== '') entries.push([key('pre'), { type: 'string', value: pre }])
+    if (model === 'gpt2') checkOddTokens(path, tokens, types)
+  }
+  if (model === 'llama') checkByteTokens(path, tokens)
+
+  const ids = new Map<string, number>()
+  for (const name of ID_KEYS) {
+    if (!metadata.has(key(name))) continue
+    const id = metadata.number(key(name))
+    // libllama goes by its own default there, as if the key were missing.
+    if (Number.isInteger(id) && id >= 0 && id < tokens.length) ids.set(name, id)
+    else if (id !== -1 && id !== 2 ** 32 - 1)
+      warnings.push(`${key(name)} = ${id} is not one of the ${tokens.length} tokens`)
+  }
+  for (const [name, value] of ids) entries.push([key(name), { type: 'uint32', value }])
+  const flags = new Map(
+    FLAG_KEYS.filter((name) => metadata.has(key(name))).map((name) => [name, metadata.boolean(key(name))]),
+  )
+  const has = (name: string, fallback: number | null): boolean =>
+    ids.has(name) || (fallback !== null && fallback < tokens.length)
+  const requireToken = (flag: string, name: string, fallback: number | null, implied: boolean): void => {
+    if (has(name, fallback)) return
+    if (flags.get(flag) ?? implied) {
+      throw new FileError(path, `every text gets a token that the vocabulary lacks: there is no ${key(name)}`)
+    }
+    flags.set(flag, false)
+  }
+  requireToken('add_bos_token', 'bos_token_id', kind.bos, model !== 'gpt2')
+  requireToken('add_eos_token', 'eos_token_id', kind.eos, false)
+  if (model === 'bert' && !has('seperator_token_id', BERT_SEPARATOR)) {
+    throw new FileError(path, `there is no ${key('seperator_token_id')}`)
+  }
+  for (const [name, value] of flags) entries.push([key(name), { type: 'bool', value }])
+  return { gguf: new GgufMetadata(path, entries), warnings }
+}
+
+function key(name: string): string {
+  return `tokenizer.ggml.${name}`
+}
+
+function checkTokens(metadata: GgufMetadata): readonly string[] {
+  const { path } = metadata
+  const tokens = metadata.strings(key('tokens'))
+  if (tokens.length === 0 || tokens.length > MOST_TOKENS) throw new FileError(path, `has ${tokens.length} tokens`)
+  const ids = new Map<string, number>()
+  for (const [id, text] of tokens.entries()) {
+    if (text.length > LONGEST_TOKEN) throw new FileError(path, `token ${id} is ${text.length} characters long`)
+    // As libllama names empty ones.
+    const name = text === '' ? `[EMPTY_${id}]` : text
+    const before = ids.get(name)
+    if (before !== undefined) throw new FileError(path, `tokens ${before} and ${id} are both ${JSON.stringify(name)}`)
+    ids.set(name, id)
+  }
+  return tokens
+}
+
+/** Types of the tokens, or null where the file has none: then all are normal. */
+function checkTypes(metadata: GgufMetadata, tokens: readonly string[]): readonly number[] | null {
+  const { path } = metadata
+  const value = metadata.values.get(key('token_type'))
+  if (value === undefined) return null
+  if (value.type !== 'array' || value.of !== 'int32')
+    throw new FileError(path, `${key('token_type')} is no list of int32`)
+  if (value.value.length < tokens.length) {
+    throw new FileError(path, `has ${tokens.length} tokens and ${value.value.length} types of tokens`)
+  }
+  for (const [id, text] of tokens.entries()) {
+    const type = value.value[id]!
+    if (type < 0 || type > BYTE_TYPE) throw new FileError(path, `token ${id} has the unknown type ${type}`)
+    if (type === BYTE_TYPE && !/^<0x[0-9A-Fa-f]{2}>$/.test(text)) {
+      throw new FileError(path, `token ${id} is said to be a byte, and is ${JSON.stringify(text)}`)
+    }
+  }
+  return value.value
+}
+
+function checkScores(metadata: GgufMetadata, tokens: number): void {
+  const { path } = metadata
+  const value = metadata.values.get(key('scores'))
+  if (value?.type !== 'array' || (value.of !== 'float32' && value.of !== 'int32')) {
+    throw new FileError(path, `${key('scores')} is no list of float32`)
+  }
+  if (value.value.length < tokens) throw new FileError(path, `has ${tokens} tokens and ${value.value.length} scores`)
+  const wrong = value.value.findIndex((score) => Number.isNaN(score))
+  if (wrong >= 0) throw new FileError(path, `the score of token ${wrong} is not a number`)
+}
+
+function checkMerges(metadata: GgufMetadata): void {
+  const { path } = metadata
+  const merges = metadata.strings(key('merges'))
+  if (merges.length > MOST_MERGES) throw new FileError(path, `has ${merges.length} merges`)
+  for (const [i, merge] of merges.entries()) {
+    // The left one of the two may begin with a space.
+    if (merge.length > 2 * LONGEST_TOKEN || merge.indexOf(' ', 1) < 0) {
+      throw new FileError(path, `merge ${i} is not two tokens with a space between them`)
+    }
+  }
+}
+
+/** Text may hold any byte of UTF-8, and libllama looks each up that is in no token. */
+function checkByteTokens(path: string, tokens: readonly string[]): void {
+  const known = new Set(tokens)
+  for (let byte = 0; byte < 0xf5; byte++) {
+    if (byte === 0xc0 || byte === 0xc1) continue
+    const name = `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
+    if (known.has(name) || (byte < 0x80 && known.has(String.fromCharCode(byte)))) continue
+    throw new FileError(path, `the vocabulary has no token for byte ${byte} (${name})`)
+  }
+}
+
+/** Characters beyond those that byte-level BPE writes bytes with. */
+const ODD = /[^\u0021-\u007e\u00a1-\u00ac\u00ae-\u0143]/gu
+
+function checkOddTokens(path: string, tokens: readonly string[], types: readonly number[] | null): void {
+  let length = 0
+  for (const [id, text] of tokens.entries()) {
+    if (types !== null && types[id] !== NORMAL_TYPE) continue
+    const odd = text.match(ODD)?.length ?? 0
+    if (odd === 0) continue
+    length += odd * (3 * text.length + 16)
+    if (length > MOST_ODD_TEXT) throw new FileError(path, 'too many of its tokens are no byte-level BPE')
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * libllama splits text into words by `std::regex` for most kinds of byte-level BPE, which recurses once for each character
+ * of a match: long runs of one kind of character overflow its stack, and the process ends. Measured on a stack of 8 MB:
+ * 6,000 letters (deepseek-llm), 10,000 spaces (gpt-4o). So for these kinds a long match is cut into pieces.
+ */
+
+/** Characters that may stand together where `std::regex` splits the text. */
+const LONGEST = 1000
+
+/** `tokenizer.ggml.pre` whose splitters are loops of libllama's own, and need no guard. */
+const LOOPS = new Set([
+  ...[
+    'gpt-2',
+    'phi-2',
+    'jina-es',
+    'jina-de',
+    'gigachat',
+    'jina-v2-es',
+    'jina-v2-de',
+    'a.x-4.0',
+    'mellum',
+    'modern-bert',
+  ],
+  ...['jina-v1-en', 'jina-v2-code', 'roberta-bpe', 'exaone4', 'mpt', 'olmo', 'jais', 'trillion', 'granite-docling'],
+  ...['llama3', 'llama-v3', 'llama-bpe', 'falcon3', 'falcon-h1', 'pixtral', 'midm-2.0', 'lfm2', 'jina-v5-nano'],
+  ...[
+    'dbrx',
+    'smaug-bpe',
+    'glm4',
+    'chatglm-bpe',
+    'qwen2',
+    'deepseek-r1-qwen',
+    'kormo',
+    'f2llmv2',
+    'megrez',
+    'stablelm2',
+  ],
+  ...[
+    'hunyuan',
+    'solar-open',
+    'grok-2',
+    'laguna',
+    'qwen35',
+    'kimi-k2',
+    'gemma4',
+    'granite-embed-multi-311m',
+    'sarvam-moe',
+  ],
+  // One digit at a time by std::regex, then a loop.
+  ...['starcoder', 'refact', 'command-r', 'smollm', 'codeshell', 'exaone', 'minerva-7b', 'mellum2'],
+])
+
+/** Kinds whose words hold letters, digits and signs in any mixture: what ends a run is a space. */
+const MIXED = new Set(['bloom', 'poro-chat', 'gpt3-finnish', 'viking', 'whitespace'])
+/** Kinds whose words hold single spaces too: what ends a run is a line break. */
+const LINES = new Set(['exaone-moe'])
+
+export type RunEnd = 'class' | 'space' | 'line'
+
+/** What ends a match of a kind's splitter, or null where any length is fine. */
+export function runEnd(model: string, pre: string): RunEnd | null {
+  // Words of WordPiece are matched from each position anew.
+  if (model === 'bert') return 'space'
+  if (model !== 'gpt2' || LOOPS.has(pre)) return null
+  if (LINES.has(pre)) return 'line'
+  return MIXED.has(pre) ? 'space' : 'class'
+}
+
+/**
+ * Cuts text so that no run is longer than 1,000 characters.
+ * @param whole texts that must not be cut: tokens that stand for themselves
+ */
+export function cutLongRuns(text: string, end: RunEnd, whole: readonly string[]): string[] {
+  if (text.length <= LONGEST) return [text]
+  const pieces: string[] = []
+  let start = 0
+  let run = 0
+  let before: string | null = null
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    const isTrail = unit >= 0xdc00 && unit < 0xe000
+    if (isTrail) {
+      run++
+      continue
+    }
+    const kind = kindOf(text.codePointAt(i)!, end)
+    run = kind === before ? run + 1 : 1
+    before = kind
+    if (run <= LONGEST) continue
+    const cut = beforeWhole(text, i, whole)
+    if (cut <= start) continue
+    pieces.push(text.slice(start, cut))
+    start = cut
+    run = i - cut + 1
+  }
+  pieces.push(text.slice(start))
+  return pieces
+}
+
+function kindOf(code: number, end: RunEnd): string {
+  const character = String.fromCodePoint(code)
+  if (end === 'line') return character === '\n' ? 'line break' : 'text'
+  if (/\s/u.test(character)) return 'space'
+  if (end === 'space') return 'text'
+  if (/[\p{L}\p{M}]/u.test(character)) return 'letter'
+  return /\p{N}/u.test(character) ? 'digit' : 'other'
+}
+
+/** The last place up to `at` that lies in none of the texts which must stay whole. */
+function beforeWhole(text: string, at: number, whole: readonly string[]): number {
+  for (const token of whole) {
+    const found = text.lastIndexOf(token, at - 1)
+    if (found >= 0 && found < at && found + token.length > at) return found
+  }
+  return at
+}
