@@ -1,7 +1,7 @@
 import { Template } from '@huggingface/jinja'
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { FileError, InputError } from '../errors.js'
-import { isJsonObject, parseJsonObject } from './json.js'
+import { InputError } from '../errors.js'
+import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
+import type { Tokenizer as TextTokenizer } from '../tokenizer/tokenizer.js'
 
 /** Text of the tokens that templates and text go by; null where the checkpoint names none. */
 export interface SpecialTokens {
@@ -24,15 +24,9 @@ export interface Message {
   readonly content: string
 }
 
-/** Text to token ids and back. */
-export interface Tokenizer {
-  /** The largest id + 1. */
-  readonly size: number
+/** Text to token ids and back, and conversations to text. */
+export interface Tokenizer extends TextTokenizer {
   readonly hasChatTemplate: boolean
-  /** @param options.addSpecialTokens what the post-processor adds, BOS for one; default true */
-  encode(text: string, options?: { addSpecialTokens?: boolean }): number[]
-  /** The text of exactly these tokens: no spaces are tidied up. Ids that the tokenizer lacks have no text. */
-  decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string
   /**
    * The text of a conversation. It holds its special tokens: encode it with `addSpecialTokens: false`.
    * @param options.addGenerationPrompt end where the answer begins; default true
@@ -42,31 +36,15 @@ export interface Tokenizer {
 
 /**
  * A tokenizer from the text of a tokenizer.json.
- * @throws FileError where it is not one
+ * @throws FileError where it is not one; UnsupportedError where it has parts that are not supported
  */
 export function createTokenizer(tokenizerJson: string, options: TokenizerOptions = {}): Tokenizer {
   const path = options.path ?? 'tokenizer.json'
-  const { tokenizer, size } = parseTokenizer(path, tokenizerJson, options.specialTokens?.eos)
-  const known = tokenizer.get_added_tokens_decoder()
-  const isToken = (id: number): boolean => known.has(id) || tokenizer.id_to_token(id) !== undefined
   const { chatTemplate = null, specialTokens = {} } = options
   let template: Template | undefined
-
   return {
-    size,
+    ...createJsonTokenizer(path, tokenizerJson),
     hasChatTemplate: chatTemplate !== null,
-    encode(text, { addSpecialTokens = true } = {}) {
-      if (text === '' && !addSpecialTokens) return []
-      const ids: (number | undefined)[] = tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids
-      if (ids.includes(undefined)) throw new InputError(`${path}: the tokenizer has no token for some of the text`)
-      return ids as number[]
-    },
-    decode(ids, { skipSpecialTokens = false } = {}) {
-      const tokens = ids.filter(isToken)
-      // The package refuses an empty list.
-      if (tokens.length === 0) return ''
-      return tokenizer.decode(tokens, { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false })
-    },
     renderChat(messages, { addGenerationPrompt = true } = {}) {
       if (chatTemplate === null) throw new InputError(`${path}: the model has no chat template`)
       try {
@@ -84,36 +62,6 @@ export function createTokenizer(tokenizerJson: string, options: TokenizerOptions
       }
     },
   }
-}
-
-function parseTokenizer(
-  path: string,
-  text: string,
-  eos?: string | null,
-): { tokenizer: HuggingFaceTokenizer; size: number } {
-  const json = parseJsonObject(path, text, 'tokenizer')
-  if (!isJsonObject(json.model)) throw new FileError(path, 'has no model')
-  const added = json.added_tokens ?? []
-  if (!Array.isArray(added) || !added.every(isAddedToken))
-    throw new FileError(path, 'added_tokens is not a list of tokens')
-  let tokenizer: HuggingFaceTokenizer
-  try {
-    tokenizer = new HuggingFaceTokenizer({ ...json, added_tokens: added }, { eos_token: eos ?? undefined })
-  } catch (error) {
-    throw new FileError(path, `is no tokenizer: ${firstLine(error)}`, 'file_invalid', { cause: error })
-  }
-  let largest = -1
-  for (const id of tokenizer.get_vocab(true).values()) {
-    if (!Number.isInteger(id) || id < 0 || id >= 2 ** 31) throw new FileError(path, `has the impossible token id ${id}`)
-    if (id > largest) largest = id
-  }
-  return { tokenizer, size: largest + 1 }
-}
-
-function isAddedToken(value: unknown): boolean {
-  return (
-    isJsonObject(value) && typeof value.content === 'string' && Number.isInteger(value.id) && (value.id as number) >= 0
-  )
 }
 
 function firstLine(error: unknown): string {

@@ -34,6 +34,7 @@ class LlamaTokenizer implements Tokenizer {
   readonly endIds: readonly number[]
   private readonly path: string
   private readonly vocabulary: LlamaVocabulary
+  private readonly tokens: readonly string[]
   /** What is added before and after a text. */
   private readonly prefix: readonly number[]
   private readonly suffix: readonly number[]
@@ -49,6 +50,7 @@ class LlamaTokenizer implements Tokenizer {
     const model = metadata.string('tokenizer.ggml.model')
     const optional = (key: string): string => (metadata.has(key) ? metadata.string(key) : '')
     const tokens = metadata.strings('tokenizer.ggml.tokens')
+    this.tokens = tokens
     const added = [...vocabulary.tokenize(new Uint8Array(0), true, false)]
     const before = vocabulary.addsBos || model === 'bert' ? 1 : 0
     this.prefix = added.slice(0, before)
@@ -85,6 +87,10 @@ class LlamaTokenizer implements Tokenizer {
     const first = ids[0] === undefined ? null : this.token(ids[0])
     const strip = this.addsSpace && !continues && bytes[0] === SPACE && first?.special === false
     return UTF8.decode(strip ? bytes.subarray(1) : bytes)
+  }
+
+  piece(id: number): string | null {
+    return this.tokens[id] ?? null
   }
 
   isSpecial(id: number): boolean {

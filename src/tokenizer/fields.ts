@@ -1,0 +1,92 @@
+import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
+import { FileError, UnsupportedError } from '../errors.js'
+
+/** How deep sequences of parts may lie within each other. */
+const DEEPEST = 16
+
+/** One part of a tokenizer.json (its normalizer, say) with checked access to its fields. Errors: FileError. */
+export class Part {
+  readonly path: string
+  /** Where in the file, such as `pre_tokenizer`. */
+  readonly name: string
+  readonly #fields: JsonObject
+  readonly #depth: number
+
+  constructor(path: string, name: string, fields: unknown, depth = 0) {
+    this.path = path
+    this.name = name
+    this.#depth = depth
+    if (depth > DEEPEST) this.fail('lies too deep')
+    this.#fields = isJsonObject(fields) ? fields : this.fail('is not an object')
+  }
+
+  get type(): string {
+    return this.string('type')
+  }
+
+  value(key: string): unknown {
+    return Object.hasOwn(this.#fields, key) ? this.#fields[key] : undefined
+  }
+
+  string(key: string): string {
+    return this.optionalString(key) ?? this.fail(`has no ${key}`)
+  }
+
+  optionalString(key: string): string | null {
+    const value = this.value(key) ?? null
+    return value === null || typeof value === 'string' ? value : this.fail(`${key} is not a string`)
+  }
+
+  /** One code point. */
+  character(key: string): string {
+    const value = this.string(key)
+    return [...value].length === 1 ? value : this.fail(`${key} is not one character`)
+  }
+
+  boolean(key: string, absent?: boolean): boolean {
+    const value = this.value(key) ?? absent
+    return typeof value === 'boolean' ? value : this.fail(`${key} is not true or false`)
+  }
+
+  count(key: string): number {
+    const value = this.value(key)
+    return isId(value) ? value : this.fail(`${key} is not a count`)
+  }
+
+  list(key: string): readonly unknown[] {
+    const value = this.value(key)
+    return Array.isArray(value) ? value : this.fail(`${key} is not a list`)
+  }
+
+  /** The parts of a sequence. */
+  parts(key: string): Part[] {
+    return this.list(key).map((part) => new Part(this.path, this.name, part, this.#depth + 1))
+  }
+
+  fail(reason: string): never {
+    throw new FileError(this.path, `${this.name}: ${reason}`)
+  }
+
+  unsupported(what: string): never {
+    throw new UnsupportedError(`${this.path}: ${this.name}: ${what} is not supported`)
+  }
+}
+
+/** The part under a top key, or null where there is none. */
+export function optionalPart(path: string, json: JsonObject, key: string): Part | null {
+  const value = json[key] ?? null
+  return value === null ? null : new Part(path, key, value)
+}
+
+export function isId(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 31
+}
+
+/** A short quotation for a message: what does not print is escaped. */
+export function quote(text: string): string {
+  const short = text.length > 48 ? `${text.slice(0, 48)}…` : text
+  return JSON.stringify(short).replace(
+    /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu,
+    (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`,
+  )
+}

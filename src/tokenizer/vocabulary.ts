@@ -1,0 +1,38 @@
+import { isJsonObject } from '../checkpoint/json.js'
+import { isId, type Part, quote } from './fields.js'
+
+/** The model's tokens. */
+export interface Vocabulary {
+  readonly ids: ReadonlyMap<string, number>
+  readonly tokens: ReadonlyMap<number, string>
+}
+
+/** `vocab` of a model as an object from token to id. Errors: FileError. */
+export function readVocabulary(part: Part): Vocabulary {
+  const vocab = part.value('vocab')
+  if (!isJsonObject(vocab)) return part.fail('has no vocab')
+  const ids = new Map<string, number>()
+  const tokens = new Map<number, string>()
+  for (const token of Object.keys(vocab)) {
+    const id = vocab[token]
+    if (!isId(id)) return part.fail(`token ${quote(token)} has the impossible id ${quote(String(id))}`)
+    const other = tokens.get(id)
+    if (other !== undefined) return part.fail(`tokens ${quote(other)} and ${quote(token)} both have id ${id}`)
+    ids.set(token, id)
+    tokens.set(id, token)
+  }
+  return { ids, tokens }
+}
+
+const encoder = new TextEncoder()
+
+/** The ids of the tokens `<0x..>` for the bytes of a text, or null where one is missing. */
+export function byteTokens(text: string, ids: ReadonlyMap<string, number>): number[] | null {
+  const found: number[] = []
+  for (const byte of encoder.encode(text)) {
+    const id = ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
+    if (id === undefined) return null
+    found.push(id)
+  }
+  return found
+}
