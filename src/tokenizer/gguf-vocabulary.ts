@@ -79,6 +79,8 @@ export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata
     if (model === 'gpt2' && (pre === '' || pre === 'default')) {
       warnings.push('the file does not say how to split text into words: it may be split otherwise than in training')
     }
+    // It is for another kind of vocabulary, and spaces end the process with this one.
+    if (pre === 'whitespace') throw new UnsupportedError(`${path}: ${key('pre')} = "${pre}" is not supported`)
     if (pre !== '') entries.push([key('pre'), { type: 'string', value: pre }])
     if (model === 'gpt2') checkOddTokens(path, tokens, types)
   }

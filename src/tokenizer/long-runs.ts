@@ -51,7 +51,7 @@ const LOOPS = new Set([
 ])
 
 /** Kinds whose words hold letters, digits and signs in any mixture: what ends a run is a space. */
-const MIXED = new Set(['bloom', 'poro-chat', 'gpt3-finnish', 'viking', 'whitespace'])
+const MIXED = new Set(['bloom', 'poro-chat', 'gpt3-finnish', 'viking'])
 /** Kinds whose words hold single spaces too: what ends a run is a line break. */
 const LINES = new Set(['exaone-moe'])
 

@@ -1,0 +1,70 @@
+import { Command } from 'commander'
+import { loadTokenizer } from '../convert/load-tokenizer.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { type Cli, printJson, UsageError } from './cli.js'
+import { readExactly } from './text-input.js'
+import { tokenIds } from './values.js'
+
+interface TokenizeOptions {
+  /** `--bos` gives true, `--no-bos` and neither give false. */
+  readonly bos: boolean
+  readonly special: boolean
+  readonly decode?: number[]
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  $ shoal tokenize ripple-8m "Once upon a time"
+  $ shoal tokenize model.gguf "<|im_start|>user" --json
+  $ shoal tokenize model.gguf "<|im_start|>user" --no-special     the characters, not the token
+  $ shoal tokenize ripple-8m < chapter.txt | wc -l                how long is it?
+  $ shoal tokenize ripple-8m --decode 395,318,225
+
+MODEL may be a GGUF file that holds a vocabulary and nothing else. A piece is the text that a token stands for; bytes that
+are no whole character show as U+FFFD. Text from stdin is taken as it is, line break at its end included.`
+
+export function buildTokenize(cli: Cli): Command {
+  return new Command('tokenize')
+    .description('Show the tokens of a text, or the text of tokens. Needs no weights.')
+    .argument('<model>', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[text]', 'text to cut into tokens; default: stdin')
+    .usage('MODEL [TEXT] [options]')
+    .option('--bos', 'add what the model puts before and after a text', false)
+    .option('--no-bos', 'add nothing, the default')
+    .option('--no-special', 'take special tokens that the text spells as text')
+    .option('--decode <ids>', 'the other way round: the text of token ids such as 2,5,7', tokenIds)
+    .option('--json', 'print one JSON document and nothing else on stdout')
+    .option('--verbose', 'show where an error comes from')
+    .addHelpText('after', EXAMPLES)
+    .action((model: string, text: string | undefined, options: TokenizeOptions) => tokenize(cli, model, text, options))
+}
+
+async function tokenize(cli: Cli, model: string, text: string | undefined, options: TokenizeOptions): Promise<void> {
+  if (options.decode !== undefined && text !== undefined) throw new UsageError('with --decode there is no TEXT')
+  const tokenizer = await loadTokenizer(model)
+  try {
+    if (options.decode !== undefined) decode(cli, tokenizer, options.decode, options)
+    else encode(cli, tokenizer, text ?? (await readExactly(cli.stdin)), options)
+  } finally {
+    tokenizer.dispose()
+  }
+}
+
+function encode(cli: Cli, tokenizer: Tokenizer, text: string, { bos, special, json }: TokenizeOptions): void {
+  const ids = tokenizer.encode(text, { addSpecialTokens: bos, parseSpecial: special })
+  const pieces = ids.map((id) => tokenizer.decode([id], { continues: true }))
+  if (json) return printJson(cli, { ids, pieces })
+  const width = String(ids.reduce((most, id) => Math.max(most, id), 0)).length
+  for (const [i, id] of ids.entries()) {
+    cli.stdout.write(`${String(id).padStart(width)}  ${JSON.stringify(pieces[i])}\n`)
+  }
+}
+
+function decode(cli: Cli, tokenizer: Tokenizer, ids: readonly number[], { json }: TokenizeOptions): void {
+  const unknown = ids.find((id) => tokenizer.piece(id) === null)
+  if (unknown !== undefined) throw new UsageError(`there is no token ${unknown}: the ids are 0 to ${tokenizer.size - 1}`)
+  const text = tokenizer.decode(ids)
+  if (json) printJson(cli, { ids, text })
+  else cli.stdout.write(`${text}\n`)
+}

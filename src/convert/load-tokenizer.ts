@@ -1,0 +1,49 @@
+import { join } from 'node:path'
+import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import { readGguf } from '../checkpoint/gguf.js'
+import { openHuggingFace } from '../checkpoint/huggingface.js'
+import { UnsupportedError } from '../errors.js'
+import { openGgufTokenizer } from '../tokenizer/gguf-tokenizer.js'
+import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { DEFAULT_MODEL, locateModel } from './package.js'
+
+/** Text of a model, as far as its files have it. */
+export interface ModelText {
+  readonly tokenizer: Tokenizer | null
+  readonly warnings: readonly string[]
+}
+
+/**
+ * The tokenizer of a GGUF file: tokenizer.json where Shoal converted the file from a folder that has one, else the
+ * vocabulary under llama.cpp's keys. Null where there is neither.
+ * @throws FileError, UnsupportedError
+ */
+export async function tokenizerOfGguf(metadata: GgufMetadata): Promise<ModelText> {
+  const json = 'tokenizer.huggingface.json'
+  if (metadata.has('shoal.converter_version')) {
+    const tokenizer = metadata.has(json) ? createJsonTokenizer(metadata.path, metadata.string(json)) : null
+    return { tokenizer, warnings: [] }
+  }
+  return (await openGgufTokenizer(metadata)) ?? { tokenizer: null, warnings: [] }
+}
+
+/**
+ * The tokenizer of a model, without its weights: of a folder, a GGUF file (one that holds a vocabulary and nothing else
+ * too), or a bundled model by name. Call its `dispose` in the end.
+ * @throws FileError, UnsupportedError
+ */
+export async function loadTokenizer(model: string = DEFAULT_MODEL): Promise<Tokenizer> {
+  const { kind, path, name } = locateModel(model)
+  const { tokenizer } = kind === 'gguf' ? await tokenizerOfGguf((await readGguf(path)).metadata) : await ofFolder(path)
+  if (tokenizer === null) throw new UnsupportedError(`${name} has no tokenizer`)
+  return tokenizer
+}
+
+async function ofFolder(folder: string): Promise<ModelText> {
+  const { tokenizerJson } = await openHuggingFace(folder)
+  return {
+    tokenizer: tokenizerJson === null ? null : createJsonTokenizer(join(folder, 'tokenizer.json'), tokenizerJson),
+    warnings: [],
+  }
+}
