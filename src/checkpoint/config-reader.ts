@@ -65,8 +65,9 @@ export class ConfigReader {
   }
 
   unsupported(field: string): UnsupportedError {
-    const value = JSON.stringify(this.fields[field])
-    return new UnsupportedError(`${this.path}: ${this.prefix}${field} = ${value} is not supported`)
+    const value = this.fields[field]
+    const shown = typeof value === 'number' ? String(value) : JSON.stringify(value)
+    return new UnsupportedError(`${this.path}: ${this.prefix}${field} = ${shown} is not supported`)
   }
 
   private value(field: string, fallback: unknown): unknown {

@@ -1,7 +1,7 @@
 import { Template } from '@huggingface/jinja'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { FileError, InputError } from '../errors.js'
-import { isJsonObject, parseJsonObject } from './json.js'
+import { isJsonObject, parseJsonObject } from '../json.js'
 
 /** Text of the tokens that templates and text go by; null where the checkpoint names none. */
 export interface SpecialTokens {
