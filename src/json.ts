@@ -43,7 +43,7 @@ export function parseJson(path: string, text: string, what = 'file', limits = JS
 /** `parseJson` of a text that must be an object. */
 export function parseJsonObject(path: string, text: string, what = 'file', limits = JSON_LIMITS): JsonObject {
   const value = parseJson(path, text, what, limits)
-  if (!isJsonObject(value)) throw new FileError(path, `${subject}is not a JSON object`)
+  if (!isJsonObject(value)) throw new FileError(path, `the ${what} is not a JSON object`)
   return value
 }
 

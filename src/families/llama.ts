@@ -73,9 +73,7 @@ export const llama: Family<LlamaHyperparameters> = {
     const heads = count('attention.head_count')
     const kvHeads = count('attention.head_count_kv', heads)
     const headDim = count('attention.key_length', Math.floor(hidden / heads))
-    const vocabulary = metadata.has(key('vocab_size'))
-      ? count('vocab_size')
-      : metadata.strings('tokenizer.ggml.tokens').length
+    const vocabulary = metadata.has(key('vocab_size')) ? count('vocab_size') : metadata.length('tokenizer.ggml.tokens')
     if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
       throw new FileError(metadata.path, `${heads} heads, ${kvHeads} KV heads of ${headDim} dimensions do not fit`)
     }
