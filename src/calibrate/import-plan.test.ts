@@ -66,7 +66,7 @@ describe("LLM-Drop's lists", () => {
     await expect(load({ 0: 0, 1: 2 })).rejects.toThrow(/numbered anew from 0/)
     await expect(load({ 0: 0, 9: 1 })).rejects.toThrow(/keeps layer 9/)
     await expect(load([0, 1, 2])).rejects.toThrow(/bare list.*config\.json or layer_mapping\.json/)
-    await expect(load('{"a":')).rejects.toThrow(/is not JSON/)
+    await expect(load('{"a":')).rejects.toThrow(/is not valid JSON/)
     await expect(load({})).rejects.toThrow(/is neither a skip_layers\.json/)
     await expect(load({ a: 1 })).rejects.toThrow(/is neither a skip_layers\.json/)
     await expect(load('7')).rejects.toThrow(/not a JSON object/)

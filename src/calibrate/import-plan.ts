@@ -1,8 +1,8 @@
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
 import { readTextFile } from '../checkpoint/text-file.js'
 import { allLayers } from '../depth/plan.js'
 import type { Plan } from '../depth/policy.js'
 import { FileError, InputError } from '../errors.js'
+import { isJsonObject, type JsonObject, parseJson } from '../json.js'
 
 export interface ImportOptions {
   /** L of the model; null where only the file may say it. */
@@ -66,12 +66,7 @@ export async function importPlan(path: string, options: ImportOptions): Promise<
 }
 
 function parse(path: string, text: string): JsonObject {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new FileError(path, 'is not JSON', 'file_invalid', { cause: error })
-  }
+  const value = parseJson(path, text, '')
   if (Array.isArray(value)) {
     throw new FileError(
       path,

@@ -1,7 +1,7 @@
 import { damaged, type Journal, openJournal, type RunFacts } from '../checkpoint/journal.js'
-import type { JsonObject } from '../checkpoint/json.js'
 import type { Plan } from '../depth/policy.js'
 import type { ForcedText, PlanLosses } from '../engine/api.js'
+import type { JsonObject } from '../json.js'
 import { SCREEN_SHARE } from './plan-search.js'
 
 /** Losses of sets of layers on the texts of a search: each text once for each set, and kept in a journal where there is one. */

@@ -1,8 +1,8 @@
-import { parseJsonObject } from '../checkpoint/json.js'
 import { readTextFile } from '../checkpoint/text-file.js'
 import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
 import * as json from '../depth/json-field.js'
 import { FileError } from '../errors.js'
+import { parseJsonObject } from '../json.js'
 
 /** Exit features of every layer for one position of a full-depth run. Arrays have L entries, one per layer. */
 export interface TraceInstance {

@@ -64,9 +64,17 @@ export class ConfigReader {
     if (!known.includes(this.fields[field])) throw this.unsupported(field)
   }
 
+  /** Throws unless the field is absent or a list that has nothing but `known` in it. */
+  onlyListOf(field: string, known: unknown): void {
+    if (!this.has(field)) return
+    const list = this.fields[field]
+    if (!Array.isArray(list) || !list.every((entry) => entry === known)) throw this.unsupported(field)
+  }
+
   unsupported(field: string): UnsupportedError {
-    const value = JSON.stringify(this.fields[field])
-    return new UnsupportedError(`${this.path}: ${this.prefix}${field} = ${value} is not supported`)
+    const value = this.fields[field]
+    const shown = typeof value === 'number' ? String(value) : JSON.stringify(value)
+    return new UnsupportedError(`${this.path}: ${this.prefix}${field} = ${shown} is not supported`)
   }
 
   private value(field: string, fallback: unknown): unknown {

@@ -11,6 +11,9 @@ export function fileError(path: string, error: unknown): Error {
       return new FileError(path, 'no such file', 'file_missing', cause)
     case 'EISDIR':
       return new FileError(path, 'is a folder, not a file', 'file_invalid', cause)
+    // A socket.
+    case 'ENXIO':
+      return new FileError(path, 'is not a regular file', 'file_invalid', cause)
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

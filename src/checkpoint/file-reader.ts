@@ -1,6 +1,7 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { FileError } from '../errors.js'
 import { fileError } from './file-errors.js'
+import { openRegular } from './regular-file.js'
 
 /** A file read at given positions; its size is fixed when it is opened. */
 export interface FileReader {
@@ -15,25 +16,12 @@ export interface FileReader {
 const MAX_READ = 64 * 1024 * 1024
 
 export async function openReader(path: string): Promise<FileReader> {
-  let handle: FileHandle
-  try {
-    handle = await open(path, 'r')
-  } catch (error) {
-    throw fileError(path, error)
-  }
-  try {
-    const stat = await handle.stat()
-    if (!stat.isFile())
-      throw new FileError(path, stat.isDirectory() ? 'is a folder, not a file' : 'is not a regular file')
-    return {
-      path,
-      size: stat.size,
-      read: (into, position) => readFully(handle, path, into, position),
-      close: () => handle.close(),
-    }
-  } catch (error) {
-    await handle.close()
-    throw fileError(path, error)
+  const { handle, size } = await openRegular(path)
+  return {
+    path,
+    size,
+    read: (into, position) => readFully(handle, path, into, position),
+    close: () => handle.close(),
   }
 }
 

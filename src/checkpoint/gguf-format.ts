@@ -13,10 +13,12 @@ export const GGUF_MAX_KEY = 65_535
  * Limits of this reader, far above any real file (vocabularies reach a million): what a header may make it allocate
  * does not grow with the size of the file.
  */
-export const GGUF_MAX_TENSORS = 1_000_000
+export const GGUF_MAX_TENSORS = 250_000
 export const GGUF_MAX_PAIRS = 100_000
 export const GGUF_MAX_LIST = 16_000_000
 export const GGUF_MAX_STRING = 128 * 1024 * 1024
+/** Bytes of a list. */
+export const GGUF_MAX_LIST_BYTES = 128 * 1024 * 1024
 
 /** Numbers of the value types in the file. */
 export const GGUF_VALUE_TYPES: readonly (GgufScalarType | 'array')[] = [

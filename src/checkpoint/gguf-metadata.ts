@@ -1,4 +1,5 @@
 import { FileError } from '../errors.js'
+import { listLength, stringAt } from './gguf-list.js'
 
 export type GgufScalarType =
   | 'uint8'
@@ -14,11 +15,14 @@ export type GgufScalarType =
   | 'int64'
   | 'float64'
 
-/** A metadata value as the file types it; 64-bit integers are numbers and must be safe ones. */
+/** A metadata value as the file types it. */
 export type GgufValue =
-  | { readonly type: Exclude<GgufScalarType, 'bool' | 'string'>; readonly value: number }
+  | { readonly type: Exclude<GgufScalarType, 'bool' | 'string' | 'uint64' | 'int64'>; readonly value: number }
+  /** A bigint beyond what a number holds exactly. */
+  | { readonly type: 'uint64' | 'int64'; readonly value: number | bigint }
   | { readonly type: 'bool'; readonly value: boolean }
-  | { readonly type: 'string'; readonly value: string }
+  /** `bytes` where those of the file are no UTF-8, which `value` then has replacement characters for. */
+  | { readonly type: 'string'; readonly value: string; readonly bytes?: Uint8Array }
   | { readonly type: 'array'; readonly of: 'string'; readonly value: readonly string[] }
   | { readonly type: 'array'; readonly of: Exclude<GgufScalarType, 'string'>; readonly value: readonly number[] }
 
@@ -53,6 +57,7 @@ export class GgufMetadata {
   number(key: string, min = Number.NEGATIVE_INFINITY): number {
     const v = this.require(key)
     if (v.type === 'string' || v.type === 'bool' || v.type === 'array') throw this.wrong(key, 'a number')
+    if (typeof v.value === 'bigint') throw this.wrong(key, 'a number below 2^53')
     if (!Number.isFinite(v.value) || v.value < min) {
       throw this.wrong(key, min === Number.NEGATIVE_INFINITY ? 'a finite number' : `a number >= ${min}`)
     }
@@ -65,10 +70,36 @@ export class GgufMetadata {
     return v.value
   }
 
+  /** All strings of a list; of one that is long and comes from a file, `stringAt` and `length` cost less. */
   strings(key: string): readonly string[] {
+    return this.list(key).value
+  }
+
+  /** One string of a list, or null where the list is shorter. */
+  stringAt(key: string, index: number): string | null {
+    return stringAt(this.list(key), index)
+  }
+
+  /** How many strings a list has. */
+  length(key: string): number {
+    return listLength(this.list(key))
+  }
+
+  /** A whole number >= 0, or a list that has the same one for each of `layers` layers; null where the layers differ. */
+  countOfLayers(key: string, layers: number): number | null {
+    const v = this.require(key)
+    if (v.type !== 'array' || v.of === 'string') return this.count(key)
+    const [first = -1] = v.value
+    if (v.value.length !== layers || !v.value.every((n) => Number.isSafeInteger(n) && n >= 0)) {
+      throw this.wrong(key, `a whole number >= 0, or one for each of the ${layers} layers`)
+    }
+    return v.value.every((n) => n === first) ? first : null
+  }
+
+  private list(key: string): Extract<GgufValue, { readonly of: 'string' }> {
     const v = this.require(key)
     if (v.type !== 'array' || v.of !== 'string') throw this.wrong(key, 'a list of strings')
-    return v.value
+    return v
   }
 
   private require(key: string): GgufValue {

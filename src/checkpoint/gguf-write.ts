@@ -11,6 +11,7 @@ import {
   GGUF_VERSION,
   isAlignment,
 } from './gguf-format.js'
+import { listBytes } from './gguf-list.js'
 import type { GgufMetadata, GgufScalarType, GgufValue } from './gguf-metadata.js'
 import { rowBytes, TENSOR_TYPES, type TensorType } from './tensor-type.js'
 
@@ -47,6 +48,7 @@ export async function createGgufWriter(
   const places = new Map<string, { position: number; end: number }>()
   const header = encodeHeader(metadata, tensors, alignment, places)
   const last = [...places.values()].at(-1)?.end ?? 0
+  const filled = [...places.values()].findLast(({ position, end }) => end > position)?.end ?? 0
   const bytes = header.length + alignUp(last, alignment)
   const file = await createAtomicFile(path)
   await file.write(header, 0)
@@ -68,7 +70,7 @@ export async function createGgufWriter(
         await file.abort()
         throw new InputError(`tensor ${name} lacks ${end - position} bytes`)
       }
-      await pad(file, header.length + last, bytes)
+      await pad(file, header.length + filled, bytes)
       await file.commit()
     },
     abort: () => file.abort(),
@@ -118,25 +120,32 @@ function encodeHeader(
 
 function declaredBytes(name: string, shape: readonly number[], type: TensorType): number {
   const elements = shape.reduce((product, n) => product * n, 1)
-  const fits = shape.every((n) => Number.isSafeInteger(n) && n > 0) && Number.isSafeInteger(elements * 8)
-  const columns = shape[0]
-  if (columns === undefined || shape.length > GGUF_MAX_DIMENSIONS || !fits) {
+  const fits = shape.every((n) => Number.isSafeInteger(n) && n >= 0) && Number.isSafeInteger(elements * 8)
+  const [columns = 1] = shape
+  if (shape.length > GGUF_MAX_DIMENSIONS || !fits) {
     throw new InputError(`tensor ${name}: [${shape.join(', ')}] is no shape of a GGUF tensor`)
   }
   const { blockSize } = TENSOR_TYPES[type]
   if (columns % blockSize !== 0)
     throw new InputError(`tensor ${name}: rows of ${columns} do not divide by ${blockSize}`)
-  return rowBytes(type, columns) * (elements / columns)
+  return elements === 0 ? 0 : rowBytes(type, columns) * (elements / columns)
 }
 
 function encodeValue(out: ByteWriter, key: string, entry: GgufValue): void {
   if (entry.type !== 'array') {
     out.uint32(GGUF_VALUE_TYPES.indexOf(entry.type))
-    encodeScalar(out, key, entry.type, entry.value)
+    if (entry.type === 'string' && entry.bytes !== undefined) out.bytes(entry.bytes)
+    else encodeScalar(out, key, entry.type, entry.value)
     return
   }
   out.uint32(GGUF_VALUE_TYPES.indexOf('array'))
   out.uint32(GGUF_VALUE_TYPES.indexOf(entry.of))
+  const list = listBytes(entry)
+  if (list !== null) {
+    out.uint64(list.count)
+    out.raw(list.bytes)
+    return
+  }
   out.uint64(entry.value.length)
   for (const value of entry.value) encodeScalar(out, key, entry.of, value)
 }
@@ -148,13 +157,30 @@ const INTEGER_RANGES: Partial<Record<GgufScalarType, readonly [number, number]>>
   int16: [-0x8000, 0x7fff],
   uint32: [0, 0xffffffff],
   int32: [-0x80000000, 0x7fffffff],
-  uint64: [0, Number.MAX_SAFE_INTEGER],
-  int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 }
 
-function encodeScalar(out: ByteWriter, key: string, type: GgufScalarType, value: string | number | boolean): void {
+const BIG_RANGES = {
+  uint64: [0n, 2n ** 64n - 1n],
+  int64: [-(2n ** 63n), 2n ** 63n - 1n],
+} as const
+
+function encodeScalar(
+  out: ByteWriter,
+  key: string,
+  type: GgufScalarType,
+  value: string | number | bigint | boolean,
+): void {
   if (type === 'string') {
     out.string(String(value))
+    return
+  }
+  if (type === 'uint64' || type === 'int64') {
+    const [least, most] = BIG_RANGES[type]
+    const whole = Number.isSafeInteger(value) || typeof value === 'bigint' ? BigInt(value) : null
+    if (whole === null || whole < least || whole > most) {
+      throw new InputError(`metadata key ${key}: ${value} is no ${type}`)
+    }
+    out[type](whole)
     return
   }
   const number = Number(value)
@@ -225,12 +251,12 @@ class ByteWriter {
     this.buffer.writeDoubleLE(value, at)
   }
 
-  uint64(value: number): void {
+  uint64(value: number | bigint): void {
     const at = this.reserve(8)
     this.buffer.writeBigUInt64LE(BigInt(value), at)
   }
 
-  int64(value: number): void {
+  int64(value: number | bigint): void {
     const at = this.reserve(8)
     this.buffer.writeBigInt64LE(BigInt(value), at)
   }
@@ -241,6 +267,17 @@ class ByteWriter {
     this.uint64(bytes)
     const at = this.reserve(bytes)
     this.buffer.write(value, at, 'utf8')
+  }
+
+  /** A 64-bit length and these bytes. */
+  bytes(value: Uint8Array): void {
+    this.uint64(value.length)
+    this.raw(value)
+  }
+
+  raw(value: Uint8Array): void {
+    const at = this.reserve(value.length)
+    this.buffer.set(value, at)
   }
 
   /** What was written, padded with zeros to the alignment. */

@@ -1,6 +1,5 @@
-import { closeSync, fstatSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { FileError, UnsupportedError } from '../errors.js'
-import { fileError } from './file-errors.js'
 import { GgufCursor } from './gguf-cursor.js'
 import {
   alignUp,
@@ -9,19 +8,23 @@ import {
   GGUF_MAX_DIMENSIONS,
   GGUF_MAX_KEY,
   GGUF_MAX_LIST,
+  GGUF_MAX_LIST_BYTES,
   GGUF_MAX_NAME,
   GGUF_MAX_PAIRS,
+  GGUF_MAX_STRING,
   GGUF_MAX_TENSORS,
   GGUF_VALUE_BYTES,
   GGUF_VALUE_TYPES,
   isAlignment,
 } from './gguf-format.js'
+import { LENGTH_BYTES, listOf } from './gguf-list.js'
 import { GgufMetadata, type GgufScalarType, type GgufValue } from './gguf-metadata.js'
+import { openRegularSync } from './regular-file.js'
 import { rowBytes, TENSOR_TYPES, type TensorType, tensorTypeById } from './tensor-type.js'
 
 export interface GgufTensor {
   readonly name: string
-  /** ggml's order: ne[0], the columns, first. */
+  /** ggml's order: ne[0], the columns, first; empty for a single number. */
   readonly shape: readonly number[]
   readonly type: TensorType
   /** Position of the first byte in the file. */
@@ -47,35 +50,50 @@ export interface GgufFile {
  * Errors: FileError, or UnsupportedError for what the format allows and Shoal does not know.
  */
 export async function readGguf(path: string): Promise<GgufFile> {
-  let fd: number
+  const { fd, size } = openRegularSync(path)
   try {
-    fd = openSync(path, 'r')
-  } catch (error) {
-    throw fileError(path, error)
-  }
-  try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile())
-      throw new FileError(path, stat.isDirectory() ? 'is a folder, not a file' : 'is not a regular file')
-    return parse(new GgufCursor(path, fd, stat.size))
+    return await parse(new GgufCursor(path, fd, size))
   } finally {
     closeSync(fd)
   }
 }
 
-function parse(cursor: GgufCursor): GgufFile {
+/** Reading a header of megabytes stops after so long for whatever else the process has to do. */
+const TURN_MS = 8
+
+class Pace {
+  private since = performance.now()
+
+  /** A promise where it is time to wait, so that nobody waits for nothing. */
+  next(): Promise<void> | null {
+    if (performance.now() - this.since < TURN_MS) return null
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        this.since = performance.now()
+        resolve()
+      })
+    })
+  }
+}
+
+async function parse(cursor: GgufCursor): Promise<GgufFile> {
   const { path, size } = cursor
   readVersion(cursor)
-  // The smallest tensor entry: name length, one byte of name, dimensions, one of them, type, offset.
-  const tensorCount = cursor.count('the number of tensors', 33, GGUF_MAX_TENSORS)
+  // The smallest tensor entry: name length, one byte of name, no dimensions, type, offset.
+  const tensorCount = cursor.count('the number of tensors', 25, GGUF_MAX_TENSORS)
   // The smallest pair: key length, one byte of key, type, one byte of value.
   const pairCount = cursor.count('the number of metadata keys', 14, GGUF_MAX_PAIRS)
-  const metadata = readMetadata(cursor, pairCount)
+  const pace = new Pace()
+  const metadata = await readMetadata(cursor, pairCount, pace)
   const alignment = metadata.has('general.alignment') ? metadata.count('general.alignment') : GGUF_DEFAULT_ALIGNMENT
   if (!isAlignment(alignment)) throw new FileError(path, `general.alignment = ${alignment} is not a power of two >= 8`)
 
   const declared: GgufTensor[] = []
-  for (let i = 0; i < tensorCount; i++) declared.push(readTensor(cursor, i, alignment))
+  for (let i = 0; i < tensorCount; i++) {
+    declared.push(readTensor(cursor, i, alignment))
+    const turn = pace.next()
+    if (turn !== null) await turn
+  }
   const dataOffset = alignUp(cursor.position, alignment)
   const tensors = new Map<string, GgufTensor>()
   for (const tensor of declared) {
@@ -99,29 +117,77 @@ function readVersion(cursor: GgufCursor): void {
   )
 }
 
-function readMetadata(cursor: GgufCursor, count: number): GgufMetadata {
+async function readMetadata(cursor: GgufCursor, count: number, pace: Pace): Promise<GgufMetadata> {
   const metadata = new GgufMetadata(cursor.path)
   for (let i = 0; i < count; i++) {
-    const key = cursor.string(`metadata key ${i}`, GGUF_MAX_KEY)
+    const key = cursor.name(`metadata key ${i}`, GGUF_MAX_KEY)
     if (key === '') throw new FileError(cursor.path, `metadata key ${i} is empty`)
     if (metadata.has(key)) throw new FileError(cursor.path, `has metadata key ${key} twice`)
-    metadata.values.set(key, readValue(cursor, `metadata key ${key}`))
+    const what = `metadata key ${key}`
+    const type = readValueType(cursor, what)
+    metadata.values.set(key, type === 'array' ? await readList(cursor, what, pace) : readScalar(cursor, type, what))
+    const turn = pace.next()
+    if (turn !== null) await turn
   }
   return metadata
 }
 
-function readValue(cursor: GgufCursor, what: string): GgufValue {
-  const type = readValueType(cursor, what)
-  if (type !== 'array') return { type, value: cursor[type](what) } as GgufValue
-  const of = readValueType(cursor, what)
-  if (of === 'array') throw new UnsupportedError(`${cursor.path}: ${what} is a list of lists`)
-  const count = cursor.count(`the length of ${what}`, GGUF_VALUE_BYTES[of], GGUF_MAX_LIST)
-  return { type: 'array', of, value: readList(cursor, of, count, what) } as GgufValue
+function readScalar(cursor: GgufCursor, type: GgufScalarType, what: string): GgufValue {
+  switch (type) {
+    case 'string':
+      return { type, ...cursor.text(what) }
+    case 'bool':
+      return { type, value: cursor.bool(what) }
+    case 'uint64':
+      return { type, value: exact(cursor.bigUint64(what)) }
+    case 'int64':
+      return { type, value: exact(cursor.bigInt64(what)) }
+    default:
+      return { type, value: cursor[type](what) }
+  }
 }
 
-function readList(cursor: GgufCursor, of: GgufScalarType, count: number, what: string): string[] | number[] {
-  if (of === 'string') return Array.from({ length: count }, () => cursor.string(what))
-  return Array.from({ length: count }, () => Number(cursor[of](what)))
+/** As a number where that is exact: whether a key matters is not known here. */
+function exact(value: bigint): number | bigint {
+  const number = Number(value)
+  return Number.isSafeInteger(number) ? number : value
+}
+
+async function readList(cursor: GgufCursor, what: string, pace: Pace): Promise<GgufValue> {
+  const { path } = cursor
+  const of = readValueType(cursor, what)
+  if (of === 'array') throw new UnsupportedError(`${path}: ${what} is a list of lists`)
+  const count = cursor.count(`the length of ${what}`, GGUF_VALUE_BYTES[of], GGUF_MAX_LIST)
+  const begin = cursor.position
+  const starts = of === 'string' ? await passStrings(cursor, count, what, pace) : new Uint32Array()
+  if (of !== 'string') cursor.skip(count * GGUF_VALUE_BYTES[of], what)
+  const size = cursor.position - begin
+  if (size > GGUF_MAX_LIST_BYTES) {
+    throw new FileError(path, `${what} takes ${size} bytes, at most ${GGUF_MAX_LIST_BYTES} may be`)
+  }
+  return listOf(path, what, { of, count, bytes: cursor.again(begin, size, what), starts })
+}
+
+/** Passes over strings; returns where each begins, relative to the first one's length. */
+async function passStrings(cursor: GgufCursor, count: number, what: string, pace: Pace): Promise<Uint32Array> {
+  const starts = new Uint32Array(count + 1)
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    at += LENGTH_BYTES
+    starts[i] = at
+    const length = cursor.length(what, GGUF_MAX_STRING)
+    cursor.skip(length, what)
+    at += length
+    if (at > GGUF_MAX_LIST_BYTES) {
+      throw new FileError(cursor.path, `${what} takes more than the ${GGUF_MAX_LIST_BYTES} bytes that a list may`)
+    }
+    if (i % 4096 === 4095) {
+      const turn = pace.next()
+      if (turn !== null) await turn
+    }
+  }
+  starts[count] = at + LENGTH_BYTES
+  return starts
 }
 
 function readValueType(cursor: GgufCursor, what: string): GgufScalarType | 'array' {
@@ -134,12 +200,11 @@ function readValueType(cursor: GgufCursor, what: string): GgufScalarType | 'arra
 /** One tensor entry; its offset is still relative to the data. */
 function readTensor(cursor: GgufCursor, index: number, alignment: number): GgufTensor {
   const { path } = cursor
-  const name = cursor.string(`the name of tensor ${index}`, GGUF_MAX_NAME)
+  const name = cursor.name(`the name of tensor ${index}`, GGUF_MAX_NAME)
   const what = `tensor ${name}`
   if (name === '') throw new FileError(path, `tensor ${index} has no name`)
   const dimensions = cursor.uint32(what)
-  if (dimensions < 1 || dimensions > GGUF_MAX_DIMENSIONS)
-    throw new FileError(path, `${what} has ${dimensions} dimensions`)
+  if (dimensions > GGUF_MAX_DIMENSIONS) throw new FileError(path, `${what} has ${dimensions} dimensions`)
   const shape = Array.from({ length: dimensions }, () => cursor.uint64(what))
   const id = cursor.uint32(what)
   const type = tensorTypeById(id)
@@ -150,20 +215,20 @@ function readTensor(cursor: GgufCursor, index: number, alignment: number): GgufT
 }
 
 function tensorBytes(path: string, what: string, shape: readonly number[], type: TensorType): number {
-  const columns = shape[0]!
+  const [columns = 1] = shape
   const elements = shape.reduce((product, n) => product * n, 1)
-  if (shape.includes(0) || !Number.isSafeInteger(elements * 8)) {
+  if (!Number.isSafeInteger(elements * 8)) {
     throw new FileError(path, `${what} has the impossible shape [${shape.join(', ')}]`)
   }
   const { blockSize } = TENSOR_TYPES[type]
   if (columns % blockSize !== 0) {
     throw new FileError(path, `${what} has rows of ${columns}, not a multiple of ${type}'s block of ${blockSize}`)
   }
-  return rowBytes(type, columns) * (elements / columns)
+  return elements === 0 ? 0 : rowBytes(type, columns) * (elements / columns)
 }
 
 function checkLayout(path: string, tensors: GgufTensor[], size: number): void {
-  tensors.sort((a, b) => a.offset - b.offset)
+  tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)
   let end = 0
   let before = ''
   for (const { name, offset, bytes } of tensors) {

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { FileError } from '../errors.js'
+import { CONFIG_LIMITS, isJsonObject, type JsonObject } from '../json.js'
 import { ConfigReader } from './config-reader.js'
-import { isJsonObject, type JsonObject } from './json.js'
 import { type CheckpointSettings, parseSettings } from './settings.js'
 import { readJsonFile, readOptionalJsonFile, readOptionalTextFile } from './text-file.js'
 import type { SpecialTokens } from './tokenizer.js'
@@ -36,10 +36,10 @@ export interface HuggingFaceFolder {
 export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder> {
   const config = await readConfig(folder)
   const tokenizerConfigPath = join(folder, 'tokenizer_config.json')
-  const tokenizerConfig = await readOptionalJsonFile(tokenizerConfigPath)
+  const tokenizerConfig = await readOptionalJsonFile(tokenizerConfigPath, CONFIG_LIMITS)
   const template = await readOptionalTextFile(join(folder, 'chat_template.jinja'))
   const settingsPath = join(folder, 'shoal.json')
-  const settings = await readOptionalJsonFile(settingsPath)
+  const settings = await readOptionalJsonFile(settingsPath, CONFIG_LIMITS)
   return {
     folder,
     name: basename(resolve(folder)),
@@ -57,7 +57,7 @@ export async function readConfig(path: string): Promise<ConfigReader> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory()
   if (isFolder === undefined) throw new FileError(path, 'no such folder', 'file_missing')
   const file = isFolder ? join(path, 'config.json') : path
-  return new ConfigReader(file, await readJsonFile(file))
+  return new ConfigReader(file, await readJsonFile(file, CONFIG_LIMITS))
 }
 
 /** A string, or a list of named templates of which `default` is taken (then the first). */
@@ -82,7 +82,7 @@ function specialTokensOf(path: string, tokenizerConfig: JsonObject): SpecialToke
 
 async function readEndIds(folder: string, config: ConfigReader): Promise<number[]> {
   const path = join(folder, 'generation_config.json')
-  const generation = await readOptionalJsonFile(path)
+  const generation = await readOptionalJsonFile(path, CONFIG_LIMITS)
   const own = generation?.eos_token_id ?? null
   return own === null ? parseEndIds(config.path, config.fields.eos_token_id ?? null) : parseEndIds(path, own)
 }

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { JsonObject } from '../json.js'
 import { openJournal, type RunFacts } from './journal.js'
-import type { JsonObject } from './json.js'
 
 let folder: string
 beforeAll(() => {

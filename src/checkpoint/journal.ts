@@ -1,8 +1,8 @@
 import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { FileError } from '../errors.js'
+import { isJsonObject, type JsonObject } from '../json.js'
 import { isAlive } from './atomic-file.js'
 import { fileError } from './file-errors.js'
-import { isJsonObject, type JsonObject } from './json.js'
 
 /** A file of JSON lines that a long run writes, so that it goes on where it was stopped. One process has it at a time. */
 export interface Journal {

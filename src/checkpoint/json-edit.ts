@@ -1,4 +1,4 @@
-import { endOfString } from './json.js'
+import { endOfString } from '../json.js'
 
 /**
  * Puts other values into fields of the outermost object of a JSON text. Everything else stays as it is written: numbers

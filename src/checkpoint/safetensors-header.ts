@@ -1,5 +1,5 @@
 import { FileError } from '../errors.js'
-import { duplicateKey, isJsonObject, parseJsonObject } from './json.js'
+import { duplicateKey, isJsonObject, parseJsonObject } from '../json.js'
 
 /** Bytes per element of the dtypes in safetensors files. */
 export const SAFETENSORS_DTYPES = {

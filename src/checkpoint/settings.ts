@@ -1,5 +1,5 @@
 import { FileError } from '../errors.js'
-import type { JsonObject } from './json.js'
+import type { JsonObject } from '../json.js'
 
 /** What `shoal.json` beside config.json says of how a checkpoint is meant to be run. */
 export interface CheckpointSettings {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { FileError, UnsupportedError } from '../errors.js'
-import { isJsonObject } from './json.js'
+import { CONFIG_LIMITS, isJsonObject } from '../json.js'
 import { openSafetensors, type SafetensorsFile, type SafetensorsTensor, type TensorSource } from './safetensors.js'
 import { readJsonFile } from './text-file.js'
 
@@ -71,7 +71,7 @@ function gather(
 
 /** Tensor name to shard; shards are plain names of files in the same folder. */
 async function readWeightMap(index: string): Promise<Map<string, string>> {
-  const { weight_map: map } = await readJsonFile(index)
+  const { weight_map: map } = await readJsonFile(index, CONFIG_LIMITS)
   if (!isJsonObject(map)) throw new FileError(index, 'has no weight_map')
   const weightMap = new Map<string, string>()
   for (const [name, file] of Object.entries(map)) {

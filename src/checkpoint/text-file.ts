@@ -1,26 +1,64 @@
+import { open } from 'node:fs/promises'
 import { FileError } from '../errors.js'
+import { JSON_LIMITS, type JsonLimits, type JsonObject, parseJsonObject } from '../json.js'
+import { fileError } from './file-errors.js'
 import { openReader } from './file-reader.js'
-import { type JsonObject, parseJsonObject } from './json.js'
 
 /** The largest tokenizer.json of a published model is under 40 MB. */
-const MAX_TEXT_BYTES = 256 * 1024 * 1024
+export const MAX_TEXT_BYTES = 256 * 1024 * 1024
 
-/** A whole UTF-8 file. */
+/** A whole UTF-8 file. What is no regular file is refused: a device may have no end. */
 export async function readTextFile(path: string): Promise<string> {
+  const bytes = await readBytes(path)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw new FileError(path, 'is not UTF-8 text', 'file_invalid', { cause: error })
+  }
+}
+
+async function readBytes(path: string): Promise<Buffer> {
   const reader = await openReader(path)
   try {
     if (reader.size > MAX_TEXT_BYTES)
       throw new FileError(path, `is too large to be read as text (${reader.size} bytes)`)
-    const bytes = new Uint8Array(reader.size)
+    const bytes = Buffer.allocUnsafe(reader.size)
     await reader.read(bytes, 0)
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-    } catch (error) {
-      throw new FileError(path, 'is not UTF-8 text', 'file_invalid', { cause: error })
-    }
+    return bytes
   } finally {
     await reader.close()
   }
+}
+
+/** A descriptor that the process has already, as `<(command)` of a shell gives: opening it does not wait for a writer. */
+const OPEN_DESCRIPTOR = /^\/(dev|proc\/self)\/(fd\/\d+|stdin)$/
+
+/**
+ * The bytes of a text that a person gives a command: a file, or what comes through a pipe that is open already. A pipe with
+ * a name of its own is refused, since nothing may ever be written to it.
+ */
+export async function readInput(path: string): Promise<Buffer> {
+  if (!OPEN_DESCRIPTOR.test(path)) return readBytes(path)
+  try {
+    const handle = await open(path, 'r')
+    // Ends the descriptor too.
+    return await readStream(path, handle.createReadStream())
+  } catch (error) {
+    throw fileError(path, error)
+  }
+}
+
+/** The bytes of a stream; one that gives more than any text has throws a FileError under the name `source`. */
+export async function readStream(source: string, stream: NodeJS.ReadableStream): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of stream) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    size += bytes.length
+    if (size > MAX_TEXT_BYTES) throw new FileError(source, `gives more than ${MAX_TEXT_BYTES} bytes of text`)
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks)
 }
 
 /** Like `readTextFile`; null where there is no such file. */
@@ -33,11 +71,11 @@ export async function readOptionalTextFile(path: string): Promise<string | null>
   }
 }
 
-export async function readJsonFile(path: string): Promise<JsonObject> {
-  return parseJsonObject(path, await readTextFile(path))
+export async function readJsonFile(path: string, limits: JsonLimits = JSON_LIMITS): Promise<JsonObject> {
+  return parseJsonObject(path, await readTextFile(path), 'file', limits)
 }
 
-export async function readOptionalJsonFile(path: string): Promise<JsonObject | null> {
+export async function readOptionalJsonFile(path: string, limits: JsonLimits = JSON_LIMITS): Promise<JsonObject | null> {
   const text = await readOptionalTextFile(path)
-  return text === null ? null : parseJsonObject(path, text)
+  return text === null ? null : parseJsonObject(path, text, 'file', limits)
 }

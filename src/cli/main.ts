@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { ShoalError } from '../errors.js'
+import { printable, ShoalError } from '../errors.js'
 import { type Cli, type CommandBuilder, UsageError } from './cli.js'
 
 interface CommandEntry {
@@ -195,7 +195,7 @@ function report(cli: Cli, error: unknown, verbose: boolean): number {
   if (cli.signal.aborted || (error instanceof ShoalError && error.code === 'aborted')) return 130
   const message = error instanceof Error ? error.message : String(error)
   // An unexpected error may carry several lines; those after the first are for --verbose.
-  cli.stderr.write(`shoal: ${message.trim().split('\n')[0] ?? ''}\n`)
+  cli.stderr.write(`shoal: ${printable(message.trim().split('\n')[0] ?? '')}\n`)
   if (verbose && error instanceof Error) {
     for (let e: unknown = error; e instanceof Error; e = e.cause) cli.stderr.write(`${e.stack ?? e.message}\n`)
   }

@@ -1,5 +1,5 @@
-import { isJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 import { readTextFile } from './text-input.js'
 
 /** One line of a prompts file. */

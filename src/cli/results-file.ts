@@ -1,8 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { fileError } from '../checkpoint/file-errors.js'
-import { isJsonObject } from '../checkpoint/json.js'
 import type { Plan } from '../depth/policy.js'
 import { FileError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 import type { PromptLine } from './prompts-file.js'
 
 /** What every line of a results file must agree on, so that a resumed run does not mix two settings. */

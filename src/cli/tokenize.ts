@@ -63,7 +63,8 @@ function encode(cli: Cli, tokenizer: Tokenizer, text: string, { bos, special, js
 
 function decode(cli: Cli, tokenizer: Tokenizer, ids: readonly number[], { json }: TokenizeOptions): void {
   const unknown = ids.find((id) => tokenizer.piece(id) === null)
-  if (unknown !== undefined) throw new UsageError(`there is no token ${unknown}: the ids are 0 to ${tokenizer.size - 1}`)
+  if (unknown !== undefined)
+    throw new UsageError(`there is no token ${unknown}: the ids are 0 to ${tokenizer.size - 1}`)
   const text = tokenizer.decode(ids)
   if (json) printJson(cli, { ids, text })
   else cli.stdout.write(`${text}\n`)

@@ -4,8 +4,8 @@ import { mkdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
-import { isJsonObject } from '../checkpoint/json.js'
 import { ShoalError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 
 /** A file changed less than this ago may change again within the same tick of its clock: its hash is not remembered. */
 const SETTLED_MS = 2000

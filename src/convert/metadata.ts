@@ -104,7 +104,7 @@ function readEndIds(metadata: GgufMetadata): number[] {
 
 function tokenById(metadata: GgufMetadata, key: string): string | null {
   if (!metadata.has(`tokenizer.ggml.${key}`) || !metadata.has('tokenizer.ggml.tokens')) return null
-  return metadata.strings('tokenizer.ggml.tokens')[metadata.count(`tokenizer.ggml.${key}`)] ?? null
+  return metadata.stringAt('tokenizer.ggml.tokens', metadata.count(`tokenizer.ggml.${key}`))
 }
 
 function text(value: string): GgufValue {

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
+import { isJsonObject, type JsonObject } from '../json.js'
 
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 const TAIL = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'

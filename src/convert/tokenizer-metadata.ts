@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import type { GgufValue } from '../checkpoint/gguf-metadata.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
-import { isJsonObject, type JsonObject, parseJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
+import { isJsonObject, type JsonObject, parseJsonObject } from '../json.js'
 import { flatten, llamaCppPreTokenizer } from './pre-tokenizer.js'
 
 export type MetadataEntry = readonly [string, GgufValue]

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { FileError } from '../errors.js'
+import { parseJson } from '../json.js'
 import * as json from './json-field.js'
 
 /** The largest that is believed: an RBF SVM of 100,000 support vectors takes about 10 MB. */
@@ -9,7 +10,10 @@ const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 /** The text of a policy file. Throws FileError with the path. */
 export function readPolicyText(path: string): string {
   try {
-    const { size } = statSync(path)
+    const stat = statSync(path)
+    // Reading a pipe would wait for its writer, and a device may have no end.
+    if (!stat.isFile() && !stat.isDirectory()) throw new FileError(path, 'is not a regular file')
+    const { size } = stat
     if (size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${size} bytes)`)
     return readFileSync(path, 'utf8')
   } catch (error) {
@@ -30,12 +34,7 @@ export interface PolicyDocument {
 
 /** Parses a policy's text and checks its format and version. */
 export function parsePolicyDocument(path: string, contents: string): PolicyDocument {
-  let value: unknown
-  try {
-    value = JSON.parse(contents)
-  } catch (error) {
-    throw new FileError(path, 'the policy is not valid JSON', 'file_invalid', { cause: error })
-  }
+  const value = parseJson(path, contents, 'policy')
   // Said before anything else, so that another JSON file is not told that it lacks fields.
   if (typeof value !== 'object' || value === null || (value as { format?: unknown }).format !== 'shoal-policy') {
     throw new FileError(path, 'is not a policy file (field format must be "shoal-policy")')

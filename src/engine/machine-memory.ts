@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
 import { readOptionalJsonFile } from '../checkpoint/text-file.js'
 import type { Backend } from '../ggml/backend.js'
 import { GGML_VERSION } from '../ggml/library.js'
+import { isJsonObject, type JsonObject } from '../json.js'
 
 /** What was measured on this machine, kept in `machine.json` of the cache: one value per name. */
 export class MachineMemory {

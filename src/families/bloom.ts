@@ -66,9 +66,7 @@ export const bloom: Family = {
       kvHeads,
       headDim: hidden / heads,
       feedForward: count('feed_forward_length'),
-      vocabulary: metadata.has('bloom.vocab_size')
-        ? count('vocab_size')
-        : metadata.strings('tokenizer.ggml.tokens').length,
+      vocabulary: metadata.has('bloom.vocab_size') ? count('vocab_size') : metadata.length('tokenizer.ggml.tokens'),
       context: count('context_length'),
       maxBias: MAX_BIAS,
       normEpsilon: metadata.number('bloom.attention.layer_norm_epsilon', 0),

@@ -46,6 +46,56 @@ describe('config.json of llama', () => {
     }
   })
 
+  it('has rotary positions that an added rope_scaling replaces as a whole, as transformers does', () => {
+    const trained = { rope_theta: 50000, rope_type: 'linear', factor: 2 }
+    const added = { rope_type: 'linear', factor: 4 }
+    // Each as LlamaConfig.from_dict of transformers 5.24 gives it.
+    for (const [change, ropeBase, factor] of [
+      [{ rope_parameters: trained, rope_scaling: added }, 10000, 4],
+      [{ rope_parameters: trained, rope_scaling: added, rope_theta: 7000 }, 7000, 4],
+      [{ rope_parameters: trained, rope_scaling: { ...added, rope_theta: 123 } }, 123, 4],
+      [{ rope_parameters: trained, rope_scaling: null }, 50000, 2],
+      [{ rope_parameters: trained, rope_scaling: {} }, 50000, 2],
+      [{ rope_parameters: trained, rope_theta: 7000 }, 50000, 2],
+      [{ rope_parameters: null, rope_theta: 7000, rope_scaling: { type: 'linear', factor: 3 } }, 7000, 3],
+    ] as const) {
+      expect(read(change)).toMatchObject({ ropeBase, ropeScaling: { type: 'linear', factor } })
+    }
+    // rope_type goes before type, and without either nothing is scaled.
+    for (const rope of [{ rope_type: 'default', type: 'linear', factor: 2 }, { factor: 2 }]) {
+      expect(read({ rope_parameters: rope })).toMatchObject({ ropeScaling: { type: 'none' } })
+    }
+  })
+
+  it('has rotary positions for kinds of layers refused by name', () => {
+    const rope = { full_attention: { rope_type: 'linear', factor: 2 } }
+    expect(() => read({ rope_parameters: rope })).toThrow(/rope_parameters.full_attention = .* is not supported/)
+  })
+
+  it('takes the context for the original one where rope factors do not say it', () => {
+    const rope = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, rope_theta: 10000 }
+    const original = { ...rope, original_max_position_embeddings: 128 }
+    expect(read({ rope_parameters: rope })).toEqual(read({ rope_parameters: original }))
+  })
+
+  it('may have layer_types that are all full_attention, and no max_position_embeddings', () => {
+    const full = read({
+      layer_types: ['full_attention', 'full_attention'],
+      max_position_embeddings: undefined,
+      head_dim: null,
+      sliding_window: null,
+    })
+    expect(full).toEqual({ ...read({}), context: 2048 })
+    expect(() => read({ layer_types: ['full_attention', 'sliding_attention'] })).toThrow(/^config.json: layer_types = /)
+  })
+
+  it('is refused at once where a head has more dimensions than memory', () => {
+    const rope = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
+    const change = { head_dim: 2 ** 31 - 2, rope_parameters: rope }
+    expect(() => read(change)).toThrow('config.json: head_dim = 2147483646 is not supported')
+    expect(() => read({ ...change, head_dim: 2 ** 31 })).toThrow('field head_dim must be a whole number')
+  })
+
   it('has no norm whose epsilon is below 0: ggml would end the process', () => {
     expect(() => read({ rms_norm_eps: -1e-6 })).toThrow('config.json: field rms_norm_eps must be a number >= 0')
   })
@@ -87,12 +137,60 @@ describe('GGUF metadata of llama', () => {
     ['rope.dimension_count', number(4)],
     ['attention.value_length', number(16)],
     ['rope.scaling.type', { type: 'string', value: 'yarn' }],
+    ['rope.scaling.attn_factor', number(1.2)],
+    ['rope.scaling.yarn_ext_factor', number(1)],
   ])('is refused where %s is not implemented', (key, value) => {
     expect(() => llama.fromMetadata(with_(key, value), all)).toThrow(UnsupportedError)
     expect(() => llama.fromMetadata(with_(key, value), all)).toThrow(/^x.gguf: /)
   })
 
+  const linear = { type: 'string', value: 'linear' } as const
+  const none = { type: 'string', value: 'none' } as const
+  it.each<[string, Record<string, GgufValue>, number]>([
+    ['rope.scale_linear alone', { 'rope.scale_linear': number(4) }, 4],
+    ['rope.scaling.factor without a type', { 'rope.scaling.factor': number(4) }, 4],
+    ['a type and the older key', { 'rope.scaling.type': linear, 'rope.scale_linear': number(4) }, 4],
+    ['both keys', { 'rope.scale_linear': number(8), 'rope.scaling.factor': number(4) }, 4],
+    ['both keys, the newer of them 0', { 'rope.scale_linear': number(8), 'rope.scaling.factor': number(0) }, 1],
+    ['a type without a factor', { 'rope.scaling.type': linear }, 1],
+    ['a factor that the type does not let act', { 'rope.scaling.type': none, 'rope.scaling.factor': number(4) }, 1],
+    ['whole numbers', { 'rope.scale_linear': { type: 'uint32', value: 4 } }, 4],
+    ['an attn_factor of 1', { 'rope.scaling.attn_factor': number(1), 'rope.scale_linear': number(2) }, 2],
+  ])('scales rotary positions linearly as llama.cpp does: %s', (_, pairs, factor) => {
+    const entries = Object.entries(pairs).map(([key, value]) => [`llama.${key}`, value] as const)
+    const metadata = new GgufMetadata('x.gguf', [...llama.toMetadata(h).values, ...entries])
+    expect(llama.fromMetadata(metadata, all)).toMatchObject({
+      ropeScaling: factor === 1 ? { type: 'none' } : { type: 'linear', factor },
+    })
+    // Factors for each frequency do not stand in its way.
+    expect(llama.fromMetadata(metadata, new Set([...all, 'rope_freqs.weight']))).toMatchObject({
+      ropeScaling: { type: 'factors', factor, factors: null },
+    })
+  })
+
+  it('may say numbers of heads and widths for each layer where they are equal', () => {
+    const each = (...value: number[]): GgufValue => ({ type: 'array', of: 'uint32', value })
+    for (const [key, value] of [
+      ['attention.head_count', 4],
+      ['attention.head_count_kv', 2],
+      ['feed_forward_length', 48],
+    ] as const) {
+      expect(llama.fromMetadata(with_(key, each(value, value)), all)).toEqual(
+        llama.fromMetadata(with_(key, number(value)), all),
+      )
+      expect(() => llama.fromMetadata(with_(key, each(value, 1)), all)).toThrow(
+        new UnsupportedError(`x.gguf: llama.${key} that differs from layer to layer is not supported`),
+      )
+      for (const wrong of [each(value), each(), each(-1, -1)]) {
+        expect(() => llama.fromMetadata(with_(key, wrong), all)).toThrow(FileError)
+      }
+    }
+  })
+
   it.each<[string, GgufValue]>([
+    ['rope.scale_linear', number(-1)],
+    ['rope.scaling.factor', number(Number.NaN)],
+    ['attention.key_length', { type: 'uint32', value: 2 ** 32 - 2 }],
     ['attention.head_count_kv', number(3)],
     ['attention.key_length', number(7)],
     ['block_count', { type: 'string', value: '2' }],

@@ -1,16 +1,9 @@
-import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Graph, Rope, Tensor } from '../ggml/graph.js'
 import type { ComputedTensor, Family, Hyperparameters, LayerContext, TensorMapping } from './family.js'
-import { layerCount, MOST_LAYERS } from './layer-count.js'
-
-/** How positions beyond the trained context are handled. */
-type RopeScaling =
-  | { readonly type: 'none' }
-  | { readonly type: 'linear'; readonly factor: number }
-  /** Frequencies are divided by factors that the package holds as `rope_freqs.weight` (Llama 3.1). */
-  | { readonly type: 'factors'; readonly factors: Float32Array | null }
+import { layerCount, MOST_HEAD_DIMENSIONS, MOST_LAYERS } from './layer-count.js'
+import { type RopeScaling, ropeFromConfig, ropeFromMetadata } from './rope-scaling.js'
 
 interface LlamaHyperparameters extends Hyperparameters {
   readonly attentionBias: boolean
@@ -18,6 +11,9 @@ interface LlamaHyperparameters extends Hyperparameters {
   readonly ropeBase: number
   readonly ropeScaling: RopeScaling
 }
+
+/** What transformers takes the context for where config.json does not say it. */
+const CONTEXT = 2048
 
 /** Llama 1 to 3: pre-norm RMSNorm, rotary positions, grouped KV heads, SwiGLU. */
 export const llama: Family<LlamaHyperparameters> = {
@@ -29,16 +25,19 @@ export const llama: Family<LlamaHyperparameters> = {
   fromConfig(config) {
     config.only('hidden_act', ['silu'])
     config.only('partial_rotary_factor', [1])
-    for (const field of ['quantization_config', 'sliding_window', 'layer_types', 'no_rope_layers']) {
+    for (const field of ['quantization_config', 'sliding_window', 'no_rope_layers']) {
       if (config.has(field)) throw config.unsupported(field)
     }
+    config.onlyListOf('layer_types', 'full_attention')
     const hidden = config.count('hidden_size')
     const heads = config.count('num_attention_heads')
     const kvHeads = config.count('num_key_value_heads', { default: heads })
     if (heads % kvHeads !== 0) throw config.unsupported('num_key_value_heads')
     if (!config.has('head_dim') && hidden % heads !== 0) throw config.unsupported('num_attention_heads')
     const headDim = config.count('head_dim', { default: Math.floor(hidden / heads) })
-    if (headDim % 2 !== 0) throw config.unsupported(config.has('head_dim') ? 'head_dim' : 'num_attention_heads')
+    if (headDim % 2 !== 0 || headDim > MOST_HEAD_DIMENSIONS)
+      throw config.unsupported(config.has('head_dim') ? 'head_dim' : 'num_attention_heads')
+    const context = config.count('max_position_embeddings', { default: CONTEXT })
     return {
       architecture: 'llama',
       layers: config.count('num_hidden_layers', { max: MOST_LAYERS }),
@@ -48,12 +47,12 @@ export const llama: Family<LlamaHyperparameters> = {
       headDim,
       feedForward: config.count('intermediate_size'),
       vocabulary: config.count('vocab_size'),
-      context: config.count('max_position_embeddings'),
+      context,
       normEpsilon: config.number('rms_norm_eps', { default: 1e-6, min: 0 }),
       tiedEmbeddings: config.boolean('tie_word_embeddings', { default: false }),
       attentionBias: config.boolean('attention_bias', { default: false }),
       mlpBias: config.boolean('mlp_bias', { default: false }),
-      ...ropeFromConfig(config, headDim),
+      ...ropeFromConfig(config, headDim, context),
     }
   },
 
@@ -69,14 +68,23 @@ export const llama: Family<LlamaHyperparameters> = {
         throw new UnsupportedError(`${metadata.path}: metadata key ${key(name)} is not supported`)
       }
     }
+    const layers = layerCount(metadata, key('block_count'))
+    /** A number that may be given for each layer. */
+    const common = (name: string, fallback?: number) => {
+      if (fallback !== undefined && !metadata.has(key(name))) return fallback
+      const value = metadata.countOfLayers(key(name), layers)
+      if (value === null) {
+        throw new UnsupportedError(`${metadata.path}: ${key(name)} that differs from layer to layer is not supported`)
+      }
+      if (value < 1) throw new FileError(metadata.path, `metadata key ${key(name)} must be at least 1`)
+      return value
+    }
     const hidden = count('embedding_length')
-    const heads = count('attention.head_count')
-    const kvHeads = count('attention.head_count_kv', heads)
+    const heads = common('attention.head_count')
+    const kvHeads = common('attention.head_count_kv', heads)
     const headDim = count('attention.key_length', Math.floor(hidden / heads))
-    const vocabulary = metadata.has(key('vocab_size'))
-      ? count('vocab_size')
-      : metadata.strings('tokenizer.ggml.tokens').length
-    if (heads % kvHeads !== 0 || headDim % 2 !== 0) {
+    const vocabulary = metadata.has(key('vocab_size')) ? count('vocab_size') : metadata.length('tokenizer.ggml.tokens')
+    if (heads % kvHeads !== 0 || headDim % 2 !== 0 || headDim > MOST_HEAD_DIMENSIONS) {
       throw new FileError(metadata.path, `${heads} heads, ${kvHeads} KV heads of ${headDim} dimensions do not fit`)
     }
     const rotated = count('rope.dimension_count', headDim)
@@ -88,20 +96,19 @@ export const llama: Family<LlamaHyperparameters> = {
     }
     return {
       architecture: 'llama',
-      layers: layerCount(metadata, key('block_count')),
+      layers,
       hidden,
       heads,
       kvHeads,
       headDim,
-      feedForward: count('feed_forward_length'),
+      feedForward: common('feed_forward_length'),
       vocabulary,
       context: count('context_length'),
       normEpsilon: metadata.number(key('attention.layer_norm_rms_epsilon'), 0),
       tiedEmbeddings: !tensorNames.has('output.weight'),
       attentionBias: tensorNames.has('blk.0.attn_q.bias'),
       mlpBias: tensorNames.has('blk.0.ffn_gate.bias'),
-      ropeBase: ropeBaseFromMetadata(metadata, key('rope.freq_base')),
-      ropeScaling: ropeScalingFromMetadata(metadata, tensorNames),
+      ...ropeFromMetadata(metadata, 'llama', tensorNames.has('rope_freqs.weight')),
     }
   },
 
@@ -240,66 +247,6 @@ function norm(g: Graph, x: Tensor, c: LayerContext, name: string, epsilon: numbe
 
 /** llama.cpp stores q and k with their rows permuted, so that rotated pairs are neighbours. */
 function ropeOf(h: LlamaHyperparameters): Rope {
-  const scale = h.ropeScaling.type === 'linear' ? 1 / h.ropeScaling.factor : 1
+  const scale = h.ropeScaling.type === 'none' ? 1 : 1 / h.ropeScaling.factor
   return { dimensions: h.headDim, pairs: 'interleaved', base: h.ropeBase, scale }
-}
-
-/** Newer checkpoints say `rope_parameters`, older ones `rope_theta` and `rope_scaling`. */
-function ropeFromConfig(config: ConfigReader, headDim: number): { ropeBase: number; ropeScaling: RopeScaling } {
-  const field = config.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling'
-  const rope = config.object(field)
-  const base = rope?.has('rope_theta') ? rope.number('rope_theta') : config.number('rope_theta', { default: 10000 })
-  if (!(base > 0)) throw config.unsupported('rope_theta')
-  if (rope === null) return { ropeBase: base, ropeScaling: { type: 'none' } }
-  rope.only('partial_rotary_factor', [1])
-  const typeField = rope.has('rope_type') ? 'rope_type' : 'type'
-  const type = rope.string(typeField, { default: 'default' })
-  if (type === 'default') return { ropeBase: base, ropeScaling: { type: 'none' } }
-  if (type === 'linear') return { ropeBase: base, ropeScaling: { type: 'linear', factor: positive(rope, 'factor') } }
-  if (type === 'llama3')
-    return { ropeBase: base, ropeScaling: { type: 'factors', factors: llama3Factors(rope, base, headDim) } }
-  throw rope.unsupported(typeField)
-}
-
-/**
- * Divisors of the rotary frequencies of Llama 3.1: wavelengths above original context / low_freq_factor are stretched
- * by `factor`, those below original context / high_freq_factor are kept, and the ones between are blended.
- */
-function llama3Factors(rope: ConfigReader, base: number, headDim: number): Float32Array {
-  const factor = positive(rope, 'factor')
-  const low = positive(rope, 'low_freq_factor')
-  const high = positive(rope, 'high_freq_factor')
-  const original = rope.count('original_max_position_embeddings')
-  if (high <= low) throw rope.unsupported('high_freq_factor')
-  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
-    const wavelength = 2 * Math.PI * base ** ((2 * i) / headDim)
-    if (wavelength < original / high) return 1
-    if (wavelength > original / low) return factor
-    const smooth = (original / wavelength - low) / (high - low)
-    return 1 / ((1 - smooth) / factor + smooth)
-  })
-}
-
-function positive(config: ConfigReader, field: string): number {
-  const value = config.number(field)
-  if (!(value > 0)) throw config.unsupported(field)
-  return value
-}
-
-function ropeBaseFromMetadata(metadata: GgufMetadata, key: string): number {
-  if (!metadata.has(key)) return 10000
-  const base = metadata.number(key)
-  if (!(base > 0)) throw new FileError(metadata.path, `metadata key ${key} must be above 0`)
-  return base
-}
-
-function ropeScalingFromMetadata(metadata: GgufMetadata, tensorNames: ReadonlySet<string>): RopeScaling {
-  if (tensorNames.has('rope_freqs.weight')) return { type: 'factors', factors: null }
-  const type = metadata.has('llama.rope.scaling.type') ? metadata.string('llama.rope.scaling.type') : 'none'
-  if (type === 'none') return { type: 'none' }
-  if (type !== 'linear')
-    throw new UnsupportedError(`${metadata.path}: llama.rope.scaling.type ${type} is not supported`)
-  const factor = metadata.number('llama.rope.scaling.factor')
-  if (!(factor > 0)) throw new FileError(metadata.path, 'metadata key llama.rope.scaling.factor must be above 0')
-  return { type: 'linear', factor }
 }

@@ -41,7 +41,8 @@ export const opt: Family<OptHyperparameters> = {
     const heads = config.count('num_attention_heads')
     if (hidden % heads !== 0) throw config.unsupported('num_attention_heads')
     const postNorm = !config.boolean('do_layer_norm_before', { default: true })
-    const context = config.count('max_position_embeddings')
+    // The default is transformers'.
+    const context = config.count('max_position_embeddings', { default: 2048 })
     return {
       architecture: 'opt',
       layers: config.count('num_hidden_layers', { max: MOST_LAYERS }),

@@ -1,5 +1,6 @@
 import { readTextFile } from '../checkpoint/text-file.js'
 import { FileError } from '../errors.js'
+import { parseJson } from '../json.js'
 import { itemOf } from './item.js'
 import type { TaskItem } from './task.js'
 
@@ -9,12 +10,7 @@ import type { TaskItem } from './task.js'
  */
 export async function readFunctionVectors(path: string, labels?: readonly string[]): Promise<TaskItem[]> {
   const text = await readTextFile(path)
-  let list: unknown
-  try {
-    list = JSON.parse(text)
-  } catch (error) {
-    throw new FileError(path, 'is not valid JSON', 'file_invalid', { cause: error })
-  }
+  const list = parseJson(path, text, '')
   if (!Array.isArray(list)) throw new FileError(path, 'is not a JSON list of {"input", "output"} objects')
   if (list.length === 0) throw new FileError(path, 'has no items')
   return list.map((value: unknown, i) => {

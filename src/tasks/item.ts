@@ -1,5 +1,5 @@
-import { isJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 import type { TaskItem } from './task.js'
 
 /** A non-empty text of a data file, without the spaces at its ends; `where` names it in the error. */

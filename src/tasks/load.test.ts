@@ -57,9 +57,7 @@ describe('a task', () => {
   })
 
   it('is refused by name where there is none, or no data', async () => {
-    await expect(loadTask('fruit')).rejects.toThrow(
-      /^unknown task fruit; known are question answering: mmlu, .*; extractive: adjective/,
-    )
+    await expect(loadTask('fruit')).rejects.toThrow(/^unknown task fruit; known are question answering: mmlu, /)
     await expect(loadTask('sst2:x')).rejects.toThrow(InputError)
     await expect(loadTask('wmt')).rejects.toThrow(InputError)
     await expect(loadTask('squad', { data: '' })).rejects.toThrow(

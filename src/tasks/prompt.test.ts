@@ -221,5 +221,9 @@ function fakeTokenizer(merges: readonly string[]): Tokenizer {
     decode: (ids) =>
       ids.map((id) => (id === 0 ? '' : id < 1000 ? String.fromCharCode(id) : pieces[id - 1000])).join(''),
     renderChat: () => '',
+    endIds: [],
+    piece: (id) => pieces[id - 1000] ?? null,
+    isSpecial: (id) => id === 0,
+    dispose: () => undefined,
   }
 }

@@ -1,6 +1,6 @@
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
 import { readJsonFile } from '../checkpoint/text-file.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import { isJsonObject, type JsonObject } from '../json.js'
 import { textOf } from './item.js'
 import type { TaskItem } from './task.js'
 

@@ -1,5 +1,5 @@
-import { isJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 import { isId, quote } from './fields.js'
 import { endWithoutSpaces, type Normalizer } from './normalizer.js'
 import type { Piece } from './split.js'

@@ -1,5 +1,5 @@
-import { isJsonObject, type JsonObject } from '../checkpoint/json.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import { isJsonObject, type JsonObject } from '../json.js'
 
 /** How deep sequences of parts may lie within each other. */
 const DEEPEST = 16

@@ -1,3 +1,4 @@
+import { LENGTH_BYTES, listBytes } from '../checkpoint/gguf-list.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 
@@ -124,17 +125,26 @@ function key(name: string): string {
 function checkTokens(metadata: GgufMetadata): readonly string[] {
   const { path } = metadata
   const tokens = metadata.strings(key('tokens'))
+  const entry = metadata.values.get(key('tokens'))!
   if (tokens.length === 0 || tokens.length > MOST_TOKENS) throw new FileError(path, `has ${tokens.length} tokens`)
   const ids = new Map<string, number>()
   for (const [id, text] of tokens.entries()) {
     if (text.length > LONGEST_TOKEN) throw new FileError(path, `token ${id} is ${text.length} characters long`)
-    // As libllama names empty ones.
-    const name = text === '' ? `[EMPTY_${id}]` : text
+    const name = nameOf(entry, id, text)
     const before = ids.get(name)
     if (before !== undefined) throw new FileError(path, `tokens ${before} and ${id} are both ${JSON.stringify(name)}`)
     ids.set(name, id)
   }
   return tokens
+}
+
+/** What tells a token from others: its text, as libllama names empty ones, or its bytes where they are no UTF-8. */
+function nameOf(entry: GgufValue, id: number, text: string): string {
+  if (text === '') return `[EMPTY_${id}]`
+  const list = text.includes('\ufffd') ? listBytes(entry) : null
+  if (list === null) return text
+  const end = list.starts[id + 1]! - LENGTH_BYTES
+  return `bytes ${Buffer.from(list.bytes.subarray(list.starts[id]!, end)).toString('hex')}`
 }
 
 /** Types of the tokens, or null where the file has none: then all are normal. */

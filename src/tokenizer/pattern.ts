@@ -1,5 +1,5 @@
-import { isJsonObject } from '../checkpoint/json.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import { isJsonObject } from '../json.js'
 import { type Part, quote } from './fields.js'
 import { translate, UntranslatableError } from './oniguruma.js'
 import { withTimeLimit } from './time-limit.js'

@@ -1,4 +1,4 @@
-import { isJsonObject } from '../checkpoint/json.js'
+import { isJsonObject } from '../json.js'
 import { isId, type Part, quote } from './fields.js'
 
 /** Puts special tokens around a text. It takes and gives stretches of ids: what one step adds, the next sees apart. */

@@ -1,5 +1,5 @@
-import { type JsonObject, parseJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
+import { type JsonObject, parseJsonObject } from '../json.js'
 import { type AddedToken, AddedTokenFinder, readAddedTokens, type Part as TextPart } from './added-tokens.js'
 import { readDecoder } from './decoder.js'
 import { optionalPart, Part } from './fields.js'

@@ -1,4 +1,4 @@
-import { isJsonObject } from '../checkpoint/json.js'
+import { isJsonObject } from '../json.js'
 import { isId, type Part, quote } from './fields.js'
 
 /** The model's tokens. */

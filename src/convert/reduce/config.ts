@@ -2,6 +2,7 @@ import { ConfigReader } from '../../checkpoint/config-reader.js'
 import { replaceFields } from '../../checkpoint/json-edit.js'
 import type { Plan } from '../../depth/policy.js'
 import { FileError } from '../../errors.js'
+import { parseJsonObject } from '../../json.js'
 
 /** Fields of a config.json that say how many layers there are. */
 const COUNTS = ['num_hidden_layers', 'n_layer', 'n_layers', 'num_layers']
@@ -35,5 +36,5 @@ export function reduceConfig(config: ConfigReader, text: string, layers: number,
 
 /** The same for a reader of a text that is known to be an object. */
 export function readerOf(config: ConfigReader, text: string): ConfigReader {
-  return new ConfigReader(config.path, JSON.parse(text) as Record<string, unknown>)
+  return new ConfigReader(config.path, parseJsonObject(config.path, text))
 }

@@ -1,5 +1,5 @@
-import { isJsonObject } from '../../checkpoint/json.js'
 import type { StepCosts } from '../../depth/measurement.js'
+import { isJsonObject } from '../../json.js'
 import { MachineMemory } from '../machine-memory.js'
 
 /** Rises with every change of the engine that makes costs of older versions wrong. */

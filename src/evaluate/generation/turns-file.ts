@@ -1,7 +1,7 @@
 import { damaged, openJournal } from '../../checkpoint/journal.js'
-import type { JsonObject } from '../../checkpoint/json.js'
 import * as json from '../../depth/json-field.js'
 import type { Model } from '../../engine/api.js'
+import type { JsonObject } from '../../json.js'
 import { contentsOf, digest, modelFacts } from '../answers-file.js'
 import { depthNames } from '../depth-names.js'
 import type { GenerationOptions } from './evaluate.js'
