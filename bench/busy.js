@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { realModel, SMOLLM2 } from './real-model.js'
+import { realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { median, printTable, promptOf, startWorker } from './worker.js'
 
 const CONTEXT = 1024

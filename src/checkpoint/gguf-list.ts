@@ -8,7 +8,7 @@ type GgufList = Extract<GgufValue, { readonly type: 'array' }>
 export interface ListBytes {
   readonly of: GgufScalarType
   readonly count: number
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
   /** Where string i begins, behind its length; one more entry than strings. Empty for other types. */
   readonly starts: Uint32Array
 }
@@ -57,7 +57,7 @@ export const LENGTH_BYTES = 8
 
 function textOf({ bytes, starts }: ListBytes, index: number): string {
   const end = starts[index + 1]! - LENGTH_BYTES
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8', starts[index]!, end)
+  return bytes.toString('utf8', starts[index]!, end)
 }
 
 function decodeStrings(list: ListBytes): string[] {

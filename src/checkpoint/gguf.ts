@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { FileError, UnsupportedError } from '../errors.js'
+import { Pace } from '../pace.js'
 import { GgufCursor } from './gguf-cursor.js'
 import {
   alignUp,
@@ -55,24 +56,6 @@ export async function readGguf(path: string): Promise<GgufFile> {
     return await parse(new GgufCursor(path, fd, size))
   } finally {
     closeSync(fd)
-  }
-}
-
-/** Reading a header of megabytes stops after so long for whatever else the process has to do. */
-const TURN_MS = 8
-
-class Pace {
-  private since = performance.now()
-
-  /** A promise where it is time to wait, so that nobody waits for nothing. */
-  next(): Promise<void> | null {
-    if (performance.now() - this.since < TURN_MS) return null
-    return new Promise((resolve) => {
-      setImmediate(() => {
-        this.since = performance.now()
-        resolve()
-      })
-    })
   }
 }
 

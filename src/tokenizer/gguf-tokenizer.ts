@@ -2,7 +2,7 @@ import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { encodeGguf } from '../checkpoint/gguf-write.js'
 import { InputError, UnsupportedError } from '../errors.js'
 import { LlamaVocabulary, TOKEN_CONTROL, TOKEN_UNKNOWN } from '../ggml/llama-vocabulary.js'
-import { hasVocabulary, vocabularyMetadata } from './gguf-vocabulary.js'
+import { type CheckedVocabulary, checkVocabulary, hasVocabulary } from './gguf-vocabulary.js'
 import { cutLongRuns, runEnd } from './long-runs.js'
 import type { Tokenizer } from './tokenizer.js'
 
@@ -21,12 +21,12 @@ export interface GgufTokenizer {
  */
 export async function openGgufTokenizer(metadata: GgufMetadata): Promise<GgufTokenizer | null> {
   if (!hasVocabulary(metadata)) return null
-  const { gguf, warnings } = vocabularyMetadata(metadata)
-  const vocabulary = await LlamaVocabulary.load(encodeGguf(gguf)).catch((error: unknown) => {
+  const checked = await checkVocabulary(metadata)
+  const vocabulary = await LlamaVocabulary.load(encodeGguf(checked.gguf)).catch((error: unknown) => {
     if (!(error instanceof UnsupportedError)) throw error
     throw new UnsupportedError(`${metadata.path}: ${error.message}`, { cause: error })
   })
-  return { tokenizer: new LlamaTokenizer(metadata.path, gguf, vocabulary), warnings }
+  return { tokenizer: new LlamaTokenizer(checked, vocabulary), warnings: checked.warnings }
 }
 
 class LlamaTokenizer implements Tokenizer {
@@ -43,13 +43,12 @@ class LlamaTokenizer implements Tokenizer {
   private readonly addsSpace: boolean
   private readonly known = new Map<number, KnownToken>()
 
-  constructor(path: string, metadata: GgufMetadata, vocabulary: LlamaVocabulary) {
-    this.path = path
+  constructor({ gguf: metadata, tokens }: CheckedVocabulary, vocabulary: LlamaVocabulary) {
+    this.path = metadata.path
     this.vocabulary = vocabulary
     this.size = vocabulary.size
     const model = metadata.string('tokenizer.ggml.model')
     const optional = (key: string): string => (metadata.has(key) ? metadata.string(key) : '')
-    const tokens = metadata.strings('tokenizer.ggml.tokens')
     this.tokens = tokens
     const added = [...vocabulary.tokenize(new Uint8Array(0), true, false)]
     const before = vocabulary.addsBos || model === 'bert' ? 1 : 0

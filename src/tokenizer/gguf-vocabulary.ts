@@ -1,6 +1,7 @@
-import { LENGTH_BYTES, listBytes } from '../checkpoint/gguf-list.js'
+import { LENGTH_BYTES, type ListBytes, listBytes } from '../checkpoint/gguf-list.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import { Pace } from '../pace.js'
 
 /** What libllama takes for ids that a file does not name, by `tokenizer.ggml.model`. */
 const KINDS: Readonly<Record<string, { readonly bos: number | null; readonly eos: number | null }>> = {
@@ -40,21 +41,30 @@ export function hasVocabulary(metadata: GgufMetadata): boolean {
   return !['none', 'no_vocab'].includes(metadata.string('tokenizer.ggml.model'))
 }
 
+export interface CheckedVocabulary {
+  /** What libllama gets. */
+  readonly gguf: GgufMetadata
+  /** By id, as the file spells them. */
+  readonly tokens: readonly string[]
+  readonly warnings: readonly string[]
+}
+
 /**
  * The part of a file's metadata that libllama needs for text, every key of it checked: libllama asserts, and the process
  * ends, where tokens repeat, where a token that is to be added is missing, or where text has a byte without a token.
  * @throws FileError, or UnsupportedError for a kind of vocabulary that Shoal does not hand over
  */
-export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata; warnings: string[] } {
+export async function checkVocabulary(metadata: GgufMetadata): Promise<CheckedVocabulary> {
   const { path } = metadata
+  const pace = new Pace()
   const model = metadata.string(key('model'))
   const kind = Object.hasOwn(KINDS, model) ? KINDS[model]! : null
   if (kind === null) {
     const known = Object.keys(KINDS).join(', ')
     throw new UnsupportedError(`${path}: text of a vocabulary of kind "${model}" is not supported, only of ${known}`)
   }
-  const tokens = checkTokens(metadata)
-  const types = checkTypes(metadata, tokens)
+  const types = typesOf(metadata)
+  const tokens = await checkTokens(metadata, types, model === 'gpt2', pace)
   const warnings: string[] = []
   const entries: [string, GgufValue][] = [
     // Any architecture that libllama knows: it reads nothing else of it here, and the file's own may be one that it does not.
@@ -74,7 +84,7 @@ export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata
     copy('scores')
   }
   if (model === 'gpt2' || model === 'gemma4') {
-    checkMerges(metadata)
+    await checkMerges(metadata, pace)
     copy('merges')
     const pre = metadata.has(key('pre')) ? metadata.string(key('pre')) : ''
     if (model === 'gpt2' && (pre === '' || pre === 'default')) {
@@ -83,7 +93,6 @@ export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata
     // It is for another kind of vocabulary, and spaces end the process with this one.
     if (pre === 'whitespace') throw new UnsupportedError(`${path}: ${key('pre')} = "${pre}" is not supported`)
     if (pre !== '') entries.push([key('pre'), { type: 'string', value: pre }])
-    if (model === 'gpt2') checkOddTokens(path, tokens, types)
   }
   if (model === 'llama') checkByteTokens(path, tokens)
 
@@ -115,25 +124,49 @@ export function vocabularyMetadata(metadata: GgufMetadata): { gguf: GgufMetadata
     throw new FileError(path, `there is no ${key('seperator_token_id')}`)
   }
   for (const [name, value] of flags) entries.push([key(name), { type: 'bool', value }])
-  return { gguf: new GgufMetadata(path, entries), warnings }
+  return { gguf: new GgufMetadata(path, entries), tokens, warnings }
 }
 
 function key(name: string): string {
   return `tokenizer.ggml.${name}`
 }
 
-function checkTokens(metadata: GgufMetadata): readonly string[] {
+async function checkTokens(
+  metadata: GgufMetadata,
+  types: readonly number[] | null,
+  byteLevel: boolean,
+  pace: Pace,
+): Promise<readonly string[]> {
   const { path } = metadata
-  const tokens = metadata.strings(key('tokens'))
-  const entry = metadata.values.get(key('tokens'))!
-  if (tokens.length === 0 || tokens.length > MOST_TOKENS) throw new FileError(path, `has ${tokens.length} tokens`)
+  const name = key('tokens')
+  const count = metadata.length(name)
+  if (count === 0 || count > MOST_TOKENS) throw new FileError(path, `has ${count} tokens`)
+  if (types !== null && types.length < count) {
+    throw new FileError(path, `has ${count} tokens and ${types.length} types of tokens`)
+  }
+  const entry = metadata.values.get(name)!
+  const tokens: string[] = []
   const ids = new Map<string, number>()
-  for (const [id, text] of tokens.entries()) {
+  let oddText = 0
+  for (let id = 0; id < count; id++) {
+    const text = metadata.stringAt(name, id)!
+    const type = types?.[id] ?? NORMAL_TYPE
     if (text.length > LONGEST_TOKEN) throw new FileError(path, `token ${id} is ${text.length} characters long`)
-    const name = nameOf(entry, id, text)
-    const before = ids.get(name)
-    if (before !== undefined) throw new FileError(path, `tokens ${before} and ${id} are both ${JSON.stringify(name)}`)
-    ids.set(name, id)
+    const unique = nameOf(entry, id, text)
+    const before = ids.get(unique)
+    if (before !== undefined) throw new FileError(path, `tokens ${before} and ${id} are both ${JSON.stringify(text)}`)
+    ids.set(unique, id)
+    if (type < 0 || type > BYTE_TYPE) throw new FileError(path, `token ${id} has the unknown type ${type}`)
+    if (type === BYTE_TYPE && !/^<0x[0-9A-Fa-f]{2}>$/.test(text)) {
+      throw new FileError(path, `token ${id} is said to be a byte, and is ${JSON.stringify(text)}`)
+    }
+    if (byteLevel && type === NORMAL_TYPE && ODD.test(text)) {
+      oddText += text.length * (3 * text.length + 16)
+      if (oddText > MOST_ODD_TEXT) throw new FileError(path, 'too many of its tokens are no byte-level BPE')
+    }
+    tokens.push(text)
+    const turn = id % 256 === 0 ? pace.next() : null
+    if (turn !== null) await turn
   }
   return tokens
 }
@@ -148,21 +181,11 @@ function nameOf(entry: GgufValue, id: number, text: string): string {
 }
 
 /** Types of the tokens, or null where the file has none: then all are normal. */
-function checkTypes(metadata: GgufMetadata, tokens: readonly string[]): readonly number[] | null {
-  const { path } = metadata
+function typesOf(metadata: GgufMetadata): readonly number[] | null {
   const value = metadata.values.get(key('token_type'))
   if (value === undefined) return null
-  if (value.type !== 'array' || value.of !== 'int32')
-    throw new FileError(path, `${key('token_type')} is no list of int32`)
-  if (value.value.length < tokens.length) {
-    throw new FileError(path, `has ${tokens.length} tokens and ${value.value.length} types of tokens`)
-  }
-  for (const [id, text] of tokens.entries()) {
-    const type = value.value[id]!
-    if (type < 0 || type > BYTE_TYPE) throw new FileError(path, `token ${id} has the unknown type ${type}`)
-    if (type === BYTE_TYPE && !/^<0x[0-9A-Fa-f]{2}>$/.test(text)) {
-      throw new FileError(path, `token ${id} is said to be a byte, and is ${JSON.stringify(text)}`)
-    }
+  if (value.type !== 'array' || value.of !== 'int32') {
+    throw new FileError(metadata.path, `${key('token_type')} is no list of int32`)
   }
   return value.value
 }
@@ -178,16 +201,25 @@ function checkScores(metadata: GgufMetadata, tokens: number): void {
   if (wrong >= 0) throw new FileError(path, `the score of token ${wrong} is not a number`)
 }
 
-function checkMerges(metadata: GgufMetadata): void {
+async function checkMerges(metadata: GgufMetadata, pace: Pace): Promise<void> {
   const { path } = metadata
-  const merges = metadata.strings(key('merges'))
-  if (merges.length > MOST_MERGES) throw new FileError(path, `has ${merges.length} merges`)
-  for (const [i, merge] of merges.entries()) {
+  const name = key('merges')
+  const count = metadata.length(name)
+  if (count > MOST_MERGES) throw new FileError(path, `has ${count} merges`)
+  const list = listBytes(metadata.values.get(name)!)
+  for (let i = 0; i < count; i++) {
     // The left one of the two may begin with a space.
-    if (merge.length > 2 * LONGEST_TOKEN || merge.indexOf(' ', 1) < 0) {
-      throw new FileError(path, `merge ${i} is not two tokens with a space between them`)
-    }
+    const space = list === null ? metadata.stringAt(name, i)!.indexOf(' ', 1) : spaceIn(list, i)
+    if (space < 0) throw new FileError(path, `merge ${i} is not two tokens with a space between them`)
+    const turn = i % 256 === 0 ? pace.next() : null
+    if (turn !== null) await turn
   }
+}
+
+/** Where a string of a list has a space behind its first byte, -1 where it has none. */
+function spaceIn({ bytes, starts }: ListBytes, index: number): number {
+  const at = bytes.indexOf(0x20, starts[index]! + 1)
+  return at < starts[index + 1]! - LENGTH_BYTES ? at : -1
 }
 
 /** Text may hold any byte of UTF-8, and libllama looks each up that is in no token. */
@@ -201,16 +233,5 @@ function checkByteTokens(path: string, tokens: readonly string[]): void {
   }
 }
 
-/** Characters beyond those that byte-level BPE writes bytes with. */
-const ODD = /[^\u0021-\u007e\u00a1-\u00ac\u00ae-\u0143]/gu
-
-function checkOddTokens(path: string, tokens: readonly string[], types: readonly number[] | null): void {
-  let length = 0
-  for (const [id, text] of tokens.entries()) {
-    if (types !== null && types[id] !== NORMAL_TYPE) continue
-    const odd = text.match(ODD)?.length ?? 0
-    if (odd === 0) continue
-    length += odd * (3 * text.length + 16)
-    if (length > MOST_ODD_TEXT) throw new FileError(path, 'too many of its tokens are no byte-level BPE')
-  }
-}
+/** A character beyond those that byte-level BPE writes bytes with. */
+const ODD = /[^\u0021-\u007e\u00a1-\u00ac\u00ae-\u0143]/u

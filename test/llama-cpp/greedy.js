@@ -20,6 +20,6 @@ for (const prompt of prompts) {
   }
   continuations.push(ids)
 }
-const encoded = texts.map((text) => [...model.tokenize(text)])
+const encoded = texts.map((text) => [...model.tokenize(text, true)])
 await llama.dispose()
 process.stdout.write(JSON.stringify({ continuations, encoded }))

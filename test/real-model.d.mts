@@ -1,0 +1,2 @@
+export const SMOLLM2: string
+export function realModel(name: string): string | null
