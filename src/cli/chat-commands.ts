@@ -52,7 +52,7 @@ const COMMANDS: readonly ChatCommand[] = [
   {
     name: '/drop',
     argument: null,
-    summary: 'forget the oldest turn; where a message did not fit, as many as it needs, and send it',
+    summary: 'forget the oldest turn, or as many as a message needs that did not fit',
     run: (cli, conversation) => conversation.drop(cli),
   },
   {
@@ -97,14 +97,8 @@ export async function runChatCommand(cli: Cli, conversation: Conversation, line:
   const argument = line.slice(name.length).trim()
   const command = COMMANDS.find((known) => known.name === name)
   if (command === undefined) {
-    const guess = didYouMean(
-      name,
-      COMMANDS.map(({ name }) => name),
-    )
-    note(
-      cli,
-      `unknown command ${shortened(name)}${guess === '' ? '' : guess}; /help lists them, //TEXT sends text with a slash`,
-    )
+    const names = COMMANDS.map((known) => known.name)
+    note(cli, `unknown command ${shortened(name)}${didYouMean(name, names) || ';'} /help lists them, //TEXT sends text`)
     return
   }
   if (command.argument === null && argument !== '') {

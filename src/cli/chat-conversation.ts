@@ -158,7 +158,7 @@ export class Conversation {
 
   private get choices(): string {
     return this.interactive
-      ? '/drop forgets the oldest turns and sends what was not sent; /save FILE keeps the conversation, /reset begins anew'
+      ? `/drop forgets the oldest ${this.pending === null ? 'turn' : 'turns and sends it'}; /save FILE keeps the conversation, /reset begins anew`
       : '--when-full drop forgets the oldest turns, --context N holds more'
   }
 }
