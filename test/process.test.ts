@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { speakChatml } from './chatml-checkpoint.js'
+import { writeRandomCheckpoint } from './random-checkpoint.js'
 
 /** What only a process of its own shows: signals, pipes, and nothing of ggml's own on either stream. */
 const bin = fileURLToPath(new URL('../bin/shoal.js', import.meta.url))
@@ -42,6 +44,33 @@ it('ends with 130 and its figures after Ctrl-C', async () => {
   const { code, stdout, stderr } = await ended(child)
   expect({ code, stderr }).toEqual({ code: 130, stderr: '' })
   expect(stdout).toMatch(/\n\n\d+ tokens? · mean depth .* · stopped\n$/)
+})
+
+it('ends an answer of a chat after Ctrl-C, and the chat where there is none', async () => {
+  const { folder } = await writeRandomCheckpoint(join(cache, 'talker'), 62, { tokenizer: true })
+  await speakChatml(folder)
+  const child = spawn(process.execPath, [bin, 'chat', folder, '--max-tokens', '4000', '--ignore-eos'], {
+    env: { ...process.env, SHOAL_CACHE: cache },
+  })
+  let said = ''
+  let answers = 0
+  let stopping = false
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+    if (said.endsWith('stopped\n')) {
+      answers++
+      said = ''
+      stopping = false
+      if (answers === 1) child.stdin.write('And then?\n')
+      else child.kill('SIGINT')
+    } else if (!stopping) {
+      stopping = true
+      child.kill('SIGINT')
+    }
+  })
+  child.stdin.write('Hello\n')
+  const { code, stderr } = await ended(child)
+  expect({ code, stderr, answers }).toEqual({ code: 130, stderr: '', answers: 2 })
 })
 
 it('ends quietly where the reader of its pipe goes away', async () => {

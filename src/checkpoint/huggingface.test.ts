@@ -55,13 +55,13 @@ describe('a checkpoint folder', () => {
     expect((await readConfig(join(folder, 'config.json'))).string('model_type')).toBe('llama')
   })
 
-  it('takes end ids from generation_config.json, else from config.json', async () => {
+  it('takes end ids from generation_config.json and from config.json', async () => {
     await write('config.json', { eos_token_id: [7, 8, 7] })
     expect((await openHuggingFace(folder)).endIds).toEqual([7, 8])
     await write('generation_config.json', { eos_token_id: null })
     expect((await openHuggingFace(folder)).endIds).toEqual([7, 8])
     await write('generation_config.json', { eos_token_id: 3 })
-    expect((await openHuggingFace(folder)).endIds).toEqual([3])
+    expect((await openHuggingFace(folder)).endIds).toEqual([3, 7, 8])
     await write('generation_config.json', { eos_token_id: [3, -1] })
     expect((await failure(openHuggingFace(folder))).message).toContain('eos_token_id')
   })

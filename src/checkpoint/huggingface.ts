@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { FileError } from '../errors.js'
 import { CONFIG_LIMITS, isJsonObject, type JsonObject } from '../json.js'
 import { ConfigReader } from './config-reader.js'
+import { type SamplingDefaults, samplingOfGenerationConfig } from './sampling-defaults.js'
 import { type CheckpointSettings, parseSettings } from './settings.js'
 import { readJsonFile, readOptionalJsonFile, readOptionalTextFile } from './text-file.js'
 import type { SpecialTokens } from './tokenizer.js'
@@ -27,8 +28,10 @@ export interface HuggingFaceFolder {
   readonly tokenizerJson: string | null
   readonly chatTemplate: string | null
   readonly specialTokens: SpecialTokens
-  /** Ids that end a text: those of generation_config.json, else of config.json. */
+  /** Ids that end a text: those of generation_config.json and of config.json. */
   readonly endIds: readonly number[]
+  /** What generation_config.json says of sampling. */
+  readonly sampling: SamplingDefaults
   readonly settings: CheckpointSettings
 }
 
@@ -38,6 +41,8 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
   const tokenizerConfigPath = join(folder, 'tokenizer_config.json')
   const tokenizerConfig = await readOptionalJsonFile(tokenizerConfigPath, CONFIG_LIMITS)
   const template = await readOptionalTextFile(join(folder, 'chat_template.jinja'))
+  const generationPath = join(folder, 'generation_config.json')
+  const generation = (await readOptionalJsonFile(generationPath, CONFIG_LIMITS)) ?? {}
   const settingsPath = join(folder, 'shoal.json')
   const settings = await readOptionalJsonFile(settingsPath, CONFIG_LIMITS)
   return {
@@ -47,7 +52,13 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
     tokenizerJson: await readOptionalTextFile(join(folder, 'tokenizer.json')),
     chatTemplate: template ?? chatTemplateOf(tokenizerConfigPath, tokenizerConfig ?? {}),
     specialTokens: specialTokensOf(tokenizerConfigPath, tokenizerConfig ?? {}),
-    endIds: await readEndIds(folder, config),
+    endIds: [
+      ...new Set([
+        ...parseEndIds(generationPath, generation.eos_token_id ?? null),
+        ...parseEndIds(config.path, config.fields.eos_token_id ?? null),
+      ]),
+    ],
+    sampling: samplingOfGenerationConfig(generationPath, generation),
     settings: settings === null ? {} : parseSettings(settingsPath, settings),
   }
 }
@@ -80,17 +91,10 @@ function specialTokensOf(path: string, tokenizerConfig: JsonObject): SpecialToke
   return { bos: text('bos_token'), eos: text('eos_token'), unknown: text('unk_token'), padding: text('pad_token') }
 }
 
-async function readEndIds(folder: string, config: ConfigReader): Promise<number[]> {
-  const path = join(folder, 'generation_config.json')
-  const generation = await readOptionalJsonFile(path, CONFIG_LIMITS)
-  const own = generation?.eos_token_id ?? null
-  return own === null ? parseEndIds(config.path, config.fields.eos_token_id ?? null) : parseEndIds(path, own)
-}
-
 function parseEndIds(path: string, value: unknown): number[] {
   const ids = value === null ? [] : Array.isArray(value) ? (value as unknown[]) : [value]
   if (!ids.every((id) => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < 2 ** 31)) {
     throw new FileError(path, 'eos_token_id must be a token id or a list of them')
   }
-  return [...new Set(ids as number[])]
+  return ids as number[]
 }

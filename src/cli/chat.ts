@@ -1,79 +1,136 @@
-import { createInterface } from 'node:readline'
-import { Command } from 'commander'
-import type { ChatSession, GenerationResult, Model } from '../engine/api.js'
+import { createInterface, type Interface } from 'node:readline'
+import { Command, Option } from 'commander'
+import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
+import type { Model } from '../engine/api.js'
 import { UnsupportedError } from '../errors.js'
-import { type Cli, printJson } from './cli.js'
-import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
-import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
-import { resultJson } from './result.js'
-import { streamAnswer } from './run.js'
-
-interface ChatOptions extends ModelOptions, GenerationOptions, ForceOption {
-  readonly showDepth?: boolean
-}
+import { runChatCommand } from './chat-commands.js'
+import { type ChatOptions, Conversation } from './chat-conversation.js'
+import { type Cli, note } from './cli.js'
+import { addGenerationOptions, announceDepth, noteRecommended } from './generation-options.js'
+import { addForceOption, refuseOtherDepth } from './made-for.js'
+import { addModelOptions, withModel } from './model-options.js'
 
 const EXAMPLES = `
 Examples:
-  $ shoal chat                                           the bundled model
-  $ shoal chat ./checkpoint --depth unified:1.5x --temperature 0.7
+  $ shoal chat                                           the bundled model, which only completes stories
+  $ shoal chat ./checkpoint --system "Answer in one sentence." --depth unified:1.5x
   $ printf 'Hello\\nAnd you?\\n' | shoal chat --json      every line is a turn
 
-While it waits: /reset forgets the conversation, /exit or Ctrl-D ends, and so does Ctrl-C.`
+While it waits: /help lists the commands, /exit or Ctrl-D ends. Ctrl-C ends an answer; at an empty line it ends the chat.`
 
 export function buildChat(cli: Cli): Command {
   const command = new Command('chat')
     .description('Talk with a model in its own chat template. The cache stays between turns.')
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .usage('[MODEL] [options]')
-  addForceOption(addGenerationOptions(command)).option('--show-depth', 'colour each token by the layers that it ran')
+    .option('--system <text>', 'what the model is told before the conversation')
+  addForceOption(addGenerationOptions(command))
+    .option('--show-depth', 'colour each token by the layers that it ran')
+    .addOption(
+      new Option(
+        '--when-full <what>',
+        'where the context is full: stop with an error, or drop the oldest turns; default stop, and on a terminal it asks',
+      ).choices(['stop', 'drop']),
+    )
   addModelOptions(command).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: ChatOptions) =>
-    withModel(cli, name, options, (model) => chat(cli, model, options), { slots: 1 }),
+    withModel(cli, name, options, (model) => chat(cli, name, model, options), { slots: 1 }),
   )
 }
 
-async function chat(cli: Cli, model: Model, options: ChatOptions): Promise<void> {
+async function chat(cli: Cli, name: string | undefined, model: Model, options: ChatOptions): Promise<void> {
   if (model.tokenizer === null) throw new UnsupportedError(`${model.name} has no tokenizer; a chat needs one`)
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
   await refuseOtherDepth(cli, model, policy, options)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true
-  const turns: object[] = []
-  let session: ChatSession = model.chat(generateOptions(cli, options))
-  const lines = createInterface({ input: cli.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: '> ' })
-  const stop = (): void => lines.close()
-  cli.signal.addEventListener('abort', stop)
-  // On a terminal readline takes Ctrl-C for itself.
-  lines.on('SIGINT', () => process.emit('SIGINT'))
+  const conversation = new Conversation(cli, model, options, interactive)
+  if (!options.json) {
+    if (bundledModels().includes(name ?? DEFAULT_MODEL))
+      note(
+        cli,
+        `note: ${model.name} only completes stories; to talk, try shoal chat PATH/smollm2-135m-instruct.gguf (or the folder of SmolLM2-135M-Instruct)`,
+      )
+    noteRecommended(cli, model, options)
+  }
+  if (interactive) cli.stderr.write(`${model.name} · ${model.quantization} · /help lists the commands, /exit ends\n`)
   try {
-    if (interactive) {
-      cli.stderr.write(`${model.name} · ${model.quantization} · /exit ends, /reset forgets\n`)
-      lines.prompt()
-    }
-    for await (const line of lines) {
-      const text = line.trim()
-      if (text === '/exit') break
-      if (text === '/reset') {
-        session.dispose()
-        session = model.chat(generateOptions(cli, options))
-      } else if (text !== '') {
-        const generation = session.send(text)
-        if (options.json) turns.push(turnJson(model, text, await generation.result))
-        else await streamAnswer(cli, model, generation, options.showDepth === true)
-      }
-      if (cli.signal.aborted) break
-      if (interactive) lines.prompt()
-    }
-    if (options.json)
-      printJson(cli, { model: model.name, quantization: model.quantization, turns, messages: session.messages })
-    else if (interactive) cli.stderr.write('\n')
+    await converse(cli, conversation, interactive)
   } finally {
-    cli.signal.removeEventListener('abort', stop)
-    lines.close()
-    session.dispose()
+    // What was said before an error is said.
+    conversation.finish()
   }
 }
 
-function turnJson(model: Model, user: string, result: GenerationResult): object {
-  return { user, ...resultJson(model, result) }
+/** Line after line until the input ends, the user leaves, or a turn fails where nobody sits at a terminal. */
+async function converse(cli: Cli, conversation: Conversation, interactive: boolean): Promise<void> {
+  const lines = createInterface({ input: cli.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: '> ' })
+  const interrupts = listen(cli, lines)
+  try {
+    if (interactive) lines.prompt()
+    for await (const line of lines) {
+      if (interrupts.leaving) break
+      const turn = { ...cli, signal: interrupts.begin() }
+      try {
+        await take(turn, conversation, line.trim())
+      } catch (error) {
+        if (!interactive && !turn.signal.aborted) throw error
+        if (!turn.signal.aborted) note(cli, error instanceof Error ? error.message : String(error))
+      } finally {
+        interrupts.end()
+      }
+      if (interrupts.leaving || conversation.ended) break
+      if (interactive) lines.prompt()
+    }
+    if (interrupts.leaving) cli.exitCode = 130
+    if (interactive) cli.stderr.write('\n')
+  } finally {
+    interrupts.dispose()
+    lines.close()
+  }
+}
+
+async function take(cli: Cli, conversation: Conversation, text: string): Promise<void> {
+  if (text === '') return
+  if (text.startsWith('/') && !text.startsWith('//')) await runChatCommand(cli, conversation, text)
+  else await conversation.say(cli, text.startsWith('//') ? text.slice(1) : text)
+}
+
+/** Ctrl-C ends the answer that is under way; where there is none, or a second time, the chat. */
+function listen(cli: Cli, lines: Interface) {
+  let turn: AbortController | null = null
+  let leaving = false
+  const leave = (): void => {
+    leaving = true
+    turn?.abort()
+    lines.close()
+  }
+  const interrupt = (): void => {
+    if (leaving) process.exit(130)
+    if (turn !== null && !turn.signal.aborted) turn.abort()
+    else if (turn === null && lines.terminal && lines.line !== '') {
+      lines.write(null, { ctrl: true, name: 'e' })
+      lines.write(null, { ctrl: true, name: 'u' })
+    } else leave()
+  }
+  const release = cli.takeInterrupts(interrupt)
+  // On a terminal readline takes Ctrl-C for itself.
+  lines.on('SIGINT', interrupt)
+  cli.signal.addEventListener('abort', leave)
+  return {
+    get leaving() {
+      return leaving
+    },
+    /** The signal of a new turn. */
+    begin(): AbortSignal {
+      turn = new AbortController()
+      return turn.signal
+    },
+    end(): void {
+      turn = null
+    },
+    dispose(): void {
+      release()
+      cli.signal.removeEventListener('abort', leave)
+    },
+  }
 }

@@ -7,8 +7,13 @@ export interface Cli {
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Aborted by Ctrl-C. */
+  /** Aborted by Ctrl-C, unless a command takes that for itself. */
   readonly signal: AbortSignal
+  /**
+   * For a command that goes on after Ctrl-C: calls `interrupt` in place of aborting the signal, until the function that
+   * comes back is called.
+   */
+  takeInterrupts(interrupt: () => void): () => void
   /** What the process ends with unless an error is thrown. */
   exitCode: number
   loadModel(model: string | undefined, options: LoadOptions): Promise<Model>

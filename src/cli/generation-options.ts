@@ -33,7 +33,11 @@ export function addGenerationOptions(command: Command): Command {
       wholeNumber(1, 15),
     )
     .option('--max-tokens <n>', 'new tokens at most; default 128', wholeNumber(1))
-    .option('--temperature <t>', '0 takes the most probable token, the default', decimal(0))
+    .option(
+      '--temperature <t>',
+      '0 takes the most probable token; default what the model recommends, else 0',
+      decimal(0),
+    )
     .option('--top-k <k>', 'draw from the k most probable tokens only', wholeNumber(1))
     .option('--top-p <p>', 'draw from the fewest tokens that have this probability together', decimal(0, 1))
     .option('--min-p <p>', 'leave out tokens below this share of the best probability', decimal(0, 1))
@@ -80,6 +84,39 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
     ...(ignoreEos === undefined ? {} : { ignoreEos }),
     signal: cli.signal,
   }
+}
+
+/**
+ * The same on top of what the model recommends, option by option. `--temperature 0` is greedy, and nothing recommended
+ * changes that.
+ */
+export function recommendedOptions(cli: Cli, model: Model, options: GenerationOptions): GenerateOptions {
+  const own = generateOptions(cli, options)
+  return own.temperature === 0 ? own : { ...model.settings.sampling, ...own }
+}
+
+const SAMPLING_FLAGS = {
+  temperature: '--temperature',
+  topK: '--top-k',
+  topP: '--top-p',
+  minP: '--min-p',
+  repetitionPenalty: '--repetition-penalty',
+} as const
+
+/** `--temperature 0.6 --top-p 0.9`: what the model recommends and no option overrides; null where that is nothing. */
+function recommendedFlags(model: Model, options: GenerationOptions): string | null {
+  if (options.temperature === 0) return null
+  const names = Object.keys(SAMPLING_FLAGS) as (keyof typeof SAMPLING_FLAGS)[]
+  const flags = names
+    .filter((name) => options[name] === undefined && model.settings.sampling[name] !== undefined)
+    .map((name) => `${SAMPLING_FLAGS[name]} ${model.settings.sampling[name]}`)
+  return flags.length === 0 ? null : flags.join(' ')
+}
+
+/** Says how tokens are drawn where the model decides that and no option. */
+export function noteRecommended(cli: Cli, model: Model, options: GenerationOptions): void {
+  const flags = recommendedFlags(model, options)
+  if (flags !== null) note(cli, `note: as the model recommends: ${flags} (--temperature 0 is greedy)`)
 }
 
 /**

@@ -127,6 +127,7 @@ export async function main(args: readonly string[], overrides: Partial<Cli> = {}
     stderr: process.stderr,
     env: process.env,
     signal: interrupt?.signal ?? overrides.signal!,
+    takeInterrupts: interrupt?.take ?? (() => () => undefined),
     exitCode: 0,
     loadModel: async (model, options) => (await import('../engine/load.js')).loadModel(model, options),
     ...overrides,
@@ -203,18 +204,26 @@ function report(cli: Cli, error: unknown, verbose: boolean): number {
 }
 
 /** The first Ctrl-C asks the command to end, the second one ends the process. */
-function listenForInterrupt(): { signal: AbortSignal; dispose: () => void } {
+function listenForInterrupt(): { signal: AbortSignal; take: Cli['takeInterrupts']; dispose: () => void } {
   const controller = new AbortController()
+  let taken: (() => void) | null = null
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(130)
     controller.abort()
   }
-  process.on('SIGINT', stop)
+  const interrupt = (): void => (taken ?? stop)()
+  process.on('SIGINT', interrupt)
   process.on('SIGTERM', stop)
   return {
     signal: controller.signal,
+    take(interrupt) {
+      taken = interrupt
+      return () => {
+        taken = null
+      }
+    },
     dispose: () => {
-      process.off('SIGINT', stop)
+      process.off('SIGINT', interrupt)
       process.off('SIGTERM', stop)
     },
   }

@@ -2,7 +2,7 @@ import type { GenerationResult, LosslessResult, Model, Speedup } from '../engine
 
 /** A result in the words of `run --json`; docs/json/run.schema.json describes it. */
 export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: GenerationResult): object {
-  const { timing } = result
+  const { sampling, timing } = result
   return {
     model: model.name,
     quantization: model.quantization,
@@ -23,6 +23,14 @@ export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: 
     check_ms: result.checkMs,
     ...(result.lossless === undefined ? {} : { lossless: losslessJson(result.lossless) }),
     seed: result.seed,
+    sampling: {
+      temperature: sampling.temperature,
+      top_k: sampling.topK,
+      top_p: sampling.topP,
+      min_p: sampling.minP,
+      repetition_penalty: sampling.repetitionPenalty,
+      no_repeat_ngram: sampling.noRepeatNgram,
+    },
     timing: {
       prefill_ms: timing.prefillMs,
       decode_ms: timing.decodeMs,

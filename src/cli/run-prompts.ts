@@ -3,7 +3,7 @@ import type { GenerationResult, Model } from '../engine/api.js'
 import { speedupOf } from '../engine/generation.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { type Cli, note, printJson } from './cli.js'
-import { announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import { announceDepth, type GenerationOptions, generateOptions, recommendedOptions } from './generation-options.js'
 import { type ForceOption, refuseOtherDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
@@ -52,7 +52,7 @@ async function runPrompts(
     let result: GenerationResult
     let json: object
     try {
-      const how = generateOptions(cli, options)
+      const how = options.beams === undefined ? recommendedOptions(cli, model, options) : generateOptions(cli, options)
       if (options.beams === undefined) {
         result = await model.generate(prompt.prompt, how).result
         json = resultJson(model, result)

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import type { Generation, Model } from '../engine/api.js'
+import type { Model } from '../engine/api.js'
 import {
   addBeamOptions,
   type BeamOptions,
@@ -10,12 +10,19 @@ import {
   searchBeams,
 } from './beams.js'
 import { type Cli, printJson, UsageError } from './cli.js'
-import { createDepthPaint } from './depth-colors.js'
-import { addGenerationOptions, announceDepth, type GenerationOptions, generateOptions } from './generation-options.js'
+import {
+  addGenerationOptions,
+  announceDepth,
+  type GenerationOptions,
+  generateOptions,
+  noteRecommended,
+  recommendedOptions,
+} from './generation-options.js'
 import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
-import { endLine, resultJson, summarize } from './result.js'
+import { resultJson, summarize } from './result.js'
 import { runPromptsFile } from './run-prompts.js'
+import { noteWarnings, streamAnswer } from './stream-answer.js'
 import { readAll } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
 
@@ -105,33 +112,13 @@ async function runOne(cli: Cli, model: Model, prompt: string | number[], options
     }
     return
   }
-  const generation = model.generate(prompt, generateOptions(cli, options))
+  if (!options.json) noteRecommended(cli, model, options)
+  const generation = model.generate(prompt, recommendedOptions(cli, model, options))
   if (options.json) {
+    noteWarnings(cli, generation)
     printJson(cli, resultJson(model, await generation.result))
     return
   }
-  await streamAnswer(cli, model, generation, options.showDepth === true)
-}
-
-/** Writes tokens as they come and ends with the line of figures, also where Ctrl-C stops it. */
-export async function streamAnswer(cli: Cli, model: Model, generation: Generation, showDepth: boolean): Promise<void> {
-  const { layers } = model.hyperparameters
-  const paint = showDepth ? createDepthPaint(cli, layers) : null
-  // A rejected result is reported by the loop below; without a listener it would end the process.
-  generation.result.catch(() => undefined)
-  let interrupted: unknown = null
-  try {
-    for await (const token of generation) {
-      const text = model.tokenizer === null ? `${token.id} ` : token.text
-      if (text !== '') cli.stdout.write(paint === null ? text : paint.token(text, token.depth))
-    }
-  } catch (error) {
-    if (!cli.signal.aborted) throw error
-    interrupted = error
-  }
-  const result = interrupted === null ? await generation.result : generation.partial()
-  cli.stdout.write('\n\n')
-  if (paint !== null) cli.stdout.write(`${paint.legend()}\n`)
-  cli.stdout.write(`${endLine(summarize(model, result))}${interrupted === null ? '' : ' · stopped'}\n`)
-  if (interrupted !== null) cli.exitCode = 130
+  const { finishReason } = await streamAnswer(cli, model, generation, options)
+  if (finishReason === 'aborted') cli.exitCode = 130
 }

@@ -1,5 +1,6 @@
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
+import { type SamplingDefaults, samplingEntries, samplingOfMetadata } from '../checkpoint/sampling-defaults.js'
 import type { CheckpointSettings } from '../checkpoint/settings.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
 import type { SpecialTokens } from '../checkpoint/tokenizer.js'
@@ -10,7 +11,7 @@ import type { MetadataEntry } from './tokenizer-metadata.js'
  * Version of what `convert` writes: part of the key of cached files. It rises whenever the same checkpoint would become
  * a different file.
  */
-export const CONVERTER_VERSION = 1
+export const CONVERTER_VERSION = 2
 
 /** Version of ggml's quantisation formats. */
 const QUANTIZATION_VERSION = 2
@@ -31,7 +32,7 @@ export function packageMetadata(
   tokenizer: readonly MetadataEntry[],
   checkpoint: HuggingFaceFolder,
 ): GgufMetadata {
-  const { settings, specialTokens, endIds } = checkpoint
+  const { settings, specialTokens, endIds, sampling } = checkpoint
   const entries: MetadataEntry[] = [
     ['general.architecture', text(architecture)],
     ['general.type', text('model')],
@@ -39,6 +40,7 @@ export function packageMetadata(
     ...(baseModel === undefined ? [] : baseModelEntries(baseModel)),
     ['general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] }],
     ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
+    ...samplingEntries(sampling),
     ...family.values,
     ...tokenizer,
     ['shoal.converter_version', { type: 'uint32', value: CONVERTER_VERSION }],
@@ -65,7 +67,9 @@ export function baseModelEntries(name: string): MetadataEntry[] {
 
 /** What a package says of tokens and settings; of another maker's file, what the standard keys tell. */
 export interface PackageFacts {
+  /** Ids that end a text; some may lie beyond the vocabulary. */
   readonly endIds: readonly number[]
+  readonly sampling: SamplingDefaults
   readonly specialTokens: SpecialTokens
   readonly settings: CheckpointSettings
   readonly warnings: readonly string[]
@@ -78,6 +82,7 @@ export function readPackageFacts(metadata: GgufMetadata): PackageFacts {
   const depth = optional('shoal.depth')
   return {
     endIds: readEndIds(metadata),
+    sampling: samplingOfMetadata(metadata),
     specialTokens: {
       bos: optional('shoal.token.bos') ?? tokenById(metadata, 'bos_token_id'),
       eos: optional('shoal.token.eos') ?? tokenById(metadata, 'eos_token_id'),
@@ -94,12 +99,13 @@ export function readPackageFacts(metadata: GgufMetadata): PackageFacts {
   }
 }
 
-/** Shoal's own list, else every end-of-something token that llama.cpp has a key for. */
+/** Shoal's own list, and every end-of-something token that llama.cpp has a key for. */
 function readEndIds(metadata: GgufMetadata): number[] {
   const own = metadata.values.get('shoal.end_ids')
-  if (own?.type === 'array' && own.of !== 'string') return own.value.filter((id) => Number.isInteger(id) && id >= 0)
+  const listed = own?.type === 'array' && own.of !== 'string' ? own.value : []
   const keys = ['eos_token_id', 'eot_token_id', 'eom_token_id'].map((key) => `tokenizer.ggml.${key}`)
-  return [...new Set(keys.filter((key) => metadata.has(key)).map((key) => metadata.count(key)))]
+  const standard = keys.filter((key) => metadata.has(key)).map((key) => metadata.count(key))
+  return [...new Set([...listed.filter((id) => Number.isInteger(id) && id >= 0), ...standard])]
 }
 
 function tokenById(metadata: GgufMetadata, key: string): string | null {

@@ -16,6 +16,7 @@ function folderWith(tokenizer: unknown, rest: Partial<HuggingFaceFolder> = {}): 
     chatTemplate: null,
     specialTokens: { bos: '<s>', eos: '</s>', unknown: '<unk>', padding: null },
     endIds: [2],
+    sampling: {},
     settings: {},
     ...rest,
   }

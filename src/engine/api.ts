@@ -1,3 +1,4 @@
+import type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
 import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
 import type { ProgressInfo } from '../convert/progress.js'
@@ -5,6 +6,7 @@ import type { StepCosts } from '../depth/measurement.js'
 import type { Plan, Policy, PromptPass } from '../depth/policy.js'
 import type { Hyperparameters } from '../families/family.js'
 
+export type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 export type { Message as ChatMessage } from '../checkpoint/tokenizer.js'
 export type { ProgressInfo } from '../convert/progress.js'
 
@@ -46,6 +48,9 @@ export interface SamplingOptions {
   readonly seed?: number
 }
 
+/** Sampling options in full, as a generation used them. */
+export type SamplingSettings = Readonly<Required<Omit<SamplingOptions, 'seed'>>>
+
 export interface GenerateOptions extends SamplingOptions {
   /** Default: what the checkpoint's `shoal.json` names, else `full`. */
   readonly depth?: Depth
@@ -56,7 +61,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly lossless?: boolean | { readonly drafts: number }
   /** New tokens at most; default 128. */
   readonly maxTokens?: number
-  /** Text that ends the generation and is not part of it. */
+  /** Text that ends the generation and is not part of it. It may spell special tokens, which are not shown: `<|im_end|>`. */
   readonly stop?: string | readonly string[]
   /** Go on past end-of-text tokens. */
   readonly ignoreEos?: boolean
@@ -73,7 +78,8 @@ export interface GeneratedToken {
   readonly depth: number
 }
 
-export type FinishReason = 'length' | 'stop' | 'eos'
+/** `length` is the most tokens that were asked for, or a full context; `aborted` is found in partial results only. */
+export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted'
 
 export interface GenerationTiming {
   readonly prefillMs: number
@@ -128,6 +134,7 @@ export interface GenerationResult {
   /** What drafting came to, under `GenerateOptions.lossless`. */
   readonly lossless?: LosslessResult
   readonly seed: number
+  readonly sampling: SamplingSettings
   readonly timing: GenerationTiming
 }
 
@@ -170,6 +177,8 @@ export interface CostsOptions extends PolicyOptions {
  */
 export interface Generation extends AsyncIterable<GeneratedToken> {
   readonly result: Promise<GenerationResult>
+  /** What was done to the prompt that its writer may not expect, for people. */
+  readonly warnings: readonly string[]
   /** The result so far; at the end the same as `result`. */
   partial(): GenerationResult
 }
@@ -294,11 +303,36 @@ export interface Prediction {
   readonly ms: number
 }
 
-/** A conversation that keeps its KV cache between turns. */
+export interface ChatOptions extends GenerateOptions {
+  /** What the model is told before the conversation. */
+  readonly system?: string
+}
+
+/**
+ * A conversation that keeps its KV cache between turns. Whatever was changed before (turns taken back, another system
+ * message, another depth), an answer is what a new conversation with the same messages gets. All methods but
+ * `dispose` throw where an answer is still being written.
+ */
 export interface ChatSession {
+  /** The system message, if there is one, and the turns. */
   readonly messages: readonly Message[]
-  /** Adds a user message and answers it; the answer joins `messages` when it ends. */
-  send(text: string): Generation
+  /**
+   * Adds a user message and answers it; both join `messages` when the answer ends. An answer that was stopped (by the
+   * signal, or by leaving the iteration) counts as far as it was said.
+   * @param options what holds for this answer in place of the session's options; `stop` comes on top
+   * @throws InputError `context_exceeded` where the conversation leaves no room for an answer; `messages` stay as they are
+   */
+  send(text: string, options?: GenerateOptions): Generation
+  /** Answers the last message anew; the answer before stays until the new one ends. Throws InputError without a turn. */
+  retry(options?: GenerateOptions): Generation
+  /** Takes back the last turn and returns its message; null where there is none. */
+  undo(): string | null
+  /** Forgets the oldest turns, all by default, and returns how many these were. The system message stays. */
+  forget(turns?: number): number
+  /** Sets the system message; null takes it away. Throws UnsupportedError where the chat template has no place for one. */
+  setSystem(text: string | null): void
+  /** Tokens of the context that the conversation takes; with a message, its prompt where that message is sent. */
+  countTokens(next?: string): number
   dispose(): void
 }
 
@@ -318,8 +352,18 @@ export interface Model {
   readonly context: number
   /** null where the checkpoint has no tokenizer files: then only token ids go in. */
   readonly tokenizer: Tokenizer | null
-  /** What `shoal.json` beside the checkpoint says. */
-  readonly settings: { readonly depth?: string; readonly chatStop?: readonly string[] }
+  /**
+   * What `shoal.json` beside the checkpoint says, and the sampling that generation_config.json or GGUF's keys
+   * `general.sampling.*` recommend. Calls take `depth` and `chatStop` by themselves; `sampling` is for the caller to give:
+   * `generate(prompt, { ...model.settings.sampling })`.
+   */
+  readonly settings: {
+    readonly depth?: string
+    readonly chatStop?: readonly string[]
+    readonly sampling: SamplingDefaults
+  }
+  /** Tokens that end a text, ascending. */
+  readonly endTokens: readonly number[]
   readonly warnings: readonly string[]
   /** Identifies the weights, whatever they are quantised to; hexadecimal. Policies remember it. */
   readonly fingerprint: string
@@ -350,7 +394,10 @@ export interface Model {
   planLosses(texts: readonly ForcedText[], options?: PlanLossOptions): PlanLosses
   /** Runs a prompt only as far as its next token needs: for answers of one token. Token ids are fed as they are. */
   predict(ids: readonly number[], options?: PredictOptions): Promise<Prediction>
-  chat(options?: GenerateOptions): ChatSession
+  /**
+   * @throws UnsupportedError where the model has no chat template, or the template no place for the system message
+   */
+  chat(options?: ChatOptions): ChatSession
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>
 }

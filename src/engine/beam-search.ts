@@ -225,6 +225,14 @@ class BeamSearch {
       rowsWaiting: told.rowsWaiting,
       checkMs: this.checkMs,
       seed: 0,
+      sampling: {
+        temperature: 0,
+        topK: 0,
+        topP: 1,
+        minP: 0,
+        repetitionPenalty: 1,
+        noRepeatNgram: this.settings.noRepeatNgram,
+      },
       timing: {
         prefillMs,
         decodeMs,

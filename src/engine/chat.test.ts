@@ -1,7 +1,11 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import fc from 'fast-check'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { speakChatml } from '../../test/chatml-checkpoint.js'
 import { useWorkspace } from '../../test/workspace.js'
 import type { Policy } from '../depth/policy.js'
-import type { Depth, GenerationResult, Model } from './api.js'
+import type { ChatMessage, Depth, GenerationResult, Model } from './api.js'
 import { Engine } from './engine.js'
 
 // The second turn of a chat equals a fresh run on the whole text, and computes only what is new.
@@ -88,16 +92,37 @@ describe('a chat', () => {
     }
   })
 
-  it('goes on after an answer that was stopped, and forgets that turn', async () => {
+  it('keeps an answer that was stopped as far as it was said, and goes on from it', async () => {
     const chat = model.chat(OPTIONS)
     await chat.send('One?').result
     const broken = chat.send('Two?')
     for await (const _ of broken) break
     await expect(broken.result).rejects.toMatchObject({ code: 'aborted' })
-    expect(chat.messages).toHaveLength(2)
+    const said = broken.partial()
+    expect(said.finishReason).toBe('aborted')
+    expect(chat.messages.slice(2)).toEqual([
+      { role: 'user', content: 'Two?' },
+      { role: 'assistant', content: said.text.trim() },
+    ])
     const asked = [...chat.messages, { role: 'user', content: 'Three?' } as const]
-    const result = await chat.send('Three?').result
-    expect(result.tokens).toEqual((await model.generate(asked, OPTIONS).result).tokens)
+    const step = vi.spyOn(Engine.prototype, 'step')
+    try {
+      const result = await chat.send('Three?').result
+      const [feed] = step.mock.calls[0]![0]
+      expect(feed!.ids.length).toBeLessThan(result.promptTokens.length - said.promptTokens.length + 1)
+      expect(result.tokens).toEqual((await model.generate(asked, OPTIONS).result).tokens)
+    } finally {
+      step.mockRestore()
+    }
+    chat.dispose()
+  })
+
+  it('forgets a turn that was stopped before a word was said', async () => {
+    const chat = model.chat(OPTIONS)
+    await chat.send('One?').result
+    const stopped = chat.send('Two?', { signal: AbortSignal.abort() })
+    await expect(stopped.result).rejects.toMatchObject({ code: 'aborted' })
+    expect(chat.messages).toHaveLength(2)
     chat.dispose()
   })
 
@@ -133,6 +158,147 @@ describe('a chat', () => {
     const { text } = await chat.send('big').result
     expect(text).not.toContain('\n\n')
     chat.dispose()
+  })
+})
+
+describe('a chat that is changed on its way', () => {
+  let chatml: Model
+  beforeAll(async () => {
+    const { folder } = await workspace.random(62, { tokenizer: true, layers: 6, kvHeads: 2 })
+    await speakChatml(folder)
+    chatml = await workspace.load(folder, { context: 400 })
+  })
+
+  it('answers as a new conversation with the same messages does, whatever was done before', async () => {
+    const words = ['big', 'hot', 'And where do you live?', 'Why?']
+    const action = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ send: fc.constantFrom(...words), depth: fc.constantFrom(...SPECS) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ stopAfter: fc.integer({ min: 1, max: 4 }), depth: fc.constantFrom(...SPECS) }),
+      },
+      fc.record({ retry: fc.constantFrom(...SPECS) }),
+      fc.constant('undo' as const),
+      fc.record({ forget: fc.integer({ min: 0, max: 2 }) }),
+      fc.record({ system: fc.constantFrom('Be brief.', null) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { minLength: 3, maxLength: 9 }), async (actions) => {
+        const chat = chatml.chat({ ...OPTIONS, maxTokens: 5 })
+        const check = async (messages: readonly ChatMessage[], depth: string, said: Promise<GenerationResult>) => {
+          const fresh = await chatml.generate(messages, { ...OPTIONS, maxTokens: 5, depth }).result
+          const result = await said
+          expect(result.promptTokens).toEqual(fresh.promptTokens)
+          expect(result.tokens).toEqual(fresh.tokens)
+          expect(result.depths).toEqual(fresh.depths)
+          expect(chat.messages).toEqual([...messages, { role: 'assistant', content: fresh.text.trim() }])
+        }
+        for (const action of actions) {
+          const { messages } = chat
+          if (action === 'undo') {
+            const undone = chat.undo()
+            const turns = messages.filter(({ role }) => role === 'user').length
+            expect(undone).toBe(turns === 0 ? null : messages.at(-2)?.content)
+          } else if ('forget' in action) {
+            const forgotten = chat.forget(action.forget)
+            expect(chat.messages.length).toBe(messages.length - 2 * forgotten)
+          } else if ('system' in action) chat.setSystem(action.system)
+          else if ('retry' in action) {
+            if (messages.at(-1)?.role !== 'assistant') continue
+            await check(messages.slice(0, -1), action.retry, chat.retry({ depth: action.retry }).result)
+          } else if ('send' in action) {
+            const { send: content, depth } = action
+            expect(chat.countTokens(content)).toBeGreaterThan(chat.countTokens())
+            await check([...messages, { role: 'user', content }], depth, chat.send(content, { depth }).result)
+          } else {
+            const stopped = chat.send('hot', { depth: action.depth })
+            let left = action.stopAfter
+            for await (const _ of stopped) if (--left === 0) break
+            await stopped.result.catch(() => undefined)
+          }
+        }
+        chat.dispose()
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('goes from full depth to a plan and back, and computes anew only what the plan left out', async () => {
+    const chat = chatml.chat(OPTIONS)
+    await chat.send('big').result
+    const planned = await chat.send('hot', { depth: 'unified:2x,by=layers' }).result
+    const step = vi.spyOn(Engine.prototype, 'step')
+    try {
+      const result = await chat.send('Why?').result
+      const [feed] = step.mock.calls[0]![0]
+      expect(result.promptTokens.length - feed!.ids.length).toBe(planned.promptTokens.length)
+    } finally {
+      step.mockRestore()
+    }
+    chat.dispose()
+  })
+
+  it('leaves its messages as they are where one does not fit', async () => {
+    const chat = chatml.chat(OPTIONS)
+    await chat.send('big').result
+    const before = chat.messages
+    const long = 'word '.repeat(400)
+    expect(chat.countTokens(long)).toBeGreaterThan(chatml.context)
+    expect(() => chat.send(long)).toThrowError(expect.objectContaining({ code: 'context_exceeded' }) as Error)
+    expect(chat.messages).toEqual(before)
+    expect((await chat.send('hot').result).tokens).toHaveLength(12)
+    chat.dispose()
+  })
+
+  it('keeps the answer before where a new one fails', async () => {
+    const chat = chatml.chat(OPTIONS)
+    await chat.send('big').result
+    const before = chat.messages
+    await expect(chat.retry({ signal: AbortSignal.abort() }).result).rejects.toMatchObject({ code: 'aborted' })
+    expect(chat.messages).toEqual(before)
+    chat.dispose()
+  })
+
+  it('refuses a system message that its template would leave out', () => {
+    expect(() => ripple.chat({ system: 'Be brief.' })).toThrow(/no place for a system message/)
+    const chat = ripple.chat()
+    expect(() => chat.setSystem('Be brief.')).toThrow(/no place for a system message/)
+    expect(() => chat.retry()).toThrow(/no answer/)
+    chat.dispose()
+  })
+
+  it('needs a chat template', async () => {
+    const { folder } = await workspace.random(63, { tokenizer: true })
+    await writeFile(join(folder, 'tokenizer_config.json'), '{}')
+    const bare = await workspace.load(folder)
+    expect(() => bare.chat()).toThrow(/has no chat template/)
+  })
+})
+
+describe('the end of a turn', () => {
+  it('is every token that anybody names: generation_config, config, the tokenizer, the chat template', async () => {
+    const { folder } = await workspace.random(64, { tokenizer: true, eosTokenId: 7 })
+    const plain = await workspace.load(folder)
+    const prompt = plain.tokenizer!.encode('Once upon')
+    const { tokens } = await plain.generate(prompt, OPTIONS).result
+    const end = tokens.find((id, i) => i >= 2 && id > 1 && tokens.indexOf(id) === i)!
+    const start = [4094, 4095].find((id) => !tokens.includes(id))!
+    await speakChatml(folder, [start, end])
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: [9, 5000] }))
+    const model = await workspace.load(folder)
+    // </s> is the tokenizer's own; 5000 is beyond the vocabulary.
+    expect(model.endTokens).toEqual([...new Set([1, 7, 9, end])].sort((a, b) => a - b))
+    const count = tokens.indexOf(end) + 1
+    const cut = tokens.slice(0, count)
+    const result = await model.generate(prompt, { maxTokens: 12 }).result
+    expect(result).toMatchObject({ tokens: cut, finishReason: 'eos' })
+
+    // It is not shown, and yet a stop string may be it.
+    const stop = ['<|im_end|>']
+    for (const ignoreEos of [false, true]) {
+      const stopped = await model.generate(prompt, { maxTokens: 12, ignoreEos, stop }).result
+      expect(stopped).toMatchObject({ tokens: cut, text: result.text, finishReason: 'stop' })
+    }
   })
 })
 

@@ -1,35 +1,58 @@
 import { InputError, ShoalError } from '../errors.js'
-import type { ChatMessage, ChatSession, Generation } from './api.js'
+import type { ChatMessage, ChatSession, GenerateOptions, Generation } from './api.js'
 import type { Engine } from './engine.js'
 import type { KeptSequence } from './generation.js'
 import type { Sequence } from './sequence.js'
 import type { TokenDepth } from './token-depth.js'
 
+/** What a chat asks of its model. */
+export interface ChatParts {
+  readonly engine: Engine
+  /** @param options of this answer alone */
+  start(messages: readonly ChatMessage[], options: GenerateOptions, kept: KeptSequence): Generation
+  countTokens(messages: readonly ChatMessage[], addGenerationPrompt: boolean): number
+  /** Throws where the chat template has no place for a system message. */
+  checkSystem(): void
+}
+
+/**
+ * The layers that a prompt's own pass runs, in one word. Keys and values of a position depend on the layers that ran below,
+ * so only a pass of the same layers goes on from them.
+ */
+export function layersOf(depth: TokenDepth, layers: number): string {
+  return depth.kind === 'plan' && depth.layers.length < layers ? depth.layers.join(',') : 'all'
+}
+
 /**
  * Positions of a kept sequence that a new prompt can go on from: what both share, less one token that must be fed. Under
  * a plan also no more than every layer of the prompt's own pass has seen.
+ * @param ran `layersOf` the pass that the sequence began with
  */
 export function reusable(
   sequence: Sequence,
+  ran: string,
   fed: readonly number[],
   prompt: readonly number[],
   depth: TokenDepth,
 ): number {
   let shared = 0
   while (shared < fed.length && shared < prompt.length - 1 && fed[shared] === prompt[shared]) shared++
+  const wanted = layersOf(depth, sequence.cached.length)
+  // What every layer has seen, every layer has run for.
+  if (wanted !== ran) return wanted === 'all' ? Math.min(shared, sequence.complete) : 0
   if (depth.kind === 'plan')
     return depth.layers.reduce((least, l) => Math.min(least, sequence.cached[l] as number), shared)
   return sequence.waiting === sequence.length - sequence.complete ? shared : Math.min(shared, sequence.complete)
 }
 
 /** A conversation on one sequence of its own. */
-export function createChat(
-  engine: Engine,
-  start: (messages: readonly ChatMessage[], kept: KeptSequence) => Generation,
-): ChatSession {
-  const messages: ChatMessage[] = []
+export function createChat({ engine, start, countTokens, checkSystem }: ChatParts): ChatSession {
+  let system: ChatMessage | null = null
+  /** User and assistant in turn. */
+  let turns: readonly ChatMessage[] = []
   let sequence: Sequence | null = null
   let fed: readonly number[] = []
+  let ran = 'all'
   let last: Promise<unknown> = Promise.resolve()
   let busy = false
   let disposed = false
@@ -37,7 +60,9 @@ export function createChat(
   const kept: KeptSequence = {
     open(prompt, depth) {
       sequence ??= engine.createSequence()
-      sequence.truncate(reusable(sequence, fed, prompt, depth))
+      const length = reusable(sequence, ran, fed, prompt, depth)
+      sequence.truncate(length)
+      if (length === 0) ran = layersOf(depth, engine.layers)
       return sequence
     },
     close(tokens) {
@@ -48,25 +73,70 @@ export function createChat(
     },
   }
 
+  const conversation = (of: readonly ChatMessage[]): ChatMessage[] => (system === null ? [...of] : [system, ...of])
+
+  function checkIdle(): void {
+    if (disposed) throw new ShoalError('disposed', 'the chat was disposed')
+    if (busy) throw new InputError('the answer before is still being written')
+  }
+
+  /** Answers a message behind `before`; where there is an answer, all three are the conversation. */
+  function answer(before: readonly ChatMessage[], text: string, options: GenerateOptions): Generation {
+    const asked: ChatMessage = { role: 'user', content: text }
+    const generation = start(conversation([...before, asked]), options, kept)
+    busy = true
+    const said = (content: string): void => {
+      turns = [...before, asked, { role: 'assistant', content: content.trim() }]
+    }
+    // In one reaction, so that whoever awaits the result finds the chat ready for the next message.
+    last = generation.result.then(
+      ({ text }) => {
+        said(text)
+        busy = false
+      },
+      (error: unknown) => {
+        const { tokens, text } = generation.partial()
+        if (error instanceof ShoalError && error.code === 'aborted' && tokens.length > 0) said(text)
+        busy = false
+      },
+    )
+    return generation
+  }
+
   return {
-    messages,
-    send(text) {
-      if (disposed) throw new ShoalError('disposed', 'the chat was disposed')
-      if (busy) throw new InputError('the answer before is still being written')
-      const asked: ChatMessage = { role: 'user', content: text }
-      const generation = start([...messages, asked], kept)
-      busy = true
-      // In one reaction, so that whoever awaits the result finds the chat ready for the next message.
-      last = generation.result.then(
-        (result) => {
-          messages.push(asked, { role: 'assistant', content: result.text.trim() })
-          busy = false
-        },
-        () => {
-          busy = false
-        },
-      )
-      return generation
+    get messages() {
+      return conversation(turns)
+    },
+    send(text, options = {}) {
+      checkIdle()
+      return answer(turns, text, options)
+    },
+    retry(options = {}) {
+      checkIdle()
+      const asked = turns.at(-2)
+      if (asked === undefined) throw new InputError('there is no answer to give anew')
+      return answer(turns.slice(0, -2), asked.content, options)
+    },
+    undo() {
+      checkIdle()
+      const asked = turns.at(-2)
+      turns = turns.slice(0, -2)
+      return asked?.content ?? null
+    },
+    forget(count = turns.length / 2) {
+      checkIdle()
+      const before = turns.length
+      turns = turns.slice(2 * count)
+      return (before - turns.length) / 2
+    },
+    setSystem(text) {
+      checkIdle()
+      if (text !== null) checkSystem()
+      system = text === null ? null : { role: 'system', content: text }
+    },
+    countTokens(next) {
+      if (next !== undefined) return countTokens(conversation([...turns, { role: 'user', content: next }]), true)
+      return turns.length === 0 ? 0 : countTokens(conversation(turns), false)
     },
     dispose() {
       disposed = true

@@ -26,7 +26,10 @@ export interface GenerationParts {
   /** Tokens that a sequence may hold. */
   readonly context: number
   readonly endIds: ReadonlySet<number>
+  /** Text of ids, special tokens left out. */
   readonly decode: ((ids: readonly number[]) => string) | null
+  /** How an id is spelled, special or not. */
+  readonly spell: (id: number) => string
 }
 
 /** A sequence that a generation continues and does not own: a chat's. */
@@ -49,6 +52,7 @@ export const DEFAULT_MAX_TOKENS = 128
 export class GenerationJob implements Job, Generation {
   readonly result: Promise<GenerationResult>
   readonly signal: AbortSignal | undefined
+  readonly warnings: readonly string[]
   private readonly parts: GenerationParts
   private readonly promptTokens: readonly number[]
   private readonly maxTokens: number
@@ -68,6 +72,8 @@ export class GenerationJob implements Job, Generation {
   private error: unknown = null
   private ended = false
   private cancelled = false
+  /** Stopped between two steps: the sequence holds what it says. */
+  private intact = false
   private rowLayers = 0
   private layerPasses = 0
   private rowsWaiting = 0
@@ -87,6 +93,7 @@ export class GenerationJob implements Job, Generation {
     promptTokens: readonly number[],
     options: GenerateOptions,
     kept: KeptSequence | null = null,
+    warnings: readonly string[] = [],
   ) {
     const { maxTokens = DEFAULT_MAX_TOKENS, stop = [], ignoreEos = false, signal, ...sampling } = options
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
@@ -105,11 +112,12 @@ export class GenerationJob implements Job, Generation {
     this.ignoreEos = ignoreEos
     this.signal = signal
     this.kept = kept
+    this.warnings = warnings
     this.sampler = createSampler(sampling, promptTokens)
     const stops = typeof stop === 'string' ? [stop] : stop
     if (stops.length > 0 && parts.decode === null)
       throw new InputError('stop strings need a tokenizer, and this model has none')
-    this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops)
+    this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops, parts.spell)
     this.result = new Promise((resolve, reject) => {
       this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
     })
@@ -134,7 +142,10 @@ export class GenerationJob implements Job, Generation {
 
   feed(): Feed | null {
     if (this.finishReason !== null) return null
-    if (this.cancelled || this.signal?.aborted) throw abortedError(this.signal?.reason)
+    if (this.cancelled || this.signal?.aborted) {
+      this.intact = true
+      throw abortedError(this.signal?.reason)
+    }
     const { promptTokens, signal } = this
     const decoder = this.begun
     if (this.sequence === null) {
@@ -170,7 +181,7 @@ export class GenerationJob implements Job, Generation {
 
   private emit({ id, logprob, depth }: Emission): void {
     const isEnd = this.parts.endIds.has(id) && !this.ignoreEos
-    let text = isEnd ? '' : (this.stream?.push(id) ?? '')
+    let text = (isEnd ? this.stream?.end(id) : this.stream?.push(id)) ?? ''
     if (this.stream?.stopped) this.finishReason = 'stop'
     else if (isEnd) this.finishReason = 'eos'
     else if (
@@ -190,9 +201,8 @@ export class GenerationJob implements Job, Generation {
     this.decoder?.end()
     // Drafts that nobody verified, and tokens after the end, are not part of what was said.
     this.sequence?.truncate(this.promptTokens.length + Math.max(0, this.emitted.length - 1))
-    const fed = this.sequence?.length ?? 0
-    if (this.kept)
-      this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, error === undefined ? fed : 0))
+    const fed = error === undefined || this.intact ? (this.sequence?.length ?? 0) : 0
+    if (this.kept) this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, fed))
     else this.sequence?.dispose()
     this.settle(error === undefined ? { value: this.partial() } : { error })
     this.renew()
@@ -209,7 +219,7 @@ export class GenerationJob implements Job, Generation {
       text: this.text,
       depths,
       logprobs: this.emitted.map((t) => t.logprob),
-      finishReason: this.finishReason ?? 'length',
+      finishReason: this.finishReason ?? (this.ended ? 'aborted' : 'length'),
       depth: this.policy?.spec ?? this.spec,
       plan: skip?.everyToken === undefined ? null : [...skip.everyToken],
       speedup:
@@ -224,6 +234,7 @@ export class GenerationJob implements Job, Generation {
       checkMs: this.checkMs,
       ...(this.drafting === null ? {} : { lossless: draftResult(this.drafting.counts, decodeMs) }),
       seed: this.sampler.seed,
+      sampling: this.sampler.settings,
       timing: {
         prefillMs,
         decodeMs,

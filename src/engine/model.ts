@@ -3,12 +3,13 @@ import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
-import { InputError, ShoalError } from '../errors.js'
+import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type {
   BeamSearchOptions,
   BeamSearchResult,
   ChatMessage,
+  ChatOptions,
   ChatSession,
   CostsOptions,
   Depth,
@@ -29,7 +30,9 @@ import type {
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
+import { takesSystem } from './chat-template.js'
 import { AdaptiveDrafting, type Drafting, fixedDrafting } from './drafting.js'
+import { endTokens } from './end-tokens.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
@@ -40,6 +43,7 @@ import { Measurements, type MeasureWork } from './measure/measurements.js'
 import { TextLosses } from './measure/text-losses.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
+import { promptTokens } from './prompt-tokens.js'
 import { score } from './score.js'
 import { trace } from './trace.js'
 
@@ -77,6 +81,7 @@ export class LoadedModel implements Model {
   private readonly policies: Policies
   private disposing: Promise<void> | null = null
   private knownFingerprint: string | null = null
+  private knownEnds: ReadonlySet<number> | null = null
 
   constructor(parts: ModelParts) {
     const { package: p } = parts
@@ -87,7 +92,7 @@ export class LoadedModel implements Model {
     this.hyperparameters = parts.hyperparameters
     this.parameters = parts.parameters
     this.context = parts.context
-    this.settings = p.settings
+    this.settings = { ...p.settings, sampling: p.sampling }
     this.warnings = p.warnings
     this.tokenizer =
       p.tokenizerJson === null
@@ -110,6 +115,10 @@ export class LoadedModel implements Model {
     return this.knownFingerprint
   }
 
+  get endTokens(): readonly number[] {
+    return [...this.ends].sort((a, b) => a - b)
+  }
+
   generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
     return this.start(prompt, options, this.resolve(options.depth, options), null)
   }
@@ -130,7 +139,7 @@ export class LoadedModel implements Model {
     options: BeamSearchOptions = {},
   ): Promise<BeamSearchResult> {
     const { depth, ...rest } = options
-    const ids = this.checkedIds(this.tokens(prompt))
+    const ids = this.checkedIds(this.tokens(prompt).ids)
     const policy = await this.resolve(depth, rest)
     return beamSearch({ ...this.generationParts(), policy }, this.batch, ids, rest)
   }
@@ -169,16 +178,31 @@ export class LoadedModel implements Model {
     return this.batch.alone((engine) => predict(engine, prompt, policy, { ...rest, continuation: fed }))
   }
 
-  chat(options: GenerateOptions = {}): ChatSession {
+  chat({ system, ...options }: ChatOptions = {}): ChatSession {
+    const tokenizer = this.requireTokenizer()
+    if (!tokenizer.hasChatTemplate)
+      throw new UnsupportedError(
+        `${this.name} has no chat template: it continues texts, and a chat needs a model made for it`,
+      )
     const policy = this.resolve(options.depth, options)
     // Each message learns of an error itself, and there may be none.
     if (policy instanceof Promise) policy.catch(() => undefined)
-    const stop = [
-      ...(this.settings.chatStop ?? []),
-      ...(typeof options.stop === 'string' ? [options.stop] : (options.stop ?? [])),
-    ]
-    this.requireTokenizer()
-    return createChat(this.parts.engine, (messages, kept) => this.start(messages, { ...options, stop }, policy, kept))
+    const session = createChat({
+      engine: this.parts.engine,
+      start: (messages, own, kept) => {
+        const stop = [this.settings.chatStop, options.stop, own.stop].flatMap((text) => text ?? [])
+        const depth = own.depth === undefined ? policy : this.resolve(own.depth, own)
+        return this.start(messages, { ...options, ...own, stop }, depth, kept)
+      },
+      countTokens: (messages, addGenerationPrompt) =>
+        tokenizer.encode(tokenizer.renderChat(messages, { addGenerationPrompt }), { addSpecialTokens: false }).length,
+      checkSystem: () => {
+        if (!takesSystem(tokenizer))
+          throw new UnsupportedError(`${this.name}: its chat template has no place for a system message`)
+      },
+    })
+    if (system !== undefined) session.setSystem(system)
+    return session
   }
 
   dispose(): Promise<void> {
@@ -198,10 +222,11 @@ export class LoadedModel implements Model {
     policy: Policy | Promise<Policy>,
     kept: KeptSequence | null,
   ): Generation {
-    const ids = this.checkedIds(this.tokens(prompt))
+    const { ids: given, warnings } = this.tokens(prompt)
+    const ids = this.checkedIds(given)
     const { lossless = false } = options
     const fixed = typeof lossless === 'object' ? fixedDrafting(lossless.drafts) : null
-    const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept)
+    const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept, warnings)
     const join = (known: Policy): void => {
       job.begin(known, lossless === true ? this.draftingOf(known) : fixed)
       this.batch.add(job)
@@ -214,8 +239,17 @@ export class LoadedModel implements Model {
   private generationParts(): GenerationParts {
     const { tokenizer } = this
     const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
+    const spell = (id: number): string => tokenizer?.decode([id]) ?? ''
     const { engine, context } = this.parts
-    return { engine, context, endIds: new Set(this.parts.package.endIds), decode }
+    return { engine, context, endIds: this.ends, decode, spell }
+  }
+
+  /** Asks the chat template, so not before it is needed. */
+  private get ends(): ReadonlySet<number> {
+    const { endIds: stated, specialTokens } = this.parts.package
+    const { vocabulary } = this.hyperparameters
+    this.knownEnds ??= endTokens({ stated, eos: specialTokens.eos, tokenizer: this.tokenizer, vocabulary })
+    return this.knownEnds
   }
 
   /** From the cache, where this was measured before. */
@@ -249,13 +283,14 @@ export class LoadedModel implements Model {
     }
   }
 
-  private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): readonly number[] {
-    if (typeof prompt === 'string') return this.requireTokenizer().encode(prompt)
-    if (isMessages(prompt)) {
-      const tokenizer = this.requireTokenizer()
-      return tokenizer.encode(tokenizer.renderChat(prompt), { addSpecialTokens: false })
-    }
-    return prompt
+  private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): {
+    ids: readonly number[]
+    warnings: readonly string[]
+  } {
+    if (typeof prompt === 'string') return promptTokens(this.requireTokenizer(), prompt)
+    if (!isMessages(prompt)) return { ids: prompt, warnings: [] }
+    const tokenizer = this.requireTokenizer()
+    return { ids: tokenizer.encode(tokenizer.renderChat(prompt), { addSpecialTokens: false }), warnings: [] }
   }
 
   /** A copy: the work begins later, and an id that has no row would end the process. */

@@ -1,6 +1,6 @@
 import { createTopTwo, sumExp, topTwo } from '../depth/features.js'
 import { InputError } from '../errors.js'
-import type { SamplingOptions } from './api.js'
+import type { SamplingOptions, SamplingSettings } from './api.js'
 import { repeatingIds } from './no-repeat-ngram.js'
 import { createRandomStream, randomSeed } from './random-stream.js'
 
@@ -30,6 +30,8 @@ export interface KnownOfLogits {
 export interface Sampler {
   /** The seed in use, given or random. */
   readonly seed: number
+  /** All other settings in use. */
+  readonly settings: SamplingSettings
   /**
    * Chooses the next token from logits [V], which stay untouched, and remembers it.
    * @param known what the head has told of the logits already: finding it takes longer than the choice
@@ -121,6 +123,7 @@ export function createSampler(options: SamplingOptions = {}, promptIds: readonly
 
   return {
     seed,
+    settings: { temperature, topK, topP, minP, repetitionPenalty, noRepeatNgram },
     distribution(logits, drafted, known) {
       const scores = penalise(logits, drafted)
       const { ids, probabilities } = filter(scores, scores === logits ? known : undefined)

@@ -89,6 +89,108 @@ describe('stop strings', () => {
   })
 })
 
+describe('tokens that are not shown', () => {
+  /** Ids from 256 on are special. */
+  const SPECIAL = ['<|im_end|>', '<tool>']
+  const decode: Decode = (ids) => {
+    const shown = ids.filter((id) => id < 256)
+    return shown.length === 0 ? '' : bytes(shown)
+  }
+  const spell = (id: number): string => SPECIAL[id - 256] ?? bytes([id])
+
+  function show(ids: readonly number[], stop: readonly string[]) {
+    const s = createTextStream(decode, stop, spell)
+    const pieces = ids.map((id) => s.push(id))
+    return { text: pieces.join('') + s.finish(), stopped: s.stopped }
+  }
+
+  it('end the text where a stop string spells one', () => {
+    expect(show([...idsOf('ab'), 256, ...idsOf('c')], ['<|im_end|>'])).toEqual({ text: 'ab', stopped: true })
+    expect(show([...idsOf('ab'), 257, ...idsOf('c')], ['<|im_end|>'])).toEqual({ text: 'abc', stopped: false })
+  })
+
+  it('may stand inside a longer stop string', () => {
+    const stop = ['\n<|im_end|>\n']
+    expect(show([...idsOf('a\n'), 256, ...idsOf('\nb')], stop)).toEqual({ text: 'a', stopped: true })
+    expect(show([...idsOf('a\n'), 256, ...idsOf('b')], stop)).toEqual({ text: 'a\nb', stopped: false })
+  })
+
+  it('count whole or not at all, and a stop string of shown text looks past them', () => {
+    expect(show([...idsOf('a'), 256, ...idsOf('b')], ['<', 'im', '|>b'])).toEqual({ text: 'ab', stopped: false })
+    expect(show([...idsOf('a\n'), 256, ...idsOf('\nb')], ['\n\n'])).toEqual({ text: 'a', stopped: true })
+  })
+
+  it('end a text by completing a stop string that was held back', () => {
+    const s = createTextStream(decode, ['\n<|im_end|>'], spell)
+    expect([...idsOf('a\n')].map((id) => s.push(id)).join('')).toBe('a')
+    expect(s.end(256)).toBe('')
+    expect(s.stopped).toBe(true)
+  })
+
+  it('leave the shown text cut at the first stop string, wherever they stand', () => {
+    const id = fc.oneof(fc.constantFrom(...idsOf('ab<>')), fc.constantFrom(256, 257))
+    const stop = fc.string({ unit: fc.constantFrom('a', 'b', '<tool>', '<|im_end|>'), minLength: 1, maxLength: 3 })
+    fc.assert(
+      fc.property(fc.array(id, { maxLength: 40 }), fc.array(stop, { maxLength: 3 }), (ids, stop) => {
+        const { text, stopped } = show(ids, stop)
+        // One character stands for each special token, so that it cannot be taken apart.
+        const mark = (text: string): string => text.replaceAll('<|im_end|>', '\u0001').replaceAll('<tool>', '\u0002')
+        const whole = ids.map((id) => (id >= 256 ? String.fromCharCode(id - 255) : String.fromCharCode(id))).join('')
+        const ends: [number, number][] = []
+        for (let end = 1; end <= whole.length; end++)
+          for (const string of stop) {
+            const marked = mark(string)
+            if (whole.slice(0, end).endsWith(marked)) ends.push([end, end - marked.length])
+            const shown = shownPlaces(whole.slice(0, end))
+            if (
+              shown.at(-1) !== end - 1 ||
+              !shown
+                .map((at) => whole[at])
+                .join('')
+                .endsWith(string)
+            )
+              continue
+            ends.push([end, shown[shown.length - string.length] as number])
+          }
+        const first = Math.min(...ends.map(([end]) => end))
+        const start = Math.min(...ends.filter(([end]) => end === first).map(([, start]) => start), whole.length)
+        expect(stopped).toBe(ends.length > 0)
+        expect(text).toBe(
+          shownPlaces(whole.slice(0, start))
+            .map((at) => whole[at])
+            .join(''),
+        )
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  function shownPlaces(text: string): number[] {
+    return Array.from({ length: text.length }, (_, at) => at).filter((at) => text.charCodeAt(at) > 2)
+  }
+})
+
+describe('a text that is cut after any token', () => {
+  it('is what was streamed and the rest, and no piece has half a character', () => {
+    const text = fc.string({ unit: fc.constantFrom('a', 'é', '€', '😀', '👩‍🚀', '\ufeff'), maxLength: 12 })
+    const any = fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 24 })
+    fc.assert(
+      fc.property(fc.oneof(text.map(idsOf), any), (ids) => {
+        const s = createTextStream(bytes)
+        let streamed = ''
+        for (let cut = 0; cut <= ids.length; cut++) {
+          const rest = createTextStream(bytes)
+          const before = ids.slice(0, cut).map((id) => rest.push(id))
+          expect(before.join('')).toBe(streamed)
+          expect(streamed + rest.finish()).toBe(cut === 0 ? '' : bytes(ids.slice(0, cut)))
+          for (const piece of before) expect(piece.isWellFormed()).toBe(true)
+          if (cut < ids.length) streamed += s.push(ids[cut]!)
+        }
+      }),
+    )
+  })
+})
+
 describe('the joined pieces are the text of all ids, cut at the first stop string', () => {
   const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '\n', 'é', '😀'), minLength: 1, maxLength: 4 }), {
     maxLength: 3,

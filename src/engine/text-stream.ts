@@ -6,6 +6,8 @@ export interface TextStream {
   readonly stopped: boolean
   /** Takes the next id and returns the text that can be shown now: what no later id can change or turn into a stop string. */
   push(id: number): string
+  /** Takes an id that ends the text and is not shown, but may complete a stop string. */
+  end(id: number): string
   /** Returns the text that was held back. */
   finish(): string
 }
@@ -22,10 +24,18 @@ const INCOMPLETE = '\ufffd'
  * Each id is decoded together with a bounded number of ids before it, as a tokenizer may drop a space at the start of
  * what it decodes; so the cost does not grow with the text.
  *
- * @param decode text of ids; never called with none
+ * A stop string matches in the text as it is shown, and in the text with the tokens that are not shown, each of them whole
+ * or not at all, standing behind what could be shown when it came.
+ *
+ * @param decode text of ids, special tokens left out; never called with none
  * @param stop stop strings, none of them empty, or InputError
+ * @param spell how one id is spelled, special or not
  */
-export function createTextStream(decode: (ids: readonly number[]) => string, stop: readonly string[] = []): TextStream {
+export function createTextStream(
+  decode: (ids: readonly number[]) => string,
+  stop: readonly string[] = [],
+  spell: (id: number) => string = () => '',
+): TextStream {
   if (stop.includes('')) throw new InputError('a stop string must not be empty')
   const filter = createStopFilter(stop)
   /** The last ids; the text of those before is out for good. */
@@ -83,7 +93,12 @@ export function createTextStream(decode: (ids: readonly number[]) => string, sto
       return filter.stopped
     },
     push(id) {
-      return filter.stopped ? '' : filter.push(next(id))
+      if (filter.stopped) return ''
+      const text = next(id)
+      return filter.push(text, stop.length > 0 && decode([id]) === '' ? spell(id) : '')
+    },
+    end(id) {
+      return filter.stopped || stop.length === 0 ? '' : filter.push('', spell(id))
     },
     finish() {
       if (filter.stopped) return ''
@@ -98,51 +113,89 @@ export function createTextStream(decode: (ids: readonly number[]) => string, sto
 
 interface StopFilter {
   readonly stopped: boolean
-  push(text: string): string
+  /** Takes text, and behind it the spelling of a token that is matched but not shown; returns what can be shown. */
+  push(text: string, hidden?: string): string
   flush(): string
 }
 
 function createStopFilter(stop: readonly string[]): StopFilter {
+  /** What may still become a stop string, hidden tokens included. */
   let held = ''
+  /** Where in `held` hidden tokens stand. */
+  let hidden: Span[] = []
   let stopped = false
+
+  /** Lets go of the first `end` characters and returns those of them that are shown. */
+  function release(end: number): string {
+    const shown = places(held, hidden)
+      .filter((at) => at < end)
+      .map((at) => held[at])
+      .join('')
+    held = held.slice(end)
+    hidden = hidden.filter((span) => span.end > end).map((span) => ({ start: span.start - end, end: span.end - end }))
+    return shown
+  }
+
   return {
     get stopped() {
       return stopped
     },
-    push(text) {
-      if (stop.length === 0 || text === '') return text
+    push(text, secret = '') {
+      if (stop.length === 0 || (text === '' && secret === '')) return text
       held += text
-      const found = firstStop(held, stop)
-      stopped = found >= 0
-      const end = stopped ? found : held.length - possibleStart(held, stop)
-      const shown = held.slice(0, end)
-      held = stopped ? '' : held.slice(end)
-      return shown
+      if (secret !== '') hidden.push({ start: held.length, end: held.length + secret.length })
+      held += secret
+      const found = firstStop(held, hidden, stop)
+      stopped = found !== null
+      return release(found?.start ?? unsuspected(held, hidden, stop))
     },
-    flush() {
-      const shown = held
-      held = ''
-      return shown
-    },
+    flush: () => release(held.length),
   }
 }
 
+/** Characters `start` to `end - 1`. */
+interface Span {
+  readonly start: number
+  readonly end: number
+}
+
+/** Places of the characters that are shown. */
+function places(text: string, hidden: readonly Span[]): number[] {
+  const all = Array.from({ length: text.length }, (_, at) => at)
+  return hidden.length === 0 ? all : all.filter((at) => !hidden.some(({ start, end }) => start <= at && at < end))
+}
+
 /**
- * Where the stop string starts that is complete first, the longest of those that end there; -1 where there is none. So
- * the cut does not depend on how the text was split into pieces.
+ * The stop string that is complete first, the longest of those that end there; null where there is none. So the cut does
+ * not depend on how the text was split into pieces.
  */
-function firstStop(text: string, stop: readonly string[]): number {
-  let start = -1
-  let end = Number.POSITIVE_INFINITY
+function firstStop(text: string, hidden: readonly Span[], stop: readonly string[]): Span | null {
+  const shown = places(text, hidden)
+  const shownText = shown.map((at) => text[at]).join('')
+  let first: Span | null = null
+  const take = (found: Span): void => {
+    if (first === null || found.end < first.end || (found.end === first.end && found.start < first.start)) first = found
+  }
   for (const string of stop) {
-    const at = text.indexOf(string)
-    if (at < 0) continue
-    if (at + string.length < end || (at + string.length === end && at < start)) {
-      start = at
-      end = at + string.length
+    const at = shownText.indexOf(string)
+    if (at >= 0) take({ start: shown[at] as number, end: (shown[at + string.length - 1] as number) + 1 })
+    if (hidden.length === 0) continue
+    for (let start = text.indexOf(string); start >= 0; start = text.indexOf(string, start + 1)) {
+      const end = start + string.length
+      const cut = hidden.some((span) => span.start < end && start < span.end && (span.start < start || end < span.end))
+      if (!cut) take({ start, end })
     }
   }
-  return start
+  return first
+}
+
+/** Where the part of a text begins that may be the start of a stop string. */
+function unsuspected(text: string, hidden: readonly Span[], stop: readonly string[]): number {
+  const start = text.length - possibleStart(text, stop)
+  if (hidden.length === 0) return start
+  const shown = places(text, hidden)
+  const suspected = possibleStart(shown.map((at) => text[at]).join(''), stop)
+  return suspected === 0 ? start : Math.min(start, shown[shown.length - suspected] as number)
 }
 
 /** Length of the longest end of `text` that a stop string may start with. */

@@ -1,0 +1,120 @@
+import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { InputError } from '../errors.js'
+import { didYouMean } from '../nearest-name.js'
+import type { Conversation } from './chat-conversation.js'
+import { type Cli, note } from './cli.js'
+
+interface ChatCommand {
+  readonly name: string
+  /** What stands behind the name; null where nothing may. */
+  readonly argument: string | null
+  readonly summary: string
+  run(cli: Cli, conversation: Conversation, argument: string): Promise<void> | void
+}
+
+const COMMANDS: readonly ChatCommand[] = [
+  {
+    name: '/system',
+    argument: 'TEXT',
+    summary: 'tell the model something before the conversation; without TEXT nothing any more',
+    run(cli, { session }, text) {
+      session.setSystem(text === '' ? null : text)
+      note(cli, text === '' ? 'no system message' : 'the system message is set')
+    },
+  },
+  {
+    name: '/depth',
+    argument: 'SPEC',
+    summary: 'run the next answers at another depth; without SPEC say which',
+    async run(cli, conversation, spec) {
+      if (spec === '') note(cli, `depth ${(await conversation.model.policy(conversation.depth)).spec}`)
+      else await conversation.chooseDepth(cli, spec)
+    },
+  },
+  {
+    name: '/undo',
+    argument: null,
+    summary: 'take back the last message and its answer',
+    run(cli, conversation) {
+      const undone = conversation.session.undo()
+      note(
+        cli,
+        undone === null ? 'there is no turn to take back' : `took back ${shortened(undone)} · ${conversation.used}`,
+      )
+    },
+  },
+  {
+    name: '/retry',
+    argument: null,
+    summary: 'answer the last message anew',
+    run: (cli, conversation) => conversation.retry(cli),
+  },
+  {
+    name: '/drop',
+    argument: null,
+    summary: 'forget the oldest turn, or as many as a message needs that did not fit',
+    run: (cli, conversation) => conversation.drop(cli),
+  },
+  {
+    name: '/save',
+    argument: 'FILE',
+    summary: 'write the conversation as JSON',
+    async run(cli, { session }, path) {
+      if (path === '') throw new InputError('/save needs the name of a file')
+      await saveMessages(path, session.messages)
+      note(cli, `saved ${session.messages.length} messages as ${path}`)
+    },
+  },
+  {
+    name: '/reset',
+    argument: null,
+    summary: 'forget the conversation; the system message stays',
+    run: (_, conversation) => conversation.reset(),
+  },
+  {
+    name: '/help',
+    argument: null,
+    summary: 'show this',
+    run(cli) {
+      const usage = ({ name, argument }: ChatCommand): string => (argument === null ? name : `${name} ${argument}`)
+      const lines = COMMANDS.map((command) => `  ${usage(command).padEnd(14)}  ${command.summary}\n`)
+      cli.stderr.write(`${lines.join('')}  ${'//TEXT'.padEnd(14)}  send a message that begins with a slash\n`)
+    },
+  },
+  {
+    name: '/exit',
+    argument: null,
+    summary: 'end the chat',
+    run(_, conversation) {
+      conversation.ended = true
+    },
+  },
+]
+
+/** Runs a line that begins with a slash. Nothing of it goes to the model. */
+export async function runChatCommand(cli: Cli, conversation: Conversation, line: string): Promise<void> {
+  const [name = ''] = line.split(/\s/, 1)
+  const argument = line.slice(name.length).trim()
+  const command = COMMANDS.find((known) => known.name === name)
+  if (command === undefined) {
+    const names = COMMANDS.map((known) => known.name)
+    note(cli, `unknown command ${shortened(name)}${didYouMean(name, names) || ';'} /help lists them, //TEXT sends text`)
+    return
+  }
+  if (command.argument === null && argument !== '') {
+    note(cli, `${name} takes nothing behind it; nothing was done`)
+    return
+  }
+  await command.run(cli, conversation, argument)
+}
+
+async function saveMessages(path: string, messages: readonly object[]): Promise<void> {
+  const file = await createAtomicFile(path)
+  await file.write(Buffer.from(`${JSON.stringify({ messages }, null, 2)}\n`), 0)
+  await file.commit()
+}
+
+/** In quotes, on one line. */
+function shortened(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+}

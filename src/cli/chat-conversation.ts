@@ -1,0 +1,164 @@
+import type { ChatSession, GenerateOptions, Generation, GenerationResult, Model } from '../engine/api.js'
+import { DEFAULT_MAX_TOKENS } from '../engine/generation.js'
+import { InputError } from '../errors.js'
+import { type Cli, note, printJson } from './cli.js'
+import { announceDepth, type GenerationOptions, recommendedOptions } from './generation-options.js'
+import { type ForceOption, refuseOtherDepth } from './made-for.js'
+import type { ModelOptions } from './model-options.js'
+import { resultJson } from './result.js'
+import { noteWarnings, streamAnswer } from './stream-answer.js'
+
+export interface ChatOptions extends ModelOptions, GenerationOptions, ForceOption {
+  readonly system?: string
+  readonly showDepth?: boolean
+  readonly whenFull?: 'stop' | 'drop'
+}
+
+/** A chat as the command line has it: what was asked and answered, and what to do where the context is full. */
+export class Conversation {
+  readonly session: ChatSession
+  /** The SPEC of the answers to come. */
+  depth: string | undefined
+  /** The user has said so. */
+  ended = false
+  /** A message that was not sent because it did not fit. */
+  private pending: string | null = null
+  private readonly turns: object[] = []
+  private forgotten = 0
+  private retries = 0
+
+  /** @throws UnsupportedError where the model cannot chat */
+  constructor(
+    private readonly cli: Cli,
+    readonly model: Model,
+    private readonly options: ChatOptions,
+    private readonly interactive: boolean,
+  ) {
+    this.depth = options.depth
+    this.session = model.chat({
+      ...recommendedOptions(cli, model, options),
+      ...(options.system === undefined ? {} : { system: options.system }),
+    })
+  }
+
+  /** `312 of 2048 tokens` */
+  get used(): string {
+    return `${this.session.countTokens()} of ${this.model.context} tokens`
+  }
+
+  /** @param cli whose signal ends the answer */
+  async say(cli: Cli, text: string): Promise<void> {
+    const { context } = this.model
+    if (this.options.whenFull === 'drop') this.makeRoom(cli, text)
+    const needed = this.session.countTokens(text)
+    if (needed >= context) {
+      this.pending = text
+      throw new InputError(this.fullMessage(needed), 'context_exceeded')
+    }
+    this.pending = null
+    this.retries = 0
+    await this.answer(cli, text, (options) => this.session.send(text, options))
+  }
+
+  async retry(cli: Cli): Promise<void> {
+    this.retries++
+    const { seed } = this.options
+    const another = seed === undefined || seed < 0 ? {} : { seed: seed + this.retries }
+    const asked = this.session.messages.at(-2)?.content ?? ''
+    await this.answer(cli, asked, (options) => this.session.retry({ ...options, ...another }))
+  }
+
+  /** Forgets the oldest turns: as many as the message needs that did not fit, which is sent then, or one. */
+  async drop(cli: Cli): Promise<void> {
+    const { pending } = this
+    if (pending === null) {
+      this.forget(cli, 1)
+      return
+    }
+    this.makeRoom(cli, pending)
+    await this.say(cli, pending)
+  }
+
+  /** What `/reset` does. */
+  reset(): void {
+    this.pending = null
+    this.session.forget()
+  }
+
+  async chooseDepth(cli: Cli, spec: string): Promise<void> {
+    const policy = await announceDepth(cli, this.model, spec, this.options.lossless)
+    await refuseOtherDepth(cli, this.model, policy, this.options)
+    this.depth = spec
+    note(cli, `depth ${policy.spec}`)
+  }
+
+  /** Ends the chat; under `--json` prints it. */
+  finish(): void {
+    const { model, session } = this
+    if (this.options.json)
+      printJson(this.cli, {
+        model: model.name,
+        quantization: model.quantization,
+        context: model.context,
+        context_used: session.countTokens(),
+        forgotten: this.forgotten,
+        turns: this.turns,
+        messages: session.messages,
+      })
+    session.dispose()
+  }
+
+  private async answer(cli: Cli, asked: string, ask: (options: GenerateOptions) => Generation): Promise<void> {
+    const { model, options } = this
+    const generation = ask({ signal: cli.signal, ...(this.depth === undefined ? {} : { depth: this.depth }) })
+    let result: GenerationResult
+    if (options.json) {
+      noteWarnings(cli, generation)
+      result = await generation.result.catch((error: unknown) => {
+        if (!cli.signal.aborted) throw error
+        return generation.partial()
+      })
+      if (result.tokens.length > 0) this.turns.push({ user: asked, ...resultJson(model, result) })
+    } else {
+      const { showDepth } = options
+      result = await streamAnswer(cli, model, generation, { showDepth, figures: () => this.used })
+    }
+    const { finishReason, promptTokens, tokens } = result
+    if (finishReason === 'length' && promptTokens.length + tokens.length > model.context)
+      note(cli, `the context is full, so the answer ends here; ${this.choices}`)
+  }
+
+  /** Forgets turns until a message fits, and an answer of usual length behind it. */
+  private makeRoom(cli: Cli, text: string): void {
+    const { session } = this
+    const { context } = this.model
+    const room = Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(context / 4))
+    // No turn goes for a message that is too long by itself.
+    if (session.countTokens(text) - session.countTokens() >= context) return
+    let turns = 0
+    while (session.countTokens(text) + room > context && session.forget(1) === 1) turns++
+    this.noteForgotten(cli, turns)
+  }
+
+  private forget(cli: Cli, count: number): void {
+    this.noteForgotten(cli, this.session.forget(count))
+  }
+
+  private noteForgotten(cli: Cli, turns: number): void {
+    this.forgotten += turns
+    if (turns > 0) note(cli, `forgot the oldest ${turns === 1 ? 'turn' : `${turns} turns`} to make room`)
+  }
+
+  private fullMessage(needed: number): string {
+    const { context } = this.model
+    if (needed - this.session.countTokens() >= context)
+      return `the message is too long for the context of ${context} tokens; --context N holds more if the model does`
+    return `the context is full: with this message the conversation has ${needed} of ${context} tokens, and it was not sent; ${this.choices}`
+  }
+
+  private get choices(): string {
+    return this.interactive
+      ? `/drop forgets the oldest ${this.pending === null ? 'turn' : 'turns and sends it'}; /save FILE keeps the conversation, /reset begins anew`
+      : '--when-full drop forgets the oldest turns, --context N holds more'
+  }
+}

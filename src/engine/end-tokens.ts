@@ -1,0 +1,28 @@
+import type { Tokenizer } from '../checkpoint/tokenizer.js'
+import { endOfTurn } from './chat-template.js'
+
+export interface EndSources {
+  /** Ids that the checkpoint's files name. */
+  readonly stated: readonly number[]
+  /** Spelling of the tokenizer's end-of-text token. */
+  readonly eos: string | null
+  readonly tokenizer: Tokenizer | null
+  /** V: ids from here on have no logit, so nothing ends with them. */
+  readonly vocabulary: number
+}
+
+/**
+ * The tokens that end a text: all that anybody names. One source alone is often wrong: generation_config.json lists
+ * the end of a document, and turns end with another token that only the tokenizer or the chat template knows.
+ */
+export function endTokens({ stated, eos, tokenizer, vocabulary }: EndSources): ReadonlySet<number> {
+  const ids = [...stated]
+  if (tokenizer !== null) {
+    const own = eos === null || eos === '' ? [] : tokenizer.encode(eos, { addSpecialTokens: false })
+    // The spelling of a token that the tokenizer lacks is ordinary text.
+    if (own.length === 1) ids.push(...own)
+    const turn = endOfTurn(tokenizer)
+    if (turn !== null) ids.push(turn)
+  }
+  return new Set(ids.filter((id) => id < vocabulary))
+}

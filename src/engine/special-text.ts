@@ -1,0 +1,6 @@
+import type { Tokenizer } from '../checkpoint/tokenizer.js'
+
+/** How a special token is spelled; empty for a token of ordinary text. */
+export function specialText(tokenizer: Pick<Tokenizer, 'decode'>, id: number): string {
+  return tokenizer.decode([id], { skipSpecialTokens: true }) === '' ? tokenizer.decode([id]) : ''
+}
