@@ -48,7 +48,7 @@ const DEFAULT_WINDOW = 512
 
 export function addGenerateOptions(command: Command): Command {
   return addBeamOptions(command)
-    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice', wholeNumber(1))
+    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice; 0 is off', wholeNumber(0))
     .option('--generate', 'evaluate generation: translations, summaries, texts; a task ending in .txt is a text')
     .option('--batch <sizes>', 'with --generate: sequences at once, such as 1,8; default 1', numberList)
     .option('--metrics <names>', 'with --generate: bleu,chrf,rouge; default all', metricList)

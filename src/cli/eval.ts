@@ -69,7 +69,8 @@ export function buildEval(cli: Cli): Command {
   addModelOptions(addTaskOptions(addGenerateOptions(addMatrixOptions(command)))).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, { tasks, ...options }: EvalCommandOptions) => {
     if (options.listTasks) return listTasks(cli, options)
-    if (tasks === undefined) throw new UsageError('--tasks NAMES is missing; shoal eval --list-tasks shows what there is')
+    if (tasks === undefined)
+      throw new UsageError('--tasks NAMES is missing; shoal eval --list-tasks shows what there is')
     return runEval(cli, name, { ...options, tasks })
   })
 }

@@ -86,9 +86,7 @@ async function run(
     return await runPromptsFile(cli, first, { ...options, prompts })
   }
   const { model, prompt } =
-    tokens === undefined
-      ? await modelAndPrompt(cli, 'run', first, second, options)
-      : { model: first, prompt: tokens }
+    tokens === undefined ? await modelAndPrompt(cli, 'run', first, second, options) : { model: first, prompt: tokens }
   await withModel(cli, model, options, (loaded) => runOne(cli, loaded, prompt, options))
 }
 

@@ -8,6 +8,7 @@ import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
+import { refuseUnknownOptions } from './known-options.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
 import { choosePadding } from './row-padding.js'
@@ -21,6 +22,7 @@ const DEFAULT_SLOTS = 8
  * @throws FileError, UnsupportedError, InputError; ShoalError `library_missing`, `library_version`, `aborted`
  */
 export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
+  refuseUnknownOptions('loadModel', options)
   const { device = 'cpu', threads = availableParallelism(), slots = DEFAULT_SLOTS, signal, progress } = options
   if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
   wholeNumber('threads', threads, 512)
