@@ -185,9 +185,6 @@ async function evaluateAndKeep(
   } finally {
     line.clear()
     kept?.close({ remove: written })
-    if (cli.signal.aborted && answers !== null) {
-      note(cli, `stopped; ${answers} keeps what is done, and the same command goes on`)
-    }
   }
 }
 

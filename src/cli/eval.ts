@@ -7,14 +7,14 @@ import { reportJson } from '../evaluate/report/json.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalCell, EvalReport, Interval } from '../evaluate/result.js'
 import { isTextName, SCORE_MODES, type ScoreMode, taskGroups } from '../tasks/index.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addGenerateOptions, evalGeneration, type GenerateFlags, refuseGenerateOptions } from './eval-generation.js'
 import { addMatrixOptions, evalMatrix, type MatrixOptions, refuseMatrixOptions } from './eval-matrix.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { writeReportFiles } from './report-files.js'
+import { keptBeside, writeReportFiles } from './report-files.js'
 import { printTable } from './table.js'
 import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
 import { collect, wholeNumber } from './values.js'
@@ -71,7 +71,12 @@ export function buildEval(cli: Cli): Command {
     if (options.listTasks) return listTasks(cli, options)
     if (tasks === undefined)
       throw new UsageError('--tasks NAMES is missing; shoal eval --list-tasks shows what there is')
-    return runEval(cli, name, { ...options, tasks })
+    const keeps = options.matrix ? 'keeps the traces' : options.generate ? 'keeps what is done' : 'keeps the answers'
+    return tellWhenStopped(
+      cli,
+      () => keptBeside(options, keeps),
+      () => runEval(cli, name, { ...options, tasks }),
+    )
   })
 }
 
@@ -165,9 +170,6 @@ async function evaluateAndKeep(
   } finally {
     line.clear()
     kept?.close({ remove: written })
-    if (cli.signal.aborted && answers !== null) {
-      note(cli, `stopped; ${answers} keeps the answers, and the same command goes on`)
-    }
   }
 }
 

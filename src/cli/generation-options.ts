@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Policy } from '../depth/policy.js'
 import type { GenerateOptions, Model, PolicyOptions } from '../engine/api.js'
-import { type Cli, note, UsageError } from './cli.js'
+import { type Cli, noteOnce, UsageError } from './cli.js'
 import { addDepthOption } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { collect, decimal, wholeNumber } from './values.js'
@@ -105,7 +105,7 @@ export async function announceDepth(
 ): Promise<Policy> {
   const policy = await resolveDepth(cli, model, depth)
   const forGeneration = policy.kind === 'exit' && !lossless ? policy.generationNotes : undefined
-  for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)
+  for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) noteOnce(cli, `note: ${line}`)
   return policy
 }
 

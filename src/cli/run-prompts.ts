@@ -131,8 +131,16 @@ async function runPrompts(
     if (file === null) cli.stderr.write(text)
     else cli.stdout.write(text)
   }
-  if (cli.signal.aborted) cli.exitCode = 130
-  else if (total.failed > 0) cli.exitCode = 1
+  if (cli.signal.aborted) {
+    cli.exitCode = 130
+    note(cli, `stopped; ${keptResults(options)}`)
+  } else if (total.failed > 0) cli.exitCode = 1
+}
+
+function keptResults({ out, json }: PromptsOptions): string {
+  if (out !== undefined) return `${out} keeps the results so far, and the same command goes on`
+  const kept = json ? 'nothing is kept' : 'finished prompts are the lines on stdout'
+  return `${kept}: with --out FILE.jsonl the same command goes on where it was`
 }
 
 class Totals {

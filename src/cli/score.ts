@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
 import type { Policy } from '../depth/policy.js'
 import type { Model, Score } from '../engine/api.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, NOTHING_KEPT, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
@@ -50,7 +50,13 @@ export function buildScore(cli: Cli): Command {
     )
     .option('--out <file>', 'write logits and depths to this safetensors file')
   addModelOptions(addDepthOption(command)).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: ScoreCommandOptions) => score(cli, name, options))
+  return command.action((name: string | undefined, options: ScoreCommandOptions) =>
+    tellWhenStopped(
+      cli,
+      () => NOTHING_KEPT,
+      () => score(cli, name, options),
+    ),
+  )
 }
 
 async function score(cli: Cli, name: string | undefined, options: ScoreCommandOptions): Promise<void> {
