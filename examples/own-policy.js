@@ -20,7 +20,7 @@ function agreement(patience) {
   }
 }
 
-const model = await loadModel('ripple-8m-flex')
+const model = await loadModel('ripple-8m')
 for (const patience of [2, 4, 8]) {
   const { text, meanDepth, layers } = await model.generate('Once upon a time', {
     depth: agreement(patience),

@@ -67,17 +67,41 @@ describe('help', () => {
 
 describe('wrong usage ends with 2 and one line', () => {
   it.each([
-    [['fly'], /unknown command fly; known: run, chat/],
+    [['fly'], /unknown command fly; known: run, chat, .*, models$/m],
+    [['rn', 'a'], /unknown command rn; .*; did you mean run\?/],
+    [['rn', 'a', '--depth', 'gap:0.8'], /unknown command rn; /],
     [['run'], /a PROMPT is missing/],
     [['run', 'a', 'b', 'c'], /too many arguments/],
     [['run', 'x', '--bogus'], /unknown option '--bogus'/],
     [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
     [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
     [['run', '--tokens', '1,b'], /--tokens .*token ids/],
-    [['run', 'm', 'p', '--tokens', '1'], /with --tokens there is no PROMPT/],
+    [['run', 'ripple-8m', 'p', '--tokens', '1'], /with --tokens there is no PROMPT/],
     [['run', 'x', '--out', 'file'], /go with --prompts/],
     [['run', 'x', '--quantization', 'q9'], /--quantization .*f32, f16/],
-    [['trace'], /a PROMPT or --tokens is missing/],
+    [['trace'], /a PROMPT is missing/],
+    [['run', 'x', '--device', 'cuda'], /device cuda is not available/],
+    [['run', 'x', '--depth', 'gap:0.8,speed=1'], /unknown key "speed".*known: from, every, layers/],
+    [['run', 'x', '--depth', 'warp:9'], /unknown kind "warp"; known: .*gap/],
+    [['run', 'x', '--depth', 'layers:0,99'], /layer 99 does not exist; the model has 16 layers/],
+    [['run', '--tokens', '1,99999'], /token id 99999/],
+    [['score', '--tokens', '1,2', '--prompt-length', '3'], /prompt length/],
+    [['plan', '--layers', '4', '--depth', 'exit:4'], /layer 4 does not exist/],
+    [['run', 'x', '--depth', 'gapp:0.8'], /unknown kind "gapp"; .*; did you mean gap\?/],
+    [['run', 'x', '--depth', 'gap:0.8,evry=2'], /unknown key "evry" .*; did you mean every\?/],
+    [['run', 'x', '--seed', '-2'], /--seed .*whole number/],
+    [['run', 'x', '--lossles'], /unknown option '--lossles' \(Did you mean --lossless\?\)/],
+    [['eval'], /--tasks NAMES is missing; shoal eval --list-tasks/],
+    [
+      ['eval', '--tasks', 'fruit_v_animal'],
+      /unknown task fruit_v_animal; the nearest names are fruit_v_animal_3, fruit_v_animal_5, /,
+    ],
+    [['reproduce', 'nothing'], /nothing is known of nothing/],
+    [['export', '--depth', 'gap:0.8', '--format', 'gguf', '-o', 'x.gguf'], /decides while tokens run/],
+    [['bench', '--depth', 'unifed:2x'], /did you mean unified\?/],
+    [['calibrate', '--traces', 'x', '--policy', 'svm', '-o', 'y'], /--policy .*adainfer-svm/],
+    [['search', '--speedup', '2', '--data', 'x', '--dynamic', '3'], /--dynamic 3 must be one of/],
+    [['policy', 'shw', 'x'], /unknown command 'shw'/],
     [['score'], /either --tokens IDS or --text FILE/],
     [['score', '--tokens', '1,2', '--text', 'file'], /either --tokens IDS or --text FILE/],
     [['plan', 'ripple-8m', '--layers', '4'], /either MODEL or --layers/],
@@ -89,16 +113,9 @@ describe('wrong usage ends with 2 and one line', () => {
 describe('an error ends with 1 and one line', () => {
   it.each([
     [['run', 'no-such-model', 'x'], /^shoal: no-such-model: no such folder, GGUF file or bundled model/],
-    [['run', 'x', '--device', 'cuda'], /device cuda is not available/],
-    [['run', 'x', '--depth', 'gap:0.8,speed=1'], /unknown key "speed".*known: from, every, layers/],
-    [['run', 'x', '--depth', 'warp:9'], /unknown kind "warp"; known: .*gap/],
-    [['run', 'x', '--depth', 'layers:0,99'], /layer 99 does not exist; the model has 16 layers/],
-    [['run', '--tokens', '1,99999'], /token id 99999/],
     [['run', 'x', '--context', '1'], /context/],
-    [['score', '--tokens', '1,2', '--prompt-length', '3'], /prompt length/],
     [['score', '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
     [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
-    [['plan', '--layers', '4', '--depth', 'exit:4'], /layer 4 does not exist/],
     [['plan', 'no-such/config.json'], /no-such\/config\.json: no such file/],
     [['convert', 'no-such-model'], /no-such-model: no such folder/],
   ])('%j', async (args, line) => failure(await shoal(args), 1, line))
@@ -278,10 +295,10 @@ describe('run under a target speedup', () => {
   it('refuses what this machine cannot give, and names what it can', async () => {
     failure(
       await shoal([...args, '--depth', 'unified:500x']),
-      1,
+      2,
       /2 of 16 layers are .*: the largest target is [\d.]+x/,
     )
-    failure(await shoal([...args, '--depth', 'unified:0.5x']), 1, /the target speedup must be a number from 1/)
+    failure(await shoal([...args, '--depth', 'unified:0.5x']), 2, /the target speedup must be a number from 1/)
   })
 })
 
@@ -400,7 +417,7 @@ describe('convert and models', () => {
     const fromFile = await json('run', ['run', out, 'Once upon a time', '--max-tokens', '4'])
     const fromFolder = await json('run', ['run', 'Once upon a time', '--max-tokens', '4', '--quantization', 'q8_0'])
     expect(fromFile).toMatchObject({ tokens: fromFolder.tokens, quantization: 'q8_0', model: 'model' })
-    failure(await shoal(['run', out, 'x', '--quantization', 'f16']), 1, /GGUF file keeps its own quantization/)
+    failure(await shoal(['run', out, 'x', '--quantization', 'f16']), 2, /GGUF file keeps its own quantization/)
   })
 
   it('lists and removes', async () => {

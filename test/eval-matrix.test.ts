@@ -125,10 +125,10 @@ describe('shoal eval --matrix', () => {
 
   it('says what is wrong before anything is traced', async () => {
     const settings = await shoal([...MATRIX, '--set', 'c2=1'])
-    expect(settings).toMatchObject({ code: 1, stderr: 'shoal: c2 is not an option of adainfer-svm\n' })
+    expect(settings).toMatchObject({ code: 2, stderr: 'shoal: c2 is not an option of adainfer-svm\n' })
     const few = await shoal([...MATRIX, '--limit', '2', '--report', join(folder, 'few.html')])
     expect(existsSync(join(folder, 'few.answers.jsonl'))).toBe(false)
-    expect(few.code).toBe(1)
+    expect(few.code).toBe(2)
     expect(few.stderr).toMatch(/^shoal: task fruit_v_animal_3: 2 questions are too few: none is left for the part "/)
   })
 })

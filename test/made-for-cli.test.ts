@@ -66,7 +66,7 @@ describe('a checkpoint that was made for a plan', () => {
     'skipdecode:2x',
   ])('is not run with %s', async (depth) => {
     const { code, stdout, stderr } = await run('--depth', depth)
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(
       /^shoal: ripple-8m-unified2x was made for layers:0,2,4,6,8,10,12,15, and \S+ runs other layers; --force runs it anyway\n$/,
     )
@@ -96,7 +96,7 @@ describe('a checkpoint that was made for a plan', () => {
       ['run', MODEL, '--prompts', join(folder, 'prompts.jsonl')],
     ]) {
       const refused = await shoal([...args, ...SHORT, '--depth', 'full'], { input: 'Hello\n' })
-      expect(refused).toMatchObject({ code: 1, stdout: '' })
+      expect(refused).toMatchObject({ code: 2, stdout: '' })
       expect(refused.stderr).toMatch(/was made for layers:.*--force runs it anyway\n$/)
       expect(await shoal([...args, ...SHORT, '--depth', 'full', '--force'], { input: 'Hello\n' })).toMatchObject({
         code: 0,

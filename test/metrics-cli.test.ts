@@ -84,10 +84,10 @@ describe('shoal metrics', () => {
     [
       ['bleu', 'one.txt', 'two.txt'],
       1,
-      /one\.txt has 1 line and .*two\.txt 2 lines: each hypothesis needs its reference/,
+      /two\.txt: has 2 lines and .*one\.txt 1 line: each hypothesis needs its reference/,
     ],
     [['rouge', 'empty.txt', 'empty.txt'], 1, /empty\.txt: is empty/],
-    [['chrf', 'latin1.txt', 'one.txt'], 1, /latin1\.txt: is not a UTF-8 text file/],
+    [['chrf', 'latin1.txt', 'one.txt'], 1, /latin1\.txt: is not UTF-8 text: byte 1 is 0xe9/],
     [['bleu', 'one.txt', 'one.txt', '--tokenize', 'ja'], 2, /--tokenize.*'ja' is invalid.*13a, zh/],
     [['chrf', 'one.txt', 'one.txt', '--word-order', 'x'], 2, /whole number from 0 to 6/],
     [['rouge', 'one.txt', 'one.txt', '--tokenize', 'zh'], 2, /unknown option '--tokenize'/],

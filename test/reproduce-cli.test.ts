@@ -37,7 +37,7 @@ describe('shoal reproduce', () => {
     const unknown = await shoal(['reproduce', 'calm'])
     expect(unknown).toMatchObject({ code: 2, stderr: expect.stringMatching(/^shoal: nothing is known of calm.*\n$/) })
     const task = await reproduce('none', ['--tasks', 'nonsense'])
-    expect(task).toMatchObject({ code: 1, stderr: expect.stringMatching(/^shoal: unknown task nonsense/) })
+    expect(task).toMatchObject({ code: 2, stderr: expect.stringMatching(/^shoal: unknown task nonsense/) })
     expect(existsSync(at('none'))).toBe(false)
   })
 })

@@ -174,7 +174,7 @@ describe('shoal policy import', () => {
     writeFileSync(at('skip_layers.json'), JSON.stringify({ a_b: { attention: [3, 5, 7], mlp: [3, 5] } }))
     const args = ['policy', 'import', at('skip_layers.json'), '-o', at('swift.policy.json')]
     const refused = await shoal([...args, '--layers', String(LAYERS)])
-    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused).toMatchObject({ code: 2, stdout: '' })
     expect(refused.stderr).toMatch(/half of layers 7/)
     const ended = await shoal([...args, '--whole-layers', '--model', folder, '--json'], { loadModel: load })
     expect(ended.stderr).toMatch(/layers 7 are left out by half/)

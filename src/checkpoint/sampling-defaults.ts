@@ -1,6 +1,6 @@
 import { FileError } from '../errors.js'
-import type { GgufMetadata, GgufValue } from './gguf-metadata.js'
 import type { JsonObject } from '../json.js'
+import type { GgufMetadata, GgufValue } from './gguf-metadata.js'
 
 /** How a checkpoint says that its tokens are to be drawn. What it does not say, or turns off, is left out. */
 export interface SamplingDefaults {

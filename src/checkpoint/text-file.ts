@@ -3,6 +3,7 @@ import { FileError } from '../errors.js'
 import { JSON_LIMITS, type JsonLimits, type JsonObject, parseJsonObject } from '../json.js'
 import { fileError } from './file-errors.js'
 import { openReader } from './file-reader.js'
+import { firstInvalidUtf8 } from './utf8.js'
 
 /** The largest tokenizer.json of a published model is under 40 MB. */
 export const MAX_TEXT_BYTES = 256 * 1024 * 1024
@@ -13,7 +14,7 @@ export async function readTextFile(path: string): Promise<string> {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (error) {
-    throw new FileError(path, 'is not UTF-8 text', 'file_invalid', { cause: error })
+    throw new FileError(path, `is not UTF-8 text: byte ${firstInvalidUtf8(bytes)}`, 'file_invalid', { cause: error })
   }
 }
 

@@ -43,10 +43,14 @@ export function searchBeams(
   model: Model,
   prompt: string | readonly number[],
   { beams, lengthPenalty }: BeamOptions,
-  how: GenerateOptions,
+  { depth, noRepeatNgram, maxTokens, ignoreEos, signal }: GenerateOptions,
 ): Promise<BeamSearchResult> {
   return model.beamSearch(prompt, {
-    ...how,
+    ...(depth === undefined ? {} : { depth }),
+    ...(noRepeatNgram === undefined ? {} : { noRepeatNgram }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(ignoreEos === undefined ? {} : { ignoreEos }),
+    ...(signal === undefined ? {} : { signal }),
     ...(beams === undefined ? {} : { beams }),
     ...(lengthPenalty === undefined ? {} : { lengthPenalty }),
   })

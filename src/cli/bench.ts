@@ -6,7 +6,7 @@ import { InputError } from '../errors.js'
 import { type DecodeSample, measureDecode, median } from '../evaluate/speed-table/decode.js'
 import { benchProfile } from './bench-profile.js'
 import { addTableOptions, benchTable, type TableOptions } from './bench-table.js'
-import { type Cli, note, printJson } from './cli.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped } from './cli.js'
 import { resolveDepth, withMeasuring } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
@@ -60,7 +60,11 @@ export function buildBench(cli: Cli): Command {
     .option('--profile', 'measure anew what a step costs at each batch size, keep and print it')
   addModelOptions(addTableOptions(command)).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: BenchOptions) =>
-    withModel(cli, name, options, (model) => bench(cli, model, options), { slots: Math.max(...options.batch) }),
+    tellWhenStopped(
+      cli,
+      () => NOTHING_KEPT,
+      () => withModel(cli, name, options, (model) => bench(cli, model, options), { slots: Math.max(...options.batch) }),
+    ),
   )
 }
 

@@ -11,7 +11,7 @@ import { needsCheckBefore } from '../depth/exit-features.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
 import { answerSettings, DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
 import { traceAnswers } from './calibrate-traces.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addModelOptions, type ModelOptions } from './model-options.js'
 import { addTaskOptions, nameList, type TaskOptions } from './task-options.js'
 import { collect, decimal, wholeNumber } from './values.js'
@@ -116,16 +116,22 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
   const { traces, model, checkCost } =
     options.task === undefined
       ? { traces: await readTraces(options.traces as string), model: undefined, checkCost: null }
-      : await traceAnswers(cli, name, {
-          ...options,
-          task: options.task,
-          checkTokens: checkTokens ?? 0,
-          features: fit.features ?? ['gap', 'top_prob'],
-        })
+      : await tellWhenStopped(cli, notKept, () =>
+          traceAnswers(cli, name, {
+            ...options,
+            task: options.task ?? [],
+            checkTokens: checkTokens ?? 0,
+            features: fit.features ?? ['gap', 'top_prob'],
+          }),
+        )
   const fitOptions: FitOptions = { ...fit, kind: options.policy, ...(model === undefined ? {} : { model }) }
   const policy = makePolicy(traces, fitOptions, wanted, checkCost, options)
   await writePolicyFile(options.output, policy)
   show(cli, options, policy)
+}
+
+function notKept(): string {
+  return 'nothing is kept: the same command begins anew; shoal trace --task .. --out FILE.parquet goes on where it was, and calibrate --traces takes its file'
 }
 
 /** Fits the classifier and chooses its threshold, never on values of instances that the classifier was fitted on. */

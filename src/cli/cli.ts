@@ -36,6 +36,17 @@ export function note(cli: Cli, line: string): void {
   cli.stderr.write(`shoal: ${line}\n`)
 }
 
+const noted = new WeakMap<Cli, Set<string>>()
+
+/** A line that one command says once, however often it holds. */
+export function noteOnce(cli: Cli, line: string): void {
+  const lines = noted.get(cli) ?? new Set()
+  noted.set(cli, lines)
+  if (lines.has(line)) return
+  lines.add(line)
+  note(cli, line)
+}
+
 export function printJson(cli: Cli, document: unknown): void {
   cli.stdout.write(`${JSON.stringify(document)}\n`)
 }
@@ -44,3 +55,16 @@ export function printJson(cli: Cli, document: unknown): void {
 export function throwIfStopped(cli: Cli): void {
   cli.signal.throwIfAborted()
 }
+
+/** Does long work; where Ctrl-C ends it, one line says what is kept and how to go on. */
+export async function tellWhenStopped<T>(cli: Cli, kept: () => string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (cli.signal.aborted) note(cli, `stopped; ${kept()}`)
+    throw error
+  }
+}
+
+/** Of work that begins anew. */
+export const NOTHING_KEPT = 'nothing is kept: the same command begins anew'

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { convertModel, openPackage } from '../convert/package.js'
-import { type Cli, note, printJson } from './cli.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped } from './cli.js'
 import { progressText } from './model-options.js'
 import { bytesText, createProgressLine } from './progress-line.js'
 
@@ -43,7 +43,11 @@ export function buildConvert(cli: Cli): Command {
     .option('--verbose', 'show where an error comes from')
     .addHelpText('after', EXAMPLES)
     .action(async (checkpoint: string, options: ConvertCommandOptions) => {
-      const converted = await convert(cli, checkpoint, options)
+      const converted = await tellWhenStopped(
+        cli,
+        () => NOTHING_KEPT,
+        () => convert(cli, checkpoint, options),
+      )
       for (const warning of converted.warnings) note(cli, `warning: ${warning}`)
       const { path, name, quantization, bytes, warnings } = converted
       if (options.json) printJson(cli, { path, model: name, quantization, bytes, warnings })

@@ -48,7 +48,7 @@ const DEFAULT_WINDOW = 512
 
 export function addGenerateOptions(command: Command): Command {
   return addBeamOptions(command)
-    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice', wholeNumber(1))
+    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice; 0 is off', wholeNumber(0))
     .option('--generate', 'evaluate generation: translations, summaries, texts; a task ending in .txt is a text')
     .option('--batch <sizes>', 'with --generate: sequences at once, such as 1,8; default 1', numberList)
     .option('--metrics <names>', 'with --generate: bleu,chrf,rouge; default all', metricList)
@@ -185,9 +185,6 @@ async function evaluateAndKeep(
   } finally {
     line.clear()
     kept?.close({ remove: written })
-    if (cli.signal.aborted && answers !== null) {
-      note(cli, `stopped; ${answers} keeps what is done, and the same command goes on`)
-    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import type { Target } from '../calibrate/threshold.js'
 import { baseModels } from '../convert/lineage.js'
@@ -119,8 +118,6 @@ export async function evalMatrix(cli: Cli, name: string | undefined, options: Ev
     else show(cli, report.matrix!, options)
   } finally {
     kept?.close({ remove: written })
-    if (cli.signal.aborted && kept !== null && existsSync(kept.path))
-      note(cli, `stopped; ${kept.path} keeps the traces, and the same command goes on`)
   }
 }
 

@@ -6,18 +6,23 @@ import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
 import { reportJson } from '../evaluate/report/json.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalCell, EvalReport, Interval } from '../evaluate/result.js'
-import { isTextName, SCORE_MODES, type ScoreMode } from '../tasks/index.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { isTextName, SCORE_MODES, type ScoreMode, taskGroups } from '../tasks/index.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addGenerateOptions, evalGeneration, type GenerateFlags, refuseGenerateOptions } from './eval-generation.js'
 import { addMatrixOptions, evalMatrix, type MatrixOptions, refuseMatrixOptions } from './eval-matrix.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { writeReportFiles } from './report-files.js'
+import { keptBeside, writeReportFiles } from './report-files.js'
 import { printTable } from './table.js'
 import { addTaskOptions, loadTasks, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
 import { collect, wholeNumber } from './values.js'
+
+interface EvalCommandOptions extends Omit<EvalOptions, 'tasks'> {
+  readonly tasks?: readonly string[]
+  readonly listTasks?: boolean
+}
 
 interface EvalOptions extends ModelOptions, TaskOptions, MatrixOptions, GenerateFlags {
   readonly tasks: readonly string[]
@@ -52,11 +57,8 @@ export function buildEval(cli: Cli): Command {
     .description('Answer the questions of tasks under several depths: accuracy, agreement, layers, FLOPs and time.')
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .usage('[MODEL] --tasks NAMES [options]')
-    .requiredOption(
-      '--tasks <names>',
-      'tasks, separated by commas; a path ending in .jsonl is a task of your own',
-      nameList,
-    )
+    .option('--tasks <names>', 'tasks, separated by commas; a path ending in .jsonl is a task of your own', nameList)
+    .option('--list-tasks', 'show the names of all tasks and end')
     .option('--shots <list>', 'examples before the question, such as 0,5,10', shotList, [0])
     .option('--depth <spec>', 'a depth to evaluate (may be given several times)', collect)
     .addOption(new Option('--score <how>', 'what counts as right').choices(SCORE_MODES).default('token'))
@@ -65,7 +67,36 @@ export function buildEval(cli: Cli): Command {
     .option('--report <file>', 'write an HTML report, with Markdown and JSON beside it')
     .option('--figures <folder>', 'write every figure as SVG and PNG')
   addModelOptions(addTaskOptions(addGenerateOptions(addMatrixOptions(command)))).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: EvalOptions) => runEval(cli, name, options))
+  return command.action((name: string | undefined, { tasks, ...options }: EvalCommandOptions) => {
+    if (options.listTasks) return listTasks(cli, options)
+    if (tasks === undefined)
+      throw new UsageError('--tasks NAMES is missing; shoal eval --list-tasks shows what there is')
+    const keeps = options.matrix ? 'keeps the traces' : options.generate ? 'keeps what is done' : 'keeps the answers'
+    return tellWhenStopped(
+      cli,
+      () => keptBeside(options, keeps),
+      () => runEval(cli, name, { ...options, tasks }),
+    )
+  })
+}
+
+function listTasks(cli: Cli, { json }: ModelOptions): void {
+  const groups = taskGroups()
+  if (json) {
+    printJson(cli, { groups: [...groups].map(([group, tasks]) => ({ group, tasks })) })
+    return
+  }
+  for (const [group, tasks] of groups) cli.stdout.write(`${group}:\n${wrapped(tasks)}\n`)
+}
+
+/** Names in lines of at most 100 letters. */
+function wrapped(names: readonly string[]): string {
+  const lines = ['']
+  for (const name of names) {
+    if (`${lines.at(-1)} ${name}`.length > 98) lines.push('')
+    lines.push(`${lines.pop()} ${name}`)
+  }
+  return lines.map((line) => ` ${line}\n`).join('')
 }
 
 async function runEval(cli: Cli, name: string | undefined, options: EvalOptions): Promise<void> {
@@ -139,9 +170,6 @@ async function evaluateAndKeep(
   } finally {
     line.clear()
     kept?.close({ remove: written })
-    if (cli.signal.aborted && answers !== null) {
-      note(cli, `stopped; ${answers} keeps the answers, and the same command goes on`)
-    }
   }
 }
 

@@ -17,7 +17,7 @@ import { measurementsOf, parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { InputError, SpecError } from '../errors.js'
 import { type PlanPerplexity, planPerplexity } from '../evaluate/plan-perplexity.js'
-import { type Cli, note, printJson, throwIfStopped } from './cli.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, throwIfStopped } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, bytesText, createProgressLine } from './progress-line.js'
@@ -86,7 +86,13 @@ export function buildExport(cli: Cli): Command {
     .option('--json', 'print one JSON document and nothing else on stdout')
     .option('--verbose', 'show where an error comes from')
     .addHelpText('after', EXAMPLES)
-    .action((model: string | undefined, options: ExportCommandOptions) => runExport(cli, model, options))
+    .action((model: string | undefined, options: ExportCommandOptions) =>
+      tellWhenStopped(
+        cli,
+        () => NOTHING_KEPT,
+        () => runExport(cli, model, options),
+      ),
+    )
 }
 
 async function runExport(cli: Cli, model = DEFAULT_MODEL, options: ExportCommandOptions): Promise<void> {

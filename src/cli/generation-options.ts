@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Policy } from '../depth/policy.js'
 import type { GenerateOptions, Model, PolicyOptions } from '../engine/api.js'
-import { type Cli, note, UsageError } from './cli.js'
+import { type Cli, note, noteOnce, UsageError } from './cli.js'
 import { addDepthOption } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { collect, decimal, wholeNumber } from './values.js'
@@ -24,6 +24,13 @@ export interface GenerationOptions {
   readonly ignoreEos?: boolean
 }
 
+/** Stands for a seed that nobody has chosen. */
+const NEW_SEED = -1
+
+function seedOf(text: string): number {
+  return text === String(NEW_SEED) ? NEW_SEED : wholeNumber(0)(text)
+}
+
 export function addGenerationOptions(command: Command): Command {
   return addDepthOption(command)
     .option('--lossless', 'let the depth only draft: every layer verifies, and the output is that of full depth')
@@ -38,12 +45,16 @@ export function addGenerationOptions(command: Command): Command {
       '0 takes the most probable token; default what the model recommends, else 0',
       decimal(0),
     )
-    .option('--top-k <k>', 'draw from the k most probable tokens only', wholeNumber(1))
+    .option('--top-k <k>', 'draw from the k most probable tokens only; 0 is off, the default', wholeNumber(0))
     .option('--top-p <p>', 'draw from the fewest tokens that have this probability together', decimal(0, 1))
     .option('--min-p <p>', 'leave out tokens below this share of the best probability', decimal(0, 1))
     .option('--repetition-penalty <x>', 'make tokens that occurred less probable; 1 is none', decimal(0))
-    .option('--no-repeat-ngram <n>', 'no n tokens in a row come twice, those of the prompt counted', wholeNumber(1))
-    .option('--seed <n>', 'of the random draws; default a new one', wholeNumber(0))
+    .option(
+      '--no-repeat-ngram <n>',
+      'no n tokens in a row come twice, those of the prompt counted; 0 is off, the default',
+      wholeNumber(0),
+    )
+    .option('--seed <n>', 'of the random draws; -1 is a new one, the default', seedOf)
     .option(
       '--stop <text>',
       'end before this text (may be given several times; \\n is a line break)',
@@ -79,7 +90,7 @@ export function generateOptions(cli: Cli, options: GenerationOptions): GenerateO
     ...(minP === undefined ? {} : { minP }),
     ...(repetitionPenalty === undefined ? {} : { repetitionPenalty }),
     ...(typeof repeatNgram === 'number' ? { noRepeatNgram: repeatNgram } : {}),
-    ...(seed === undefined ? {} : { seed }),
+    ...(seed === undefined || seed === NEW_SEED ? {} : { seed }),
     ...(stop === undefined ? {} : { stop }),
     ...(ignoreEos === undefined ? {} : { ignoreEos }),
     signal: cli.signal,
@@ -131,7 +142,7 @@ export async function announceDepth(
 ): Promise<Policy> {
   const policy = await resolveDepth(cli, model, depth)
   const forGeneration = policy.kind === 'exit' && !lossless ? policy.generationNotes : undefined
-  for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) note(cli, `note: ${line}`)
+  for (const line of [...(policy.notes ?? []), ...(forGeneration ?? [])]) noteOnce(cli, `note: ${line}`)
   return policy
 }
 

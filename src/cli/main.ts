@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { printable, ShoalError } from '../errors.js'
+import { InputError, printable, ShoalError, SpecError } from '../errors.js'
+import { didYouMean } from '../nearest-name.js'
 import { type Cli, type CommandBuilder, UsageError } from './cli.js'
 
 interface CommandEntry {
@@ -115,7 +116,7 @@ Examples:
 shoal COMMAND --help tells the options of a command.`
 
 /**
- * The command line. Returns the exit code: 0, 1 after an error, 2 after wrong usage, 130 after Ctrl-C.
+ * The command line. Returns the exit code: 0, 1 after an error, 2 after wrong usage (a wrong SPEC or value too), 130 after Ctrl-C.
  * @param args without the names of node and of the script
  * @param overrides of streams, environment and model loading, for tests
  */
@@ -139,7 +140,8 @@ export async function main(args: readonly string[], overrides: Partial<Cli> = {}
     const line = args[0] === 'help' ? [...args.slice(1), '--help'] : [...args]
     const name = line.find((arg) => !arg.startsWith('-'))
     const entry = COMMANDS.find((command) => command.name === name)
-    if (entry !== undefined) {
+    if (entry === undefined) refuseUnknown(name)
+    else {
       const command = (await entry.build())(cli).copyInheritedSettings(program)
       for (const child of command.commands) child.copyInheritedSettings(command)
       program.addCommand(command)
@@ -173,16 +175,22 @@ function buildProgram(cli: Cli): Command {
           `shoal: ${text
             .replace(/^error: /, '')
             .trim()
-            .replaceAll('\n', ' ')}\n`,
+            .replaceAll('\n', ' ')}${isText(text) ? '; a prompt that begins with - goes behind --' : ''}\n`,
         ),
     })
     .showSuggestionAfterError()
     .addHelpText('after', `\nCommands:\n${list}\n${EXAMPLES}`)
-    .argument('[command]')
-    .configureHelp({ visibleArguments: () => [] })
-    .action((command?: string) => {
-      throw new UsageError(`unknown command ${command ?? ''}; known: ${COMMANDS.map(({ name }) => name).join(', ')}`)
-    })
+}
+
+function refuseUnknown(command: string | undefined): void {
+  if (command === undefined) return
+  const known = COMMANDS.map(({ name }) => name)
+  throw new UsageError(`unknown command ${command}; known: ${known.join(', ')}${didYouMean(command, known)}`)
+}
+
+/** Whether what commander takes for an option is a text: no option has spaces, or a digit in front. */
+function isText(error: string): boolean {
+  return /unknown option '-(\d|[^']*\s)/.test(error)
 }
 
 function version(): string {
@@ -200,7 +208,16 @@ function report(cli: Cli, error: unknown, verbose: boolean): number {
   if (verbose && error instanceof Error) {
     for (let e: unknown = error; e instanceof Error; e = e.cause) cli.stderr.write(`${e.stack ?? e.message}\n`)
   }
-  return error instanceof UsageError ? 2 : 1
+  return isWrongUsage(error) ? 2 : 1
+}
+
+/** Whether what was typed is to be changed. A text that is too long for the model is not: the same line may do for another one. */
+function isWrongUsage(error: unknown): boolean {
+  return (
+    error instanceof UsageError ||
+    error instanceof SpecError ||
+    (error instanceof InputError && error.code === 'input_invalid')
+  )
 }
 
 /** The first Ctrl-C asks the command to end, the second one ends the process. */

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { InputError } from '../errors.js'
+import { FileError } from '../errors.js'
 import { corpusBleu } from '../evaluate/metrics/bleu.js'
 import { corpusChrf } from '../evaluate/metrics/chrf.js'
 import { corpusRouge } from '../evaluate/metrics/rouge.js'
@@ -144,11 +144,12 @@ async function readPairs(hypothesesPath: string, referencesPath: string): Promis
   const hypotheses = splitSegments(await readTextFile(hypothesesPath))
   const references = splitSegments(await readTextFile(referencesPath))
   if (hypotheses.length !== references.length) {
-    throw new InputError(
-      `${hypothesesPath} has ${lines(hypotheses.length)} and ${referencesPath} ${lines(references.length)}: each hypothesis needs its reference`,
+    throw new FileError(
+      referencesPath,
+      `has ${lines(references.length)} and ${hypothesesPath} ${lines(hypotheses.length)}: each hypothesis needs its reference`,
     )
   }
-  if (hypotheses.length === 0) throw new InputError(`${hypothesesPath}: is empty, so there is nothing to score`)
+  if (hypotheses.length === 0) throw new FileError(hypothesesPath, 'is empty, so there is nothing to score')
   return { hypotheses, references }
 }
 

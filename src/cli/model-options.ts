@@ -1,8 +1,7 @@
 import { type Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import type { CacheType, LoadOptions, Model, ProgressInfo } from '../engine/api.js'
-import { UnsupportedError } from '../errors.js'
-import { type Cli, note } from './cli.js'
+import { type Cli, note, UsageError } from './cli.js'
 import { bar, bytesText, createProgressLine } from './progress-line.js'
 import { wholeNumber } from './values.js'
 
@@ -57,7 +56,7 @@ export async function openModel(
   extra: Pick<LoadOptions, 'slots'> = {},
 ): Promise<Model> {
   if (options.device !== 'cpu') {
-    throw new UnsupportedError(`device ${options.device} is not available in this version, only cpu`)
+    throw new UsageError(`device ${options.device} is not available in this version, only cpu`)
   }
   const line = createProgressLine(cli)
   try {

@@ -1,6 +1,7 @@
-import { writeFigures, writeReport } from '../evaluate/report/write.js'
+import { existsSync } from 'node:fs'
+import { reportPaths, writeFigures, writeReport } from '../evaluate/report/write.js'
 import type { EvalReport } from '../evaluate/result.js'
-import { type Cli, note } from './cli.js'
+import { type Cli, NOTHING_KEPT, note } from './cli.js'
 
 /** Where a report goes besides stdout. */
 export interface ReportOptions {
@@ -13,4 +14,11 @@ export async function writeReportFiles(cli: Cli, report: EvalReport, options: Re
   if (options.figures === undefined) return
   const { warning } = await writeFigures(report, options.figures)
   if (warning !== null) note(cli, warning)
+}
+
+/** What a stopped evaluation leaves behind, for `tellWhenStopped`. */
+export function keptBeside({ report }: ReportOptions, keeps: string): string {
+  if (report === undefined) return 'nothing is kept: with --report FILE.html the same command goes on where it was'
+  const { answers } = reportPaths(report)
+  return existsSync(answers) ? `${answers} ${keeps}, and the same command goes on` : NOTHING_KEPT
 }

@@ -11,7 +11,7 @@ import {
   tableRows,
 } from '../evaluate/reproduce/page.js'
 import { loadSets, PAPER_SETS } from '../evaluate/reproduce/sets.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { printTable } from './table.js'
@@ -53,7 +53,8 @@ export function buildReproduce(cli: Cli): Command {
   return command.action((name: string | undefined, options: ReproduceCommandOptions) => {
     if (name === undefined) return list(cli, options)
     if (name !== 'adainfer') throw new UsageError(`nothing is known of ${name}; what can be reproduced: adainfer`)
-    return reproduce(cli, options)
+    const kept = (): string => `${options.work} keeps the traces so far, and the same command goes on`
+    return tellWhenStopped(cli, kept, () => reproduce(cli, options))
   })
 }
 

@@ -1,8 +1,11 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { fileError } from '../checkpoint/file-errors.js'
 import type { Plan } from '../depth/policy.js'
+import type { GenerateOptions } from '../engine/api.js'
+import { DEFAULT_MAX_TOKENS } from '../engine/generation.js'
 import { FileError } from '../errors.js'
 import { isJsonObject } from '../json.js'
+import type { BeamOptions } from './beams.js'
 import type { PromptLine } from './prompts-file.js'
 
 /** What every line of a results file must agree on, so that a resumed run does not mix two settings. */
@@ -15,6 +18,32 @@ export interface ResultSettings {
   readonly beams: boolean
   /** The layers that every new token runs, where the policy has one plan. */
   readonly plan: Plan | null
+  /** How tokens are chosen, by the names of the options. */
+  readonly sampling: Sampling
+}
+
+/** Every line of the file says it. */
+export type Sampling = Readonly<Record<string, number | boolean | null | readonly string[]>>
+
+/** What of the options decides about a text; defaults are spelled out, so that naming one changes nothing. */
+export function samplingOf(options: GenerateOptions, { beams, lengthPenalty = 1 }: BeamOptions): Sampling {
+  const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, noRepeatNgram = 0 } = options
+  const { maxTokens = DEFAULT_MAX_TOKENS, seed = null, stop = [], ignoreEos = false } = options
+  return {
+    max_tokens: maxTokens,
+    temperature,
+    top_k: topK,
+    top_p: topP,
+    min_p: minP,
+    repetition_penalty: repetitionPenalty,
+    no_repeat_ngram: noRepeatNgram,
+    // Without a draw there is no seed that matters.
+    seed: temperature === 0 ? null : seed,
+    stop: typeof stop === 'string' ? [stop] : stop,
+    ignore_eos: ignoreEos,
+    beams: beams ?? null,
+    length_penalty: beams === undefined ? null : lengthPenalty,
+  }
 }
 
 /** A JSONL file of results that grows line by line. */
@@ -101,6 +130,7 @@ function checkLine(
   if (Array.isArray(value.beams) !== settings.beams) {
     throw new FileError(path, `line ${number} was made ${settings.beams ? 'without' : 'with'} --beams`)
   }
+  checkSampling(path, number, value.sampling, settings.sampling)
   if (value.plan !== undefined && JSON.stringify(value.plan) !== JSON.stringify(settings.plan)) {
     throw new FileError(
       path,
@@ -108,4 +138,17 @@ function checkLine(
     )
   }
   return index
+}
+
+/** Lines of earlier versions do not say how their tokens were chosen, and are kept. */
+function checkSampling(path: string, number: number, before: unknown, now: Sampling): void {
+  if (!isJsonObject(before)) return
+  for (const key of new Set([...Object.keys(now), ...Object.keys(before)])) {
+    const [was, is] = [before[key], now[key]].map((value) => JSON.stringify(value ?? null))
+    if (was === is) continue
+    throw new FileError(
+      path,
+      `line ${number} was made with ${key.replaceAll('_', '-')} ${was}, not ${is}; give the same options to go on, or another file to --out`,
+    )
+  }
 }

@@ -6,12 +6,13 @@ import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions, recommendedOptions } from './generation-options.js'
 import { type ForceOption, refuseOtherDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
+import type { AllowEmptyOption } from './model-or-prompt.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { type PromptLine, readPromptsFile } from './prompts-file.js'
 import { endLine, resultJson, type Summary } from './result.js'
-import { openResultsFile } from './results-file.js'
+import { openResultsFile, samplingOf } from './results-file.js'
 
-export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption {
+export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption, AllowEmptyOption {
   readonly prompts: string
   readonly batch?: number
   readonly out?: string
@@ -19,7 +20,7 @@ export interface PromptsOptions extends ModelOptions, GenerationOptions, BeamOpt
 
 /** `shoal run --prompts`: many prompts, some at once, each result one JSON line. */
 export async function runPromptsFile(cli: Cli, name: string | undefined, options: PromptsOptions): Promise<void> {
-  const prompts = await readPromptsFile(options.prompts)
+  const prompts = await readPromptsFile(options.prompts, options)
   // The beams of a search are a batch already: one search after another.
   const batch = options.beams === undefined ? (options.batch ?? 8) : 1
   await withModel(cli, name, options, (model) => runPrompts(cli, model, prompts, batch, options), { slots: batch })
@@ -37,10 +38,12 @@ async function runPrompts(
   const plan = (policy.kind === 'skip' && policy.everyToken) || null
   const lossless = options.lossless === true
   const settings = { model: model.name, quantization: model.quantization, depth: policy.spec, lossless }
+  const how = options.beams === undefined ? recommendedOptions(cli, model, options) : generateOptions(cli, options)
+  const sampling = samplingOf(how, options)
   const file =
     options.out === undefined
       ? null
-      : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined, plan })
+      : await openResultsFile(options.out, prompts, { ...settings, beams: options.beams !== undefined, plan, sampling })
   const results: object[] = []
   // Targets are of texts that run their plan alone.
   const plain = !lossless && options.beams === undefined
@@ -52,7 +55,6 @@ async function runPrompts(
     let result: GenerationResult
     let json: object
     try {
-      const how = options.beams === undefined ? recommendedOptions(cli, model, options) : generateOptions(cli, options)
       if (options.beams === undefined) {
         result = await model.generate(prompt.prompt, how).result
         json = resultJson(model, result)
@@ -74,6 +76,7 @@ async function runPrompts(
       ...(prompt.id === undefined ? {} : { id: prompt.id }),
       ...(typeof prompt.prompt === 'string' ? { prompt: prompt.prompt } : {}),
       ...json,
+      sampling,
     }
     if (file !== null) await file.append(record)
     else if (options.json) results.push(record)
@@ -128,8 +131,16 @@ async function runPrompts(
     if (file === null) cli.stderr.write(text)
     else cli.stdout.write(text)
   }
-  if (cli.signal.aborted) cli.exitCode = 130
-  else if (total.failed > 0) cli.exitCode = 1
+  if (cli.signal.aborted) {
+    cli.exitCode = 130
+    note(cli, `stopped; ${keptResults(options)}`)
+  } else if (total.failed > 0) cli.exitCode = 1
+}
+
+function keptResults({ out, json }: PromptsOptions): string {
+  if (out !== undefined) return `${out} keeps the results so far, and the same command goes on`
+  const kept = json ? 'nothing is kept' : 'finished prompts are the lines on stdout'
+  return `${kept}: with --out FILE.jsonl the same command goes on where it was`
 }
 
 class Totals {

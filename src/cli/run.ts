@@ -20,13 +20,13 @@ import {
 } from './generation-options.js'
 import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt } from './model-or-prompt.js'
 import { resultJson, summarize } from './result.js'
 import { runPromptsFile } from './run-prompts.js'
 import { noteWarnings, streamAnswer } from './stream-answer.js'
-import { readAll } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
 
-interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption {
+interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption, AllowEmptyOption {
   readonly tokens?: number[]
   readonly showDepth?: boolean
   readonly prompts?: string
@@ -43,7 +43,8 @@ Examples:
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
   $ shoal run "The sea" --beams 4 --no-repeat-ngram 3 --verbose      all beams with their scores
   $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
-  $ echo "Once upon a time" | shoal run -
+  $ echo "Once upon a time" | shoal run ripple-8m
+  $ shoal run -- "-3 + 5 ="                              a prompt that begins with -
 
 A line of prompts.jsonl is {"prompt": "…"} or {"tokens": [2, 5, 7]}, with an "id" if you like. A line of results.jsonl
 is what --json prints, with the prompt's "index". Run the same command again after a break: finished lines stay.`
@@ -51,12 +52,12 @@ is what --json prints, with the prompt's "index". Run the same command again aft
 export function buildRun(cli: Cli): Command {
   const command = new Command('run')
     .description(
-      'Continue a prompt. With one argument it is the prompt, for the bundled model; with two the first is the model.',
+      'Continue a prompt. Of two arguments the first is the model. One is the model where it names one, and the prompt comes from stdin; else it is the prompt, for the bundled model.',
     )
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
-    .argument('[prompt]', 'text to continue; - reads it from stdin')
+    .argument('[prompt]', 'text to continue; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] PROMPT [options]')
-  addForceOption(addBeamOptions(addGenerationOptions(command)))
+  addAllowEmptyOption(addForceOption(addBeamOptions(addGenerationOptions(command))))
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of a prompt', tokenIds)
     .option('--show-depth', 'colour each token by the layers that it ran')
     .option('--prompts <file>', 'run the prompts of a JSONL file')
@@ -91,11 +92,8 @@ async function run(
     if (options.showDepth) throw new UsageError('--show-depth shows one prompt; it does not go with --prompts')
     return await runPromptsFile(cli, first, { ...options, prompts })
   }
-  const text = second ?? first
-  if (tokens === undefined && text === undefined)
-    throw new UsageError('a PROMPT is missing; shoal run --help shows examples')
-  const model = tokens === undefined && second === undefined ? undefined : first
-  const prompt = tokens ?? (text === '-' ? await readAll(cli.stdin) : text!)
+  const { model, prompt } =
+    tokens === undefined ? await modelAndPrompt(cli, 'run', first, second, options) : { model: first, prompt: tokens }
   await withModel(cli, model, options, (loaded) => runOne(cli, loaded, prompt, options))
 }
 

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
 import type { Policy } from '../depth/policy.js'
 import type { Model, Score } from '../engine/api.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, NOTHING_KEPT, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
@@ -15,6 +15,7 @@ interface ScoreCommandOptions extends ModelOptions {
   readonly tokens?: number[]
   readonly text?: string
   readonly promptLength: number
+  readonly stride?: number
   readonly out?: string
 }
 
@@ -27,7 +28,12 @@ Examples:
 The first --prompt-length tokens are prefilled at full depth (under prompt=plan by the plan), the others are fed one by one
 under --depth. The file has
 logits [n, V] float32 after each fed token, of the layer it stopped at, and depth [n] int32, the layers it had run.
-Perplexity is exp of the mean loss of the fed tokens; the first is scored by the prompt's logits.`
+Perplexity is exp of the mean loss of the fed tokens; the first is scored by the prompt's logits.
+
+A text that is longer than --context is read in windows of that many tokens which move on by --stride. Each token counts
+once, in the first window that holds it, and the tokens before it in that window are run as the prompt. With the default of half the context
+every token after the first window is foreseen from half a context of text at least. No window but the first begins with
+what the tokenizer puts before a text.`
 
 export function buildScore(cli: Cli): Command {
   const command = new Command('score')
@@ -37,9 +43,20 @@ export function buildScore(cli: Cli): Command {
     .option('--tokens <ids>', 'token ids such as 2,5,7', tokenIds)
     .option('--text <file>', 'file with the text')
     .option('--prompt-length <n>', 'tokens that are prefilled at full depth', wholeNumber(1), 1)
+    .option(
+      '--stride <n>',
+      'of a text longer than the context: tokens that a window moves on by; default half the context',
+      wholeNumber(1),
+    )
     .option('--out <file>', 'write logits and depths to this safetensors file')
   addModelOptions(addDepthOption(command)).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: ScoreCommandOptions) => score(cli, name, options))
+  return command.action((name: string | undefined, options: ScoreCommandOptions) =>
+    tellWhenStopped(
+      cli,
+      () => NOTHING_KEPT,
+      () => score(cli, name, options),
+    ),
+  )
 }
 
 async function score(cli: Cli, name: string | undefined, options: ScoreCommandOptions): Promise<void> {
@@ -56,16 +73,19 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
       const policy = await announceDepth(cli, model, options.depth)
       await noteOtherDepths(cli, model, [policy])
       const line = createProgressLine(cli)
+      const stride = ids.length > model.context ? (options.stride ?? Math.floor(model.context / 2)) : null
       const result = await model
         .score(ids, {
           promptLength: options.promptLength,
           depth: policy,
+          ...(stride === null ? {} : { stride }),
+          logits: options.out !== undefined,
           signal: cli.signal,
           onProgress: (fed, total) => line.show(`${bar(fed / total)} ${fed} of ${total} tokens`),
         })
         .finally(() => line.clear())
       if (options.out !== undefined) await saveScore(options.out, model, result)
-      show(cli, model, policy, ids.length, result, options)
+      show(cli, model, policy, { tokens: ids.length, stride }, result, options)
     },
     { slots: 1 },
   )
@@ -75,7 +95,7 @@ function show(
   cli: Cli,
   model: Model,
   policy: Policy,
-  tokens: number,
+  { tokens, stride }: { readonly tokens: number; readonly stride: number | null },
   result: Score,
   options: ScoreCommandOptions,
 ): void {
@@ -89,6 +109,8 @@ function show(
       plan: (policy.kind === 'skip' && policy.everyToken) || null,
       prompt_length: options.promptLength,
       tokens,
+      windows: result.windows,
+      stride,
       loss: result.loss,
       perplexity: result.perplexity,
       depths: Array.from(result.depth),
@@ -103,7 +125,7 @@ function show(
     return
   }
   cli.stdout.write(
-    `perplexity ${result.perplexity.toPrecision(5)} · loss ${result.loss.toFixed(4)} nats · ${n} tokens · mean depth ${result.meanDepth.toFixed(1)} of ${layers} · ${model.quantization}\n`,
+    `perplexity ${result.perplexity.toPrecision(5)} · loss ${result.loss.toFixed(4)} nats · ${n} tokens · mean depth ${result.meanDepth.toFixed(1)} of ${layers} · ${model.quantization}${stride === null ? '' : ` · ${result.windows} windows of ${model.context}, stride ${stride}`}\n`,
   )
 }
 

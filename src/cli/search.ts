@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type FoundPlans, type FoundTarget, findPlans, planPath } from '../calibrate/find-plans.js'
@@ -6,7 +7,7 @@ import { type SearchTexts, searchTexts } from '../calibrate/search-texts.js'
 import type { PlanFile, PlanTexts } from '../depth/plan-file.js'
 import type { ForcedText, Model } from '../engine/api.js'
 import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
@@ -82,7 +83,25 @@ export function buildSearch(cli: Cli): Command {
     .option('--seed <n>', 'of the draw of texts', wholeNumber(0, 2 ** 32 - 1), 0)
     .option('--dynamic <s>', 'also fit a policy that picks one of the plans per prompt, for this mean speedup', speedup)
   addModelOptions(command).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: SearchOptions) => search(cli, name, options))
+  return command.action((name: string | undefined, options: SearchOptions) =>
+    tellWhenStopped(
+      cli,
+      () => keptOf(options),
+      () => search(cli, name, options),
+    ),
+  )
+}
+
+/** What a stopped search leaves behind. */
+function keptOf({ out }: SearchOptions): string {
+  if (out === undefined) return 'nothing is kept: with -o FILE the same command goes on where it was'
+  const journal = journalOf(out)
+  return existsSync(journal) ? `${journal} keeps what was evaluated, and the same command goes on` : NOTHING_KEPT
+}
+
+/** Where evaluated sets are kept until the policy is written. */
+function journalOf(out: string): string {
+  return `${out}.search.jsonl`
 }
 
 async function search(cli: Cli, name: string | undefined, options: SearchOptions): Promise<void> {
@@ -141,7 +160,7 @@ async function search(cli: Cli, name: string | undefined, options: SearchOptions
 
 async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchOptions): Promise<FoundPlans> {
   const { speedup: targets, out } = options
-  const journal = out === undefined ? null : `${out}.search.jsonl`
+  const journal = out === undefined ? null : journalOf(out)
   // Measured before, so that the bar below is not in its way.
   for (const target of targets) await resolveDepth(cli, model, unifiedSpec(target, options))
   const line = createProgressLine(cli)
@@ -166,9 +185,6 @@ async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchO
     })
   } finally {
     line.clear()
-    if (cli.signal.aborted && journal !== null) {
-      note(cli, `stopped; ${journal} keeps what was evaluated, and the same command goes on`)
-    }
   }
 }
 

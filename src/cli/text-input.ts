@@ -1,27 +1,35 @@
 import { readInput, readStream } from '../checkpoint/text-file.js'
+import { firstInvalidUtf8 } from '../checkpoint/utf8.js'
 import type { Model } from '../engine/api.js'
 import { FileError, UnsupportedError } from '../errors.js'
 
-/** All of a stream as text, without the line break at its end. */
+/** All of a stream as text, without the line break at its end. Throws FileError for bytes that are not UTF-8. */
 export async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
-  return (await readStream('stdin', stream)).toString('utf8').replace(/\r?\n$/, '')
+  return asWritten(await readExactly(stream)).replace(/\n$/, '')
 }
 
-/** All of a stream as it is, a byte-order mark and line ends included. */
+/** All of a stream as it is, a byte-order mark and line ends included. Throws FileError for bytes that are not UTF-8. */
 export async function readExactly(stream: NodeJS.ReadableStream): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
-  return Buffer.concat(chunks).toString('utf8')
+  return decode(await readStream('stdin', stream), 'stdin')
 }
 
-/** A UTF-8 text file, as it is. */
+/** A UTF-8 text file with `\n` at the end of its lines. Throws FileError. */
 export async function readTextFile(path: string): Promise<string> {
-  const bytes = await readInput(path)
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw new FileError(path, 'is not a UTF-8 text file')
+  return asWritten(decode(await readInput(path), path))
+}
+
+function decode(bytes: Buffer, source: string): string {
+  const invalid = firstInvalidUtf8(bytes)
+  if (invalid >= 0) {
+    const byte = bytes[invalid]!.toString(16).padStart(2, '0')
+    throw new FileError(source, `is not UTF-8 text: byte ${invalid} is 0x${byte}`)
   }
+  return bytes.toString('utf8')
+}
+
+/** A byte-order mark and the carriage returns of CRLF are the file's way of writing, and no part of the text. */
+function asWritten(text: string): string {
+  return text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n')
 }
 
 /** Token ids of a text, with what the tokenizer's post-processor adds. */

@@ -60,6 +60,11 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
           )
         }
         await file.finish()
+      } catch (error) {
+        line.clear()
+        if (cli.signal.aborted)
+          note(cli, `stopped; ${out}.partial keeps ${done} of ${total} questions, and the same command goes on`)
+        throw error
       } finally {
         line.clear()
         file.close()

@@ -5,13 +5,14 @@ import type { Model, Trace } from '../engine/api.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, notEmpty } from './model-or-prompt.js'
 import { printTable } from './table.js'
 import { addTaskOptions, nameList } from './task-options.js'
-import { encodeText, readAll, readTextFile } from './text-input.js'
+import { encodeText, readTextFile } from './text-input.js'
 import { type TraceTaskOptions, traceTask } from './trace-task.js'
 import { tokenIds, wholeNumber } from './values.js'
 
-interface TraceCommandOptions extends ModelOptions, Omit<TraceTaskOptions, 'task'> {
+interface TraceCommandOptions extends ModelOptions, AllowEmptyOption, Omit<TraceTaskOptions, 'task'> {
   readonly task?: readonly string[]
   readonly tokens?: number[]
   readonly prompt?: string
@@ -43,7 +44,7 @@ export function buildTrace(cli: Cli): Command {
   const command = new Command('trace')
     .description('Run every layer over a prompt; print what each layer would have said next, or save all of it.')
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
-    .argument('[prompt]', 'text; with one argument and no other source it is the prompt; - reads stdin')
+    .argument('[prompt]', 'text; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] [PROMPT] [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
     .option('--prompt <text>', 'the text')
@@ -57,7 +58,7 @@ export function buildTrace(cli: Cli): Command {
         .default('answer'),
     )
     .option('--max-tokens <n>', 'with --positions generated: tokens of a continuation', wholeNumber(1), 32)
-  addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
+  addModelOptions(addTaskOptions(addAllowEmptyOption(command))).addHelpText('after', EXAMPLES)
   return command.action((first: string | undefined, second: string | undefined, options: TraceCommandOptions) =>
     trace(cli, first, second, options),
   )
@@ -81,22 +82,19 @@ async function trace(
     return await traceTask(cli, first, { ...options, task: options.task })
   }
   const sources = [options.tokens, options.prompt, options.text].filter((source) => source !== undefined).length
-  const positional = sources === 0 ? (second ?? first) : undefined
   if (sources > 1 || (sources === 1 && second !== undefined)) {
     throw new UsageError('give one of PROMPT, --prompt, --text and --tokens')
   }
-  if (sources === 0 && positional === undefined) {
-    throw new UsageError('a PROMPT or --tokens is missing; shoal trace --help shows examples')
-  }
-  const name = sources === 0 && second === undefined ? undefined : first
-  const text = options.prompt ?? (options.text === undefined ? positional : await readTextFile(options.text)) ?? null
-  const source = text === '-' && options.prompt === undefined ? await readAll(cli.stdin) : text
+  const { model: name, prompt } =
+    sources === 0
+      ? await modelAndPrompt(cli, 'trace', first, second, options)
+      : { model: first, prompt: options.tokens ?? (await givenText(options)) }
   await withModel(
     cli,
     name,
     options,
     async (model) => {
-      const ids = options.tokens ?? encodeText(model, source ?? '')
+      const ids = typeof prompt === 'string' ? encodeText(model, prompt) : prompt
       await noteFullDepth(cli, model)
       const result = await model.trace(ids, { signal: cli.signal })
       if (options.out !== undefined) await saveTrace(options.out, model, result)
@@ -104,6 +102,11 @@ async function trace(
     },
     { slots: 1 },
   )
+}
+
+async function givenText({ prompt, text, allowEmpty = false }: TraceCommandOptions): Promise<string> {
+  if (text === undefined) return notEmpty(prompt ?? '', allowEmpty)
+  return notEmpty(await readTextFile(text), allowEmpty, `the text of ${text}`)
 }
 
 function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {

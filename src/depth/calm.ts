@@ -2,6 +2,7 @@ import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { cosine } from './exit-features.js'
 import type { Check, ExitPolicy } from './policy.js'
+import { rawLensNotes } from './raw-lens.js'
 
 const MEASURES = ['gap', 'max', 'state'] as const
 type Measure = (typeof MEASURES)[number]
@@ -38,7 +39,7 @@ export const calm: PolicyDefinition = {
     'calm:0.95,measure=state,decay=8,every=2',
     'calm:0.02,layers=3,5,9',
   ],
-  parse(args, layers): ExitPolicy<number, number> {
+  parse(args, layers, model): ExitPolicy<number, number> {
     const threshold = args.number('the threshold', 'calm:0.9', 0, 1)
     const measure = args.choice('measure', MEASURES, 'gap')
     const decay = args.numberOption('decay') ?? DECAY
@@ -49,6 +50,7 @@ export const calm: PolicyDefinition = {
       kind: 'exit',
       spec: `calm:${threshold}${own}${checks.suffix}`,
       notes: checks.notes,
+      generationNotes: rawLensNotes(model?.fingerprint),
       needs: measure === 'state' ? { hidden: true } : {},
       checkLayers: checks.of,
       startSequence: ({ maxTokens }) => maxTokens,

@@ -1,6 +1,7 @@
 import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import type { ExitPolicy } from './policy.js'
+import { rawLensNotes } from './raw-lens.js'
 
 /** Entropies in nats are at most ln V, and no vocabulary comes near to e^20. */
 const MOST_NATS = 20
@@ -16,13 +17,14 @@ export const entropy: PolicyDefinition = {
   summary: 'stop at the first check whose entropy is less than H nats',
   keys: CHECK_KEYS,
   examples: ['entropy:0.3', 'entropy:4.25', 'entropy:4.2,from=4,every=2', 'entropy:4.2,layers=3,5,7', 'entropy:0'],
-  parse(args, layers): ExitPolicy {
+  parse(args, layers, model): ExitPolicy {
     const threshold = args.number('the threshold in nats', 'entropy:0.3', 0, MOST_NATS)
     const checks = readCheckLayers(args, layers)
     return {
       kind: 'exit',
       spec: `entropy:${threshold}${checks.suffix}`,
       notes: checks.notes,
+      generationNotes: rawLensNotes(model?.fingerprint),
       needs: { logits: true },
       checkLayers: checks.of,
       exits: (check) => check.entropy < threshold,

@@ -1,6 +1,7 @@
 import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import type { ExitPolicy } from './policy.js'
+import { rawLensNotes } from './raw-lens.js'
 
 /**
  * Stop where P(top1) - P(top2) of the check exceeds a threshold: the fixed baseline of AdaInfer (arXiv 2403.02181), 0.8
@@ -12,13 +13,14 @@ export const gap: PolicyDefinition = {
   summary: 'stop at the first check whose P(top1) - P(top2) is greater than T',
   keys: CHECK_KEYS,
   examples: ['gap:0.8', 'gap:0.8,from=4,every=2', 'gap:0.5,layers=3,5,7', 'gap:0', 'gap:1'],
-  parse(args, layers): ExitPolicy {
+  parse(args, layers, model): ExitPolicy {
     const threshold = args.number('the threshold', 'gap:0.8', 0, 1)
     const checks = readCheckLayers(args, layers)
     return {
       kind: 'exit',
       spec: `gap:${threshold}${checks.suffix}`,
       notes: checks.notes,
+      generationNotes: rawLensNotes(model?.fingerprint),
       checkLayers: checks.of,
       exits: (check) => check.gap > threshold,
     }

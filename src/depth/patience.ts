@@ -2,6 +2,7 @@ import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
 import type { ExitPolicy } from './policy.js'
+import { rawLensNotes } from './raw-lens.js'
 
 /** The best token of a token's last check, and how many checks in a row have named it. */
 interface Agreement {
@@ -19,7 +20,7 @@ export const patience: PolicyDefinition = {
   summary: 'stop when K checks in a row name the same best token; 0: every layer',
   keys: CHECK_KEYS,
   examples: ['patience:3', 'patience:2,from=2,every=2', 'patience:2,layers=3,5,9', 'patience:1', 'patience:0'],
-  parse(args, layers): ExitPolicy<undefined, Agreement> {
+  parse(args, layers, model): ExitPolicy<undefined, Agreement> {
     const wanted = args.whole('the number of checks', 'patience:3', 0)
     const checks = readCheckLayers(args, layers)
     const spec = `patience:${wanted}${checks.suffix}`
@@ -37,6 +38,7 @@ export const patience: PolicyDefinition = {
       kind: 'exit',
       spec,
       notes,
+      generationNotes: rawLensNotes(model?.fingerprint),
       checkLayers(count) {
         requireLayers(spec, layers, count)
         return possible ? checked : []

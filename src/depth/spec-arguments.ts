@@ -1,4 +1,5 @@
 import { SpecError } from '../errors.js'
+import { didYouMean } from '../nearest-name.js'
 import { checkPlan, describeLayers } from './plan.js'
 import type { Plan } from './policy.js'
 
@@ -59,7 +60,7 @@ export class SpecArguments {
   only(known: readonly string[]): void {
     for (const key of this.options.keys()) {
       if (known.includes(key)) continue
-      const names = known.length === 0 ? 'it has none' : `known: ${known.join(', ')}`
+      const names = known.length === 0 ? 'it has none' : `known: ${known.join(', ')}${didYouMean(key, known)}`
       throw this.error(`unknown key ${JSON.stringify(key)} for ${this.kind}; ${names}`)
     }
   }

@@ -1,4 +1,5 @@
 import { InputError, SpecError } from '../errors.js'
+import { didYouMean } from '../nearest-name.js'
 import type { DepthModel, PolicyDefinition } from './definition.js'
 import * as definitions from './index.js'
 import type { Measurement } from './measurement.js'
@@ -28,11 +29,12 @@ function split(spec: string, { layers }: DepthModel): { args: SpecArguments; def
   const args = SpecArguments.split(spec.trim())
   const definition = POLICIES.find(({ kind }) => kind === args.kind)
   if (definition === undefined) {
-    const known = POLICIES.map(({ kind }) => kind).join(', ')
+    const kinds = POLICIES.map(({ kind }) => kind)
+    const known = kinds.join(', ')
     throw new SpecError(
       args.kind === ''
         ? `depth ${JSON.stringify(spec)}: the kind of policy is missing; known: ${known}`
-        : `depth ${JSON.stringify(spec)}: unknown kind ${JSON.stringify(args.kind)}; known: ${known}`,
+        : `depth ${JSON.stringify(spec)}: unknown kind ${JSON.stringify(args.kind)}; known: ${known}${didYouMean(args.kind, kinds)}`,
     )
   }
   args.only(Object.keys(definition.keys))

@@ -38,6 +38,7 @@ export type Depth = string | Policy
 export interface SamplingOptions {
   /** 0 is greedy and the default. */
   readonly temperature?: number
+  /** Draw from so many most probable tokens; 0 is off and the default. */
   readonly topK?: number
   readonly topP?: number
   readonly minP?: number
@@ -235,6 +236,14 @@ export interface ScoreOptions {
    */
   readonly promptLength: number
   readonly depth?: Depth
+  /**
+   * Takes texts that are longer than the context, in windows of `context` tokens that move on by this many, 1 to
+   * `context` - 1. Each feeds only the tokens that no window before it has fed; what it shares with the window before is its
+   * prompt. No window begins with a token that is not in the text there. Without it such a text is refused.
+   */
+  readonly stride?: number
+  /** Keep `Score.logits`, which are much for a long text. Default true. */
+  readonly logits?: boolean
   readonly signal?: AbortSignal
   /** Tokens fed so far, of how many. */
   readonly onProgress?: (fed: number, total: number) => void
@@ -242,7 +251,7 @@ export interface ScoreOptions {
 
 /** A teacher-forced run; n = S - P fed tokens, V vocabulary. */
 export interface Score {
-  /** [n, V]: logits after each fed token, of the layer that it stopped at. */
+  /** [n, V]: logits after each fed token, of the layer that it stopped at; empty where they were not asked for. */
   readonly logits: Float32Array
   /** [n]: layers that each token had run when its logits were read. */
   readonly depth: Int32Array
@@ -251,6 +260,8 @@ export interface Score {
   /** exp(loss) */
   readonly perplexity: number
   readonly meanDepth: number
+  /** Windows that the text was read in: 1 where it fits the context. */
+  readonly windows: number
 }
 
 /** A text whose tokens are known. */
@@ -389,6 +400,7 @@ export interface Model {
    */
   costs(batch?: number, options?: CostsOptions): Promise<StepCosts>
   trace(ids: readonly number[], options?: TraceOptions): Promise<Trace>
+  /** Feeds a known text under a policy, in windows where it is longer than the context and `stride` is given. */
   score(ids: readonly number[], options: ScoreOptions): Promise<Score>
   /** @throws InputError where a text does not fit the model, or has no prompt or nothing after it */
   planLosses(texts: readonly ForcedText[], options?: PlanLossOptions): PlanLosses

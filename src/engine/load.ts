@@ -7,6 +7,7 @@ import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
+import { refuseUnknownOptions } from './known-options.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
 import { choosePadding } from './row-padding.js'
@@ -20,6 +21,7 @@ const DEFAULT_SLOTS = 8
  * @throws FileError, UnsupportedError, InputError; ShoalError `library_missing`, `library_version`, `aborted`
  */
 export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
+  refuseUnknownOptions('loadModel', options)
   const { device = 'cpu', threads, slots = DEFAULT_SLOTS, signal, progress } = options
   if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
   if (threads !== undefined) wholeNumber('threads', threads, 512)

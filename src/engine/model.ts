@@ -36,6 +36,7 @@ import { endTokens } from './end-tokens.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
+import { refuseUnknownOptions } from './known-options.js'
 import { measureCosts } from './measure/costs.js'
 import { keptCosts } from './measure/kept-costs.js'
 import { layerOrder, type OrderParts } from './measure/layer-order.js'
@@ -44,7 +45,7 @@ import { TextLosses } from './measure/text-losses.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { promptTokens } from './prompt-tokens.js'
-import { score } from './score.js'
+import { type ScoreParts, score } from './score.js'
 import { trace } from './trace.js'
 
 /** What a model is made of; it owns the engine and all below it. */
@@ -120,14 +121,17 @@ export class LoadedModel implements Model {
   }
 
   generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+    refuseUnknownOptions('generate', options)
     return this.start(prompt, options, this.resolve(options.depth, options), null)
   }
 
   async policy(depth?: Depth, options: PolicyOptions = {}): Promise<Policy> {
+    refuseUnknownOptions('policy', options)
     return this.resolve(depth, options)
   }
 
   async costs(batch = 1, options: CostsOptions = {}): Promise<StepCosts> {
+    refuseUnknownOptions('costs', options)
     if (!Number.isSafeInteger(batch) || batch < 1 || batch > MOST_BATCH)
       throw new InputError(`batch must be a whole number from 1 to ${MOST_BATCH}`)
     await this.measurements.measure({ kind: 'costs', batch }, options)
@@ -138,6 +142,7 @@ export class LoadedModel implements Model {
     prompt: string | readonly number[] | readonly ChatMessage[],
     options: BeamSearchOptions = {},
   ): Promise<BeamSearchResult> {
+    refuseUnknownOptions('beamSearch', options)
     const { depth, ...rest } = options
     const ids = this.checkedIds(this.tokens(prompt).ids)
     const policy = await this.resolve(depth, rest)
@@ -145,18 +150,24 @@ export class LoadedModel implements Model {
   }
 
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
+    refuseUnknownOptions('trace', options)
     const checked = this.checkedIds(ids)
     return this.batch.alone((engine) => trace(engine, this.hyperparameters, checked, options))
   }
 
   async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
-    const checked = this.checkedIds(ids)
+    refuseUnknownOptions('score', options)
     const { depth, ...rest } = options
+    const checked = rest.stride === undefined ? this.checkedIds(ids) : this.idsOfVocabulary(ids)
     const policy = await this.resolve(depth, rest)
-    return this.batch.alone((engine) => score(engine, this.hyperparameters.vocabulary, checked, policy, rest))
+    const { vocabulary } = this.hyperparameters
+    const alone: ScoreParts['alone'] = (action) => this.batch.alone(action)
+    return score({ vocabulary, context: this.context, alone }, checked, policy, rest)
   }
 
-  planLosses(texts: readonly ForcedText[], { prompt = 'full' }: PlanLossOptions = {}): PlanLosses {
+  planLosses(texts: readonly ForcedText[], options: PlanLossOptions = {}): PlanLosses {
+    refuseUnknownOptions('planLosses', options)
+    const { prompt = 'full' } = options
     const { layers } = this.hyperparameters
     const checked = texts.map(({ ids, promptLength }) => ({ ids: this.checkedIds(ids), promptLength }))
     const losses = new TextLosses(this.parts.engine, checked, prompt)
@@ -171,6 +182,7 @@ export class LoadedModel implements Model {
   }
 
   async predict(ids: readonly number[], options: PredictOptions = {}): Promise<Prediction> {
+    refuseUnknownOptions('predict', options)
     const { depth, continuation = [], ...rest } = options
     const prompt = this.checkedIds(ids)
     const fed = this.checkedIds([...prompt, ...continuation]).slice(prompt.length)
@@ -178,7 +190,9 @@ export class LoadedModel implements Model {
     return this.batch.alone((engine) => predict(engine, prompt, policy, { ...rest, continuation: fed }))
   }
 
-  chat({ system, ...options }: ChatOptions = {}): ChatSession {
+  chat(given: ChatOptions = {}): ChatSession {
+    refuseUnknownOptions('chat', given)
+    const { system, ...options } = given
     const tokenizer = this.requireTokenizer()
     if (!tokenizer.hasChatTemplate)
       throw new UnsupportedError(
@@ -225,6 +239,7 @@ export class LoadedModel implements Model {
     const { ids: given, warnings } = this.tokens(prompt)
     const ids = this.checkedIds(given)
     const { lossless = false } = options
+    if (typeof lossless === 'object') refuseUnknownOptions('lossless', lossless)
     const fixed = typeof lossless === 'object' ? fixedDrafting(lossless.drafts) : null
     const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept, warnings)
     const join = (known: Policy): void => {
@@ -293,19 +308,24 @@ export class LoadedModel implements Model {
     return { ids: tokenizer.encode(tokenizer.renderChat(prompt), { addSpecialTokens: false }), warnings: [] }
   }
 
-  /** A copy: the work begins later, and an id that has no row would end the process. */
   private checkedIds(given: readonly number[]): readonly number[] {
-    const ids = Array.from(given)
-    const { vocabulary } = this.hyperparameters
-    const wrong = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
-    if (wrong >= 0) throw new InputError(`token id ${ids[wrong]} is out of range: the ids are 0 to ${vocabulary - 1}`)
-    if (ids.length === 0) throw new InputError('the prompt has no tokens')
+    const ids = this.idsOfVocabulary(given)
     if (ids.length > this.context) {
       throw new InputError(
         `the prompt has ${ids.length} tokens, and the context holds ${this.context}`,
         'context_exceeded',
       )
     }
+    return ids
+  }
+
+  /** A copy: the work begins later, and an id that has no row would end the process. */
+  private idsOfVocabulary(given: readonly number[]): readonly number[] {
+    const ids = Array.from(given)
+    const { vocabulary } = this.hyperparameters
+    const wrong = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
+    if (wrong >= 0) throw new InputError(`token id ${ids[wrong]} is out of range: the ids are 0 to ${vocabulary - 1}`)
+    if (ids.length === 0) throw new InputError('the prompt has no tokens')
     return ids
   }
 

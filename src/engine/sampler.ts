@@ -1,5 +1,5 @@
 import { createTopTwo, sumExp, topTwo } from '../depth/features.js'
-import { InputError } from '../errors.js'
+import { InputError, ShoalError } from '../errors.js'
 import type { SamplingOptions, SamplingSettings } from './api.js'
 import { repeatingIds } from './no-repeat-ngram.js'
 import { createRandomStream, randomSeed } from './random-stream.js'
@@ -55,8 +55,8 @@ export interface Sampler {
  * Filters in transformers' order: repetition penalty over prompt and generated ids (a positive logit is divided, a
  * negative one multiplied), no repeated n-gram, temperature, top-k, top-p (the fewest tokens that reach p), min-p (relative to the most
  * probable one); what ties with the last token that a filter keeps stays too. Temperature 0 takes the largest logit
- * after the penalty, the lowest id of equals. Throws InputError for options out of range and for logits that are not
- * finite numbers.
+ * after the penalty, the lowest id of equals. Throws InputError for options out of range, and ShoalError `file_invalid`
+ * for logits that are not finite numbers.
  */
 export function createSampler(options: SamplingOptions = {}, promptIds: readonly number[] = []): Sampler {
   const {
@@ -260,6 +260,6 @@ export function noTokenLeft(noRepeatNgram: number): InputError {
   return new InputError(`noRepeatNgram ${noRepeatNgram} leaves no token to go on with`)
 }
 
-export function notNumbers(): InputError {
-  return new InputError('the logits are not finite numbers; the weights may be damaged')
+export function notNumbers(): ShoalError {
+  return new ShoalError('file_invalid', 'the logits are not finite numbers; the weights may be damaged')
 }

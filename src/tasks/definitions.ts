@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js'
+import { nearestNames } from '../nearest-name.js'
 import { MMLU_LABELS } from './mmlu.js'
 import { SST2_LABELS } from './sst2.js'
 import type { RuleKind, TaskDefinition } from './task.js'
@@ -45,14 +46,20 @@ export function taskDefinition(name: string): TaskDefinition {
   if (definition !== undefined && (subject === undefined || (base === 'mmlu' && /^\w+$/.test(subject)))) {
     return { ...definition, name }
   }
+  const nearest = nearestNames(name, [...TASKS.map((task) => task.name), 'wmt22:en-de'], Number.POSITIVE_INFINITY)
+  throw new InputError(
+    `unknown task ${name}; the nearest names are ${nearest.slice(0, 5).join(', ')}; shoal eval --list-tasks shows all, and a path ending in .jsonl is a task of your own`,
+  )
+}
+
+/** The names of all tasks, by what they ask for; of translations one, which stands for all pairs of languages. */
+export function taskGroups(): ReadonlyMap<string, readonly string[]> {
   const groups = new Map<string, string[]>()
   for (const task of TASKS) {
-    const group = task.kind ?? task.group
+    const group = task.kind === undefined ? task.group : `${task.group}, ${task.kind}`
     groups.set(group, [...(groups.get(group) ?? []), task.name])
   }
-  groups.set('translation', ['wmt22:en-de and other pairs'])
-  const known = [...groups].map(([group, names]) => `${group}: ${names.join(', ')}`).join('; ')
-  throw new InputError(`unknown task ${name}; known are ${known}; or a .jsonl file of your own`)
+  return groups.set('translation', ['wmt22:en-de'])
 }
 
 function ruleTask(name: string, kind: RuleKind): TaskDefinition {

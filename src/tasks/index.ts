@@ -1,5 +1,5 @@
 export { exactMatch, squadExactMatch, squadF1 } from './answer-match.js'
-export { TASKS, taskDefinition } from './definitions.js'
+export { TASKS, taskDefinition, taskGroups } from './definitions.js'
 export { type LoadTaskOptions, loadTask } from './load.js'
 export { type BuiltPrompt, buildPrompt, type PromptOptions, type ShotEncoding, shotEncoding } from './prompt.js'
 export { type Question, type QuestionOptions, questionsOf } from './questions.js'

@@ -31,7 +31,7 @@ export function isTextName(name: string): boolean {
 /** Throws FileError. */
 export async function loadText(name: string): Promise<TextTask> {
   const path = name === 'prose' ? BUNDLED : name
-  const text = await readTextFile(path)
+  const text = (await readTextFile(path)).replaceAll('\r\n', '\n')
   if (text.trim() === '') throw new FileError(path, 'has no text')
   return { name: basename(path, '.txt'), path, text }
 }

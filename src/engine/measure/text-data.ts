@@ -48,7 +48,7 @@ export async function readTextData(path: string, options: TextDataOptions): Prom
     lines.forEach((line, i) => {
       if (line.trim() !== '') texts.push(...read.line(line, i + 1))
     })
-  } else texts.push(...read.text(part))
+  } else texts.push(...read.text(part.replaceAll('\r\n', '\n')))
   if (texts.length === 0) throw new FileError(path, 'holds no text of two tokens or more')
   return { texts, sha256, cut }
 }

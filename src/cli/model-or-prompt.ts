@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs'
+import type { Command } from 'commander'
+import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
+import { FileError } from '../errors.js'
+import { nearestNames } from '../nearest-name.js'
+import { type Cli, UsageError } from './cli.js'
+import { readAll } from './text-input.js'
+
+export interface AllowEmptyOption {
+  readonly allowEmpty?: boolean
+}
+
+export function addAllowEmptyOption(command: Command): Command {
+  return command.option('--allow-empty', 'also run a prompt that is empty or white space only')
+}
+
+/** What `[MODEL] [PROMPT]` came to. */
+export interface ModelAndPrompt {
+  /** undefined: the bundled model. */
+  readonly model: string | undefined
+  readonly prompt: string
+}
+
+/** The name of a file or of a model on the Hub, not of a sentence. */
+const MODEL_LIKE = /^(\.{0,2}\/\S*|~\/\S*|[\w.-]+\/[\w.-]+|\S+\.(gguf|safetensors))$/
+
+/** Longer arguments are prompts: no system has longer paths. */
+const LONGEST_PATH = 4096
+
+/**
+ * Tells a model from a prompt. Of two arguments the first is the model. One is the model where it names a file, a folder
+ * or a bundled model, and else the prompt; what only looks like a model's name is an error, because nobody wants a path
+ * to be continued as text. Without a prompt stdin is read where it is no terminal, and where the prompt is `-`.
+ * @throws UsageError where there is no prompt, or an empty one; FileError for a model that does not exist
+ */
+export async function modelAndPrompt(
+  cli: Cli,
+  command: string,
+  first: string | undefined,
+  second: string | undefined,
+  { allowEmpty = false }: AllowEmptyOption,
+): Promise<ModelAndPrompt> {
+  const isModel = second !== undefined || (first !== undefined && namesModel(first))
+  const model = isModel ? first : undefined
+  const given = isModel ? second : first
+  if (given !== undefined && given !== '-') return { model, prompt: notEmpty(given, allowEmpty) }
+  if (given === undefined && cli.stdin.isTTY === true) throw missing(command, model, '')
+  const prompt = await readAll(cli.stdin)
+  if (prompt === '' && given === undefined && !allowEmpty) throw missing(command, model, ', and stdin is empty')
+  return { model, prompt: notEmpty(prompt, allowEmpty) }
+}
+
+function namesModel(name: string): boolean {
+  if (name === '' || name === '-' || name.length > LONGEST_PATH) return false
+  const bundled = bundledModels()
+  if (bundled.includes(name) || existsSync(name)) return true
+  const [nearest] = nearestNames(name, bundled, 2)
+  if (!MODEL_LIKE.test(name) && nearest === undefined) return false
+  const meant = nearest === undefined ? '' : `; did you mean ${nearest}?`
+  throw new FileError(
+    name,
+    `no such file, folder or bundled model${meant}; a prompt like this goes behind its model: shoal run ${DEFAULT_MODEL} PROMPT`,
+    'file_missing',
+  )
+}
+
+function missing(command: string, model: string | undefined, why: string): UsageError {
+  const taken = model === undefined ? '' : `: ${model} is the model`
+  return new UsageError(`a PROMPT is missing${taken}${why}; shoal ${command} --help shows examples`)
+}
+
+/** A prompt that says something, unless an empty one is allowed. */
+export function notEmpty(prompt: string, allowEmpty: boolean, where = 'the prompt'): string {
+  if (prompt.trim() !== '' || allowEmpty) return prompt
+  const what = prompt === '' ? 'empty' : 'of white space only'
+  throw new UsageError(`${where} is ${what}; --allow-empty runs it as it is`)
+}

@@ -1,0 +1,99 @@
+import { InputError } from '../errors.js'
+import { didYouMean } from '../nearest-name.js'
+import type {
+  BeamSearchOptions,
+  ChatOptions,
+  CostsOptions,
+  GenerateOptions,
+  LoadOptions,
+  PlanLossOptions,
+  PolicyOptions,
+  PredictOptions,
+  ScoreOptions,
+  TraceOptions,
+} from './api.js'
+
+type Names<Options> = Readonly<Record<keyof Options, true>>
+
+const GENERATE: Names<GenerateOptions> = {
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  noRepeatNgram: true,
+  seed: true,
+  depth: true,
+  lossless: true,
+  maxTokens: true,
+  stop: true,
+  ignoreEos: true,
+  signal: true,
+}
+
+const CHAT: Names<ChatOptions> = { ...GENERATE, system: true }
+
+const LOAD: Names<LoadOptions> = {
+  quantization: true,
+  cacheType: true,
+  threads: true,
+  device: true,
+  context: true,
+  slots: true,
+  cacheDir: true,
+  progress: true,
+  signal: true,
+}
+
+const BEAM_SEARCH: Names<BeamSearchOptions> = {
+  depth: true,
+  beams: true,
+  noRepeatNgram: true,
+  lengthPenalty: true,
+  maxTokens: true,
+  ignoreEos: true,
+  signal: true,
+}
+
+const SCORE: Names<ScoreOptions> = {
+  promptLength: true,
+  depth: true,
+  stride: true,
+  logits: true,
+  signal: true,
+  onProgress: true,
+}
+
+const LOSSLESS: Names<Exclude<GenerateOptions['lossless'], boolean | undefined>> = { drafts: true }
+const POLICY: Names<PolicyOptions> = { signal: true, onMeasure: true }
+const COSTS: Names<CostsOptions> = { signal: true, onMeasure: true, anew: true }
+const PREDICT: Names<PredictOptions> = { depth: true, continuation: true, signal: true }
+const TRACE: Names<TraceOptions> = { signal: true }
+const PLAN_LOSSES: Names<PlanLossOptions> = { prompt: true }
+
+/** The options of every call, by its name. */
+const KNOWN = {
+  loadModel: LOAD,
+  generate: GENERATE,
+  chat: CHAT,
+  lossless: LOSSLESS,
+  beamSearch: BEAM_SEARCH,
+  score: SCORE,
+  predict: PREDICT,
+  trace: TRACE,
+  policy: POLICY,
+  costs: COSTS,
+  planLosses: PLAN_LOSSES,
+}
+
+/** @throws InputError for an option that a call does not have: it would be ignored without a word */
+export function refuseUnknownOptions(call: keyof typeof KNOWN, options: object): void {
+  if (typeof options !== 'object' || options === null)
+    throw new InputError(`the options of ${call} must be an object, not ${String(options)}`)
+  const known = Object.keys(KNOWN[call])
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new InputError(
+    `${call} has no option ${JSON.stringify(unknown.slice(0, 60))}; it has ${known.join(', ')}${didYouMean(unknown, known)}`,
+  )
+}

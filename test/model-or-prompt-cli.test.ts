@@ -1,0 +1,192 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Cli } from '../src/cli/cli.js'
+import { shoal } from './cli-runner.js'
+
+let folder: string
+let cacheBefore: string | undefined
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-model-or-prompt-'))
+  cacheBefore = process.env.SHOAL_CACHE
+  process.env.SHOAL_CACHE = join(folder, 'cache')
+})
+
+afterAll(() => {
+  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
+  else process.env.SHOAL_CACHE = cacheBefore
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const SHORT = ['--max-tokens', '3', '--threads', '1', '--json']
+
+async function promptTokens(args: readonly string[], input: string | Buffer = ''): Promise<number[]> {
+  const { code, stdout, stderr } = await shoal(args, typeof input === 'string' ? { input } : { stdin: bytes(input) })
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const { prompt_tokens, input_ids } = JSON.parse(stdout) as { prompt_tokens?: number[]; input_ids?: number[] }
+  return (prompt_tokens ?? input_ids) as number[]
+}
+
+function bytes(...chunks: Buffer[]): Readable {
+  return Readable.from(chunks, { objectMode: false })
+}
+
+async function refused(args: readonly string[], overrides: Partial<Cli> & { input?: string } = {}): Promise<string> {
+  const { code, stdout, stderr } = await shoal(args, overrides)
+  expect(stdout).toBe('')
+  expect(stderr).toMatch(/^shoal: [^\n]+\n$/)
+  return `${code} ${stderr}`
+}
+
+describe('one argument', () => {
+  it('is the prompt where it names no model', async () => {
+    const wanted = await promptTokens(['run', 'ripple-8m', 'The sea', ...SHORT])
+    expect(await promptTokens(['run', 'The sea', ...SHORT])).toEqual(wanted)
+  })
+
+  it('is the model where it names one, and stdin is the prompt', async () => {
+    const wanted = await promptTokens(['run', 'ripple-8m', 'The sea', ...SHORT])
+    for (const model of ['ripple-8m', 'pretrained/ripple-8m']) {
+      expect(await promptTokens(['run', model, ...SHORT], 'The sea\n')).toEqual(wanted)
+    }
+    expect(await promptTokens(['trace', 'ripple-8m', '--threads', '1', '--json'], 'The sea\n')).toEqual(wanted)
+    expect(await promptTokens(['run', ...SHORT], 'The sea\n')).toEqual(wanted)
+  })
+
+  it('is an error where it is the model and there is no prompt', async () => {
+    for (const command of ['run', 'trace']) {
+      expect(await refused([command, 'ripple-8m'])).toMatch(
+        /^2 .*a PROMPT is missing: ripple-8m is the model, and stdin/,
+      )
+      expect(await refused([command, folder])).toMatch(/^2 .*a PROMPT is missing/)
+    }
+    const file = join(folder, 'model.gguf')
+    writeFileSync(file, 'GGUF')
+    expect(await refused(['run', file])).toMatch(/^2 .*a PROMPT is missing: .*model\.gguf is the model/)
+  })
+
+  it('never waits for a terminal', async () => {
+    const stdin = Object.assign(new Readable({ read: () => undefined }), { isTTY: true })
+    expect(await refused(['run', 'ripple-8m'], { stdin })).toMatch(/^2 .*a PROMPT is missing: ripple-8m is the model;/)
+    expect(await refused(['run'], { stdin })).toMatch(/^2 .*a PROMPT is missing;/)
+  })
+
+  it('reads no stdin where there is a prompt', async () => {
+    const stdin = new Readable({ read: () => undefined })
+    expect((await shoal(['run', 'The sea', ...SHORT], { stdin })).code).toBe(0)
+    expect((await shoal(['run', 'ripple-8m', '--tokens', '5,6', ...SHORT], { stdin })).code).toBe(0)
+  })
+
+  it.each(['model.gguf', './no-such-folder', '../x', '/no/such', '~/model', 'TinyLlama/TinyLlama-1.1B', 'ripple-8n'])(
+    '%s is an error where there is no such model: nobody wants a path to be continued',
+    async (name) => {
+      expect(await refused(['run', name])).toMatch(/^1 .*: no such file, folder or bundled model.*shoal run ripple-8m /)
+    },
+  )
+
+  it.each(['ripples', 'and / or', 'What does a/b mean?', '3/4 of it', 'a.b', '-3'])(
+    '%j is a prompt',
+    async (prompt) => {
+      expect((await shoal(['run', prompt, ...SHORT])).code).toBe(0)
+    },
+  )
+})
+
+describe('a prompt', () => {
+  it('that begins with - goes behind --, and the message says so', async () => {
+    expect(await refused(['run', '-3 + 5 ='])).toMatch(
+      /^2 .*unknown option '-3 \+ 5 ='; a prompt that .* goes behind --$/m,
+    )
+    const wanted = await promptTokens(['run', ...SHORT], '-3 + 5 =')
+    expect(await promptTokens(['run', ...SHORT, '--', '-3 + 5 ='])).toEqual(wanted)
+    expect(await promptTokens(['run', ...SHORT, '--', 'ripple-8m', '-3 + 5 ='])).toEqual(wanted)
+    expect(await promptTokens(['run', '-', ...SHORT], '-3 + 5 =')).toEqual(wanted)
+  })
+
+  it('of a dash alone comes from stdin', async () => {
+    expect(await promptTokens(['run', ...SHORT], '-')).toHaveLength(2)
+  })
+
+  it.each(['', '  ', '\n\t'])('of %j is an error unless it is allowed', async (prompt) => {
+    for (const command of ['run', 'trace']) {
+      expect(await refused([command, 'ripple-8m', prompt])).toMatch(/^2 .*the prompt is .*--allow-empty/)
+      expect((await shoal([command, 'ripple-8m', prompt, '--allow-empty', '--threads', '1'])).code).toBe(0)
+    }
+    expect(await refused(['run', '-'], { input: `${prompt}\n` })).toMatch(/^2 .*the prompt is .*--allow-empty/)
+  })
+
+  it('of a prompts file must not be empty either', async () => {
+    const prompts = join(folder, 'empty.jsonl')
+    writeFileSync(prompts, '{"prompt": "x"}\n{"prompt": " "}\n')
+    expect(await refused(['run', '--prompts', prompts])).toMatch(/^1 .*line 2: the prompt is empty; --allow-empty/)
+    expect(
+      (await shoal(['run', '--prompts', prompts, '--max-tokens', '2', '--threads', '1', '--allow-empty'])).code,
+    ).toBe(0)
+  })
+})
+
+describe('bytes of stdin and of text files', () => {
+  it('lose a byte-order mark and the carriage returns of CRLF', async () => {
+    const wanted = await promptTokens(['run', 'The sea\nis é', ...SHORT])
+    const windows = Buffer.from('\ufeffThe sea\r\nis é\r\n')
+    expect(await promptTokens(['run', 'ripple-8m', ...SHORT], windows)).toEqual(wanted)
+    // A character may be cut between two chunks.
+    const { stdout } = await shoal(['run', '-', ...SHORT], {
+      stdin: bytes(windows.subarray(0, 19), windows.subarray(19)),
+    })
+    expect((JSON.parse(stdout) as { prompt_tokens: number[] }).prompt_tokens).toEqual(wanted)
+    const text = join(folder, 'windows.txt')
+    writeFileSync(text, windows)
+    expect((await promptTokens(['trace', '--text', text, '--threads', '1', '--json'])).slice(0, wanted.length)).toEqual(
+      wanted,
+    )
+    const prompts = join(folder, 'windows.jsonl')
+    writeFileSync(prompts, '\ufeff{"prompt": "The sea"}\r\n\r\n{"tokens": [5, 6]}\r\n')
+    expect((await shoal(['run', '--prompts', prompts, '--max-tokens', '2', '--threads', '1'])).code).toBe(0)
+  })
+
+  it('that are no UTF-8 are refused with their position', async () => {
+    const latin1 = Buffer.from('caf\u00e9 au lait', 'latin1')
+    expect(await refused(['run', '-'], { stdin: bytes(latin1) })).toBe(
+      '1 shoal: stdin: is not UTF-8 text: byte 3 is 0xe9\n',
+    )
+    const text = join(folder, 'latin1.txt')
+    writeFileSync(text, latin1)
+    expect(await refused(['score', '--text', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3 is 0xe9$/m)
+    expect(await refused(['run', '--prompts', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3/)
+    writeFileSync(text, Buffer.concat([Buffer.from('{"input": "a'), latin1]))
+    expect(await refused(['eval', '--generate', '--tasks', text, '--threads', '1'])).toMatch(
+      /^1 .*: is not UTF-8 text: byte 15$/m,
+    )
+  })
+
+  it('split right in task files', async () => {
+    const data = join(folder, 'data')
+    mkdirSync(data)
+    const rows = Array.from({ length: 4 }, (_, i) => `{"input": "word ${i}", "output": "yes"}`)
+    writeFileSync(join(data, 'unix.jsonl'), rows.join('\n'))
+    writeFileSync(join(data, 'windows.jsonl'), `\ufeff${rows.join('\r\n')}\r\n`)
+    const traces: string[] = []
+    for (const name of ['unix', 'windows']) {
+      const out = join(folder, `${name}.parquet`)
+      const args = [
+        'trace',
+        '--task',
+        join(data, `${name}.jsonl`),
+        '--shots',
+        '1',
+        '--out',
+        out,
+        '--threads',
+        '1',
+        '--json',
+      ]
+      const { stdout } = await shoal(args)
+      traces.push(stdout.replaceAll(name, ''))
+    }
+    expect(traces[1]).toBe(traces[0])
+  })
+})
