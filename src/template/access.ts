@@ -36,7 +36,10 @@ const CHANGES_DICT: ReadonlySet<string> = new Set(['clear', 'pop', 'popitem', 's
 /** Jinja2's `value.name`: the attribute or else the item of that name. */
 export function attributeOf(value: Value, name: string, run: Run): Value {
   if (value instanceof Undefined) value.fail()
-  return pythonAttribute(value, name, run) ?? item(value, name, run) ?? missing(value, name)
+  const attribute = pythonAttribute(value, name, run)
+  if (attribute !== undefined) return attribute
+  const found = item(value, name, run)
+  return found === undefined ? missing(value, name) : found
 }
 
 /** Jinja2's `value[key]`: the item or else, where the key is a string, the attribute of that name. */
@@ -45,7 +48,10 @@ export function itemOf(value: Value, key: Value, run: Run): Value {
   const found = item(value, key, run)
   if (found !== undefined) return found
   const name = textOf(key)
-  if (name !== undefined) return pythonAttribute(value, name, run) ?? missing(value, name)
+  if (name !== undefined) {
+    const attribute = pythonAttribute(value, name, run)
+    return attribute === undefined ? missing(value, name) : attribute
+  }
   return new Undefined(`${described(value)} has no element ${typeof key === 'bigint' ? key : `of a ${typeName(key)}`}`)
 }
 
@@ -57,7 +63,10 @@ export function pythonAttribute(value: Value, name: string, run: Run): Value | u
   }
   if (typeof value === 'string' || value instanceof Markup) return stringMethod(value, name)
   if (isList(value)) return CHANGES_LIST.has(name) ? unsafe(value, name) : sequenceMethod(value, value, name)
-  if (value instanceof Tuple) return sequenceMethod(value, value.items, name)
+  if (value instanceof Tuple) {
+    const attribute = value.attribute(name, run)
+    return attribute === undefined ? sequenceMethod(value, value.items, name) : attribute
+  }
   if (value instanceof Dict) return CHANGES_DICT.has(name) ? unsafe(value, name) : dictMethod(value, name)
   if (value instanceof Range && (name === 'index' || name === 'count')) {
     return sequenceMethod(value, [...each(value, run)], name)
@@ -151,7 +160,8 @@ function dictMethod(self: Dict, name: string): Value | undefined {
     case 'get':
       return new NativeFunction(name, (args, keywords, run) => {
         const [key, fallback = null] = bind(name, ['/key', '/default'], 1, args, keywords)
-        return self.get(key!, run) ?? fallback
+        const found = self.get(key!, run)
+        return found === undefined ? fallback : found
       })
     case 'copy':
       return new NativeFunction(name, (_args, _keywords, run) => Dict.of(run, self.pairs()))

@@ -34,8 +34,10 @@ function valueOf(node: Expression, scope: Scope, run: Run): Value {
   switch (node.type) {
     case 'constant':
       return node.value
-    case 'name':
-      return scope.get(node.name) ?? new Undefined(`'${node.name}' is undefined`)
+    case 'name': {
+      const value = scope.get(node.name)
+      return value === undefined ? new Undefined(`'${node.name}' is undefined`) : value
+    }
     case 'attribute':
       return attributeOf(evaluate(node.value, scope, run), node.name, run)
     case 'item':

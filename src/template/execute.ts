@@ -358,7 +358,7 @@ class Macro extends TemplateObject {
     const given = new Map<string, Value>()
     const rest = new Map(keywords)
     for (const [index, parameter] of this.parameters.entries()) {
-      const value = args[index] ?? rest.get(parameter)
+      const value = index < args.length ? args[index] : rest.get(parameter)
       if (index >= args.length) rest.delete(parameter)
       if (value !== undefined) given.set(parameter, value)
     }

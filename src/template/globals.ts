@@ -113,6 +113,11 @@ class Joiner extends TemplateObject {
   }
 }
 
+function joiner(args: readonly Value[], keywords: Keywords): Value {
+  const [separator = ', '] = bind('joiner', ['sep'], 0, args, keywords)
+  return new Joiner(separator)
+}
+
 function raiseException(args: readonly Value[], keywords: Keywords, run: Run): Value {
   const [message] = bind('raise_exception', ['message'], 1, args, keywords)
   throw new TemplateError(toText(message!, run))
@@ -132,7 +137,7 @@ export const GLOBALS: ReadonlyMap<string, Value> = new Map<string, Value>([
   ['dict', new DictType()],
   ['namespace', new NativeFunction('namespace', namespace, TYPE)],
   ['cycler', new NativeFunction('cycler', (args) => new Cycler(args), TYPE)],
-  ['joiner', new NativeFunction('joiner', (args, keywords) => new Joiner(bind('joiner', ['sep'], 0, args, keywords)[0] ?? ', '), TYPE)],
+  ['joiner', new NativeFunction('joiner', joiner, TYPE)],
   [
     'lipsum',
     new NativeFunction('lipsum', () => {

@@ -104,8 +104,10 @@ export class Loop extends TemplateObject {
         return BigInt(this.depth0)
       case 'previtem':
         return this.index0 === 0n ? new Undefined('there is no previous item') : this.before!
-      case 'nextitem':
-        return this.peek() ?? new Undefined('there is no next item')
+      case 'nextitem': {
+        const next = this.peek()
+        return next === undefined ? new Undefined('there is no next item') : next
+      }
       case 'cycle':
         return new NativeFunction(name, (args) => {
           if (args.length === 0) throw new TemplateError('no items for cycling given')

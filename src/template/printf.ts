@@ -53,7 +53,7 @@ export function printf(self: string | Markup, values: Value, run: Run): Value {
       result += '%'
       continue
     }
-    const value = source ?? next()
+    const value = source === undefined ? next() : source
     const { head, body, numeric } = convert(value, type, flags, precision, run)
     const missing = width - head.length - codePointLength(body)
     run.makeString(result.length + body.length + Math.max(missing, 0), body.length + Math.max(missing, 0))

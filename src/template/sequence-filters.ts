@@ -118,7 +118,7 @@ const groupby: Filter = (value, args, keywords, run) => {
   const get = attributeGetter(attribute, run, fallback)
   const fold = caseKey(caseSensitive, run)
   const groups: { key: Value; items: Value[] }[] = []
-  for (const item of sorted(listOf(value, run), (each) => fold(get(each)), false, run)) {
+  for (const item of sorted(listOf(value, run), (any) => fold(get(any)), false, run)) {
     const key = fold(get(item))
     const last = groups.at(-1)
     if (last !== undefined && equals(last.key, key, run)) last.items.push(item)
@@ -186,7 +186,7 @@ const last: Filter = (value, args, keywords, run) => {
   if (value instanceof Undefined) return new Undefined('No last item, sequence was empty.')
   const items = backwards(value, run)
   if (items === undefined) throw new TemplateError(`a ${typeName(value)} has no last item`)
-  return items[0] ?? new Undefined('No last item, sequence was empty.')
+  return items.length === 0 ? new Undefined('No last item, sequence was empty.') : items[0]!
 }
 
 const reverse: Filter = (value, args, keywords, run) => {
@@ -263,7 +263,8 @@ const list: Filter = (value, args, keywords, run) => {
 const random: Filter = (value, args, keywords, run) => {
   bind('random', [], 0, args, keywords)
   const all = listOf(value, run)
-  return all[Math.floor(Math.random() * all.length)] ?? new Undefined('No random item, sequence was empty.')
+  if (all.length === 0) return new Undefined('No random item, sequence was empty.')
+  return all[Math.floor(Math.random() * all.length)]!
 }
 
 const fallback: Filter = (value, args, keywords, run) => {

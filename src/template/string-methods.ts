@@ -122,7 +122,7 @@ function splitBlanks(text: string, most: number): string[] {
   while (rest !== '') {
     const end = parts.length === most ? -1 : rest.search(blank)
     if (end < 0) {
-      parts.push(parts.length === most ? stripEnd(rest) : rest)
+      parts.push(rest)
       break
     }
     parts.push(rest.slice(0, end))
@@ -138,7 +138,7 @@ function splitBlanksFromEnd(text: string, most: number): string[] {
     let start = rest.length
     while (start > 0 && !isSpace(rest[start - 1]!)) start--
     if (parts.length === most) start = 0
-    parts.push(parts.length === most ? stripStart(rest) : rest.slice(start))
+    parts.push(rest.slice(start))
     rest = stripEnd(rest.slice(0, start))
   }
   return parts.reverse()
