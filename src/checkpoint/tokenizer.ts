@@ -1,6 +1,6 @@
-import { Template } from '@huggingface/jinja'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { FileError, InputError } from '../errors.js'
+import { type ChatTemplate, createChatTemplate } from '../template/index.js'
 import { isJsonObject, parseJsonObject } from './json.js'
 
 /** Text of the tokens that templates and text go by; null where the checkpoint names none. */
@@ -50,7 +50,7 @@ export function createTokenizer(tokenizerJson: string, options: TokenizerOptions
   const known = tokenizer.get_added_tokens_decoder()
   const isToken = (id: number): boolean => known.has(id) || tokenizer.id_to_token(id) !== undefined
   const { chatTemplate = null, specialTokens = {} } = options
-  let template: Template | undefined
+  let template: ChatTemplate | undefined
 
   return {
     size,
@@ -69,21 +69,16 @@ export function createTokenizer(tokenizerJson: string, options: TokenizerOptions
     },
     renderChat(messages, { addGenerationPrompt = true } = {}) {
       if (chatTemplate === null) throw new InputError(`${path}: the model has no chat template`)
-      try {
-        template ??= new Template(chatTemplate)
-        return template.render({
-          messages,
-          add_generation_prompt: addGenerationPrompt,
-          bos_token: specialTokens.bos ?? '',
-          eos_token: specialTokens.eos ?? '',
-          unk_token: specialTokens.unknown ?? '',
-          pad_token: specialTokens.padding ?? '',
-        })
-      } catch (error) {
-        throw new InputError(`${path}: chat template: ${firstLine(error)}`, 'input_invalid', { cause: error })
-      }
+      template ??= createChatTemplate(chatTemplate, { path, specialTokens: templateTokens(specialTokens) })
+      return template.render({ messages: messages.map((message) => ({ ...message })), addGenerationPrompt })
     },
   }
+}
+
+/** Special tokens by the names that templates know them by; those that there are. */
+function templateTokens({ bos, eos, unknown, padding }: Partial<SpecialTokens>): Record<string, string> {
+  const named = { bos_token: bos, eos_token: eos, unk_token: unknown, pad_token: padding }
+  return Object.fromEntries(Object.entries(named).flatMap(([name, text]) => (text == null ? [] : [[name, text]])))
 }
 
 function parseTokenizer(

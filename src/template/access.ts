@@ -1,6 +1,6 @@
 import { bind } from './arguments.js'
+import { type Run, TemplateError } from './run.js'
 import { stringMethod } from './string-methods.js'
-import { TemplateError, type Run } from './run.js'
 import {
   characterAt,
   Dict,
@@ -14,8 +14,8 @@ import {
   NativeFunction,
   Range,
   TemplateObject,
-  textOf,
   Tuple,
+  textOf,
   typeName,
   Undefined,
   type Value,
@@ -119,7 +119,13 @@ function sequenceMethod(self: Value, items: readonly Value[], name: string): Val
   switch (name) {
     case 'index':
       return new NativeFunction(name, (args, keywords, run) => {
-        const [wanted, start = 0n, stop = BigInt(items.length)] = bind(name, ['/value', '/start', '/stop'], 1, args, keywords)
+        const [wanted, start = 0n, stop = BigInt(items.length)] = bind(
+          name,
+          ['/value', '/start', '/stop'],
+          1,
+          args,
+          keywords,
+        )
         const place = (value: Value): number => {
           const at = integerOf(value) ?? 0n
           return Number(at < 0n ? at + BigInt(items.length) : at)
@@ -180,7 +186,10 @@ export function dictFromKeys(args: readonly Value[], keywords: ReadonlyMap<strin
   return dict
 }
 
-function numberAttribute(value: Exclude<Value, string | readonly Value[] | TemplateObject>, name: string): Value | undefined {
+function numberAttribute(
+  value: Exclude<Value, string | readonly Value[] | TemplateObject>,
+  name: string,
+): Value | undefined {
   if (value === null) return undefined
   const integer = integerOf(value)
   switch (name) {

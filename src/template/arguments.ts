@@ -1,5 +1,5 @@
 import { TemplateError } from './run.js'
-import { integerOf, textOf, typeName, type Keywords, type Value } from './values.js'
+import { integerOf, type Keywords, textOf, typeName, type Value } from './values.js'
 
 /**
  * The arguments of a call in the order of the parameters; undefined where one was left out.

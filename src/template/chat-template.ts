@@ -1,11 +1,11 @@
 import { InputError } from '../errors.js'
 import { Program } from './execute.js'
+import { fromJson } from './from-json.js'
 import { GLOBALS } from './globals.js'
 import { checkTemplate } from './names.js'
 import { parseTemplate } from './parser.js'
 import { Run, TemplateError } from './run.js'
 import { Scope } from './scope.js'
-import { fromJson } from './from-json.js'
 import type { Value } from './values.js'
 
 /** One entry of a conversation: a role, its content, and what else the template knows, such as `tool_calls`. */
@@ -114,6 +114,9 @@ function asTemplateError(error: unknown): TemplateError {
 
 /** One line of printable characters. */
 function shortened(text: string, length: number): string {
-  const line = text.slice(0, 2 * length).replace(/[\p{C}\p{Z}]+/gu, ' ').trim()
+  const line = text
+    .slice(0, 2 * length)
+    .replace(/[\p{C}\p{Z}]+/gu, ' ')
+    .trim()
   return line.length <= length ? line : `${line.slice(0, length - 1)}…`
 }

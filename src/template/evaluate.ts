@@ -3,7 +3,7 @@ import { FILTERS, TESTS } from './filters.js'
 import { escapeHtml } from './html.js'
 import { binary, compare, negate, positive, slice } from './operators.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import type { Scope } from './scope.js'
 import type { Arguments, Call, Expression, Filter, Target } from './syntax.js'
 import {
@@ -15,8 +15,8 @@ import {
   Markup,
   Namespace,
   TemplateObject,
-  textOf,
   Tuple,
+  textOf,
   typeName,
   Undefined,
   type Value,
@@ -179,7 +179,8 @@ export function assign(target: Target, value: Value, scope: Scope, run: Run): vo
   if (target.type === 'namespaceTarget') return namespaceOf(target.name, scope).set(target.attribute, value)
   const items: Value[] = []
   for (const item of each(value, run)) {
-    if (items.length === target.items.length) throw new TemplateError('there are more values than names to assign them to')
+    if (items.length === target.items.length)
+      throw new TemplateError('there are more values than names to assign them to')
     items.push(item)
   }
   if (items.length < target.items.length) throw new TemplateError('there are fewer values than names to assign them to')
@@ -188,7 +189,8 @@ export function assign(target: Target, value: Value, scope: Scope, run: Run): vo
 
 function namespaceOf(name: string, scope: Scope): Namespace {
   const namespace = scope.get(name)
-  if (!(namespace instanceof Namespace)) throw new TemplateError(`cannot assign an attribute: '${name}' is no namespace`)
+  if (!(namespace instanceof Namespace))
+    throw new TemplateError(`cannot assign an attribute: '${name}' is no namespace`)
   return namespace
 }
 

@@ -1,9 +1,9 @@
 import { applyFilter, assign, checkNamespaces, evaluate, evaluateCall } from './evaluate.js'
 import { escapeHtml } from './html.js'
 import { Loop } from './loop.js'
-import { blocksOf, scopeNames, specialNames, type ScopeNames } from './names.js'
+import { blocksOf, type ScopeNames, scopeNames, specialNames } from './names.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import type { Scope } from './scope.js'
 import type { Block, Expression, Filter, For, Signature, Statement, Target } from './syntax.js'
 import {
@@ -15,8 +15,8 @@ import {
   Markup,
   NativeFunction,
   TemplateObject,
-  textOf,
   Tuple,
+  textOf,
   Undefined,
   type Value,
 } from './values.js'
@@ -58,7 +58,12 @@ export class Program {
   }
 
   /** The names of a scope that a node opens, found when it is first needed. */
-  names(key: object, parameters: readonly string[], read: readonly Expression[], body: readonly Statement[]): ScopeNames {
+  names(
+    key: object,
+    parameters: readonly string[],
+    read: readonly Expression[],
+    body: readonly Statement[],
+  ): ScopeNames {
     let names = this.scopes.get(key)
     if (names === undefined) {
       names = scopeNames(parameters, read, body)
@@ -246,16 +251,17 @@ class Renderer {
     const parameters = [...targetNames(target), 'loop']
     const names = program.names(statement, parameters, [], body)
     const loop = new Loop(test === null ? items : this.tested(statement, items, test, scope), run, depth0, recurse)
-    let isEmpty = true
+    // As in Jinja2, `else` runs where no pass came to its end.
+    let passed = false
     for (let item = loop.next(); item !== undefined; item = loop.next()) {
       const inner = scope.inner(names)
       inner.set('loop', loop)
       assign(target, item, inner, run)
       const left = this.executeAll(body, inner, output)
-      if (left === 'break') return undefined
-      if (left !== 'continue') isEmpty = false
+      if (left === 'break') break
+      if (left === undefined) passed = true
     }
-    if (!isEmpty) return undefined
+    if (passed) return undefined
     return this.executeAll(otherwise, scope.inner(program.names(otherwise, [], [], otherwise)), output)
   }
 

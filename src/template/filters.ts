@@ -1,5 +1,5 @@
 import { bind } from './arguments.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { attributeGetter, type Filter, SEQUENCE_FILTERS } from './sequence-filters.js'
 import { createTests, type Test } from './tests.js'
 import { TEXT_FILTERS } from './text-filters.js'

@@ -8,7 +8,7 @@ import {
   truncate,
 } from './numbers.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { codePointLength, unitIndex } from './text.js'
 import { integerOf, Markup, typeName, Undefined, type Value } from './values.js'
 
@@ -42,7 +42,8 @@ interface Spec {
 
 function parseSpec(spec: string): Spec {
   const found = /^(?:(.)?([<>=^]))?([-+ ])?(z)?(#)?(0)?(\d{1,9})?([,_])?(?:\.(\d{1,9}))?([a-zA-Z%])?$/su.exec(spec)
-  if (found === null || found[4] !== undefined) throw new TemplateError(`the format specification '${spec}' is not valid`)
+  if (found === null || found[4] !== undefined)
+    throw new TemplateError(`the format specification '${spec}' is not valid`)
   const [, fill, align, sign = '-', , alternate, zero, width, grouping = '', precision, type = ''] = found
   return {
     fill,
@@ -162,7 +163,15 @@ function generalBody(value: number, places: number, alternate: boolean, plain: b
   return plain && !text.includes('.') ? `${text}.0` : text
 }
 
-function signed(minus: string, prefix: string, whole: string, rest: string, spec: Spec, group: number, run: Run): string {
+function signed(
+  minus: string,
+  prefix: string,
+  whole: string,
+  rest: string,
+  spec: Spec,
+  group: number,
+  run: Run,
+): string {
   const sign = minus !== '' ? minus : spec.sign === '-' ? '' : spec.sign
   const head = sign + prefix
   const align = spec.align ?? (spec.zero ? '=' : '>')
@@ -199,4 +208,3 @@ export function printfInteger(value: Value, type: string): bigint {
   if (typeof value === 'number' && /[diu]/.test(type)) return truncate(value)
   throw new TemplateError(`%${type} takes a number, not a ${typeName(value)}`)
 }
-

@@ -1,14 +1,22 @@
 import { attributeOf, itemOf } from './access.js'
-import { escapeHtml } from './html.js'
 import { formatValue } from './format-spec.js'
+import { escapeHtml } from './html.js'
 import { asciiText, represent, toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { type Keywords, Markup, type Value } from './values.js'
 
 /** Python's `text.format(…)`; of HTML, what is put in is escaped. */
 export function formatString(self: string | Markup, args: readonly Value[], keywords: Keywords, run: Run): Value {
   const fields = new FieldNumbers()
-  const text = formatText(self instanceof Markup ? self.text : self, args, keywords, fields, 2, self instanceof Markup, run)
+  const text = formatText(
+    self instanceof Markup ? self.text : self,
+    args,
+    keywords,
+    fields,
+    2,
+    self instanceof Markup,
+    run,
+  )
   return self instanceof Markup ? new Markup(text) : text
 }
 
@@ -65,7 +73,13 @@ function formatText(
     const value = fieldValue(bracket, args, keywords, numbers, run)
     const inner = formatText(spec, args, keywords, numbers, levels - 1, false, run)
     const converted =
-      conversion === 'r' ? represent(value, run) : conversion === 'a' ? asciiText(value, run) : conversion === 's' ? toText(value, run) : value
+      conversion === 'r'
+        ? represent(value, run)
+        : conversion === 'a'
+          ? asciiText(value, run)
+          : conversion === 's'
+            ? toText(value, run)
+            : value
     const formatted = isMarkup && inner === '' ? escapeHtml(converted, run) : formatValue(converted, inner, run)
     result += isMarkup && inner !== '' ? escapeHtml(formatted, run) : formatted
     run.makeString(result.length, formatted.length)

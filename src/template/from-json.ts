@@ -1,4 +1,4 @@
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { Dict, type Value } from './values.js'
 
 /** A template's value of what JSON can hold. */

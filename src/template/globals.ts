@@ -1,7 +1,7 @@
 import { dictFromKeys } from './access.js'
 import { bind, expectInteger, expectText } from './arguments.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { strftime } from './strftime.js'
 import {
   Dict,

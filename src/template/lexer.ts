@@ -121,7 +121,10 @@ export function tokenize(template: string): Token[] {
       else if ((found = match(INTEGER)) !== null) add('integer', found[0].replaceAll('_', ''), found[0].length)
       else if ((found = match(NAME)) !== null) {
         if (!IDENTIFIER.test(found[0])) {
-          throw new TemplateError(`'${found[0]}' is no name: it has a character that names cannot have`, lineAt(position))
+          throw new TemplateError(
+            `'${found[0]}' is no name: it has a character that names cannot have`,
+            lineAt(position),
+          )
         }
         add('name', found[0], found[0].length)
       } else if (source[position] === "'" || source[position] === '"') {
@@ -242,7 +245,8 @@ function unescapeLiteral(text: string, line: number): string {
       // Python has made \xe9 of é by now, and the backslash before it escapes that one's.
       const code = next.codePointAt(0)!
       const hex = code.toString(16)
-      result += code < 0x100 ? `\\x${hex}` : code < 0x10000 ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`
+      result +=
+        code < 0x100 ? `\\x${hex}` : code < 0x10000 ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`
       at += next.length - 1
     } else result += `\\${next}`
   }

@@ -1,6 +1,16 @@
-import { equals, iterate, lengthOf, NativeFunction, TemplateObject, Tuple, Undefined, type Keywords, type Value } from './values.js'
 import { bind } from './arguments.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
+import {
+  equals,
+  iterate,
+  type Keywords,
+  lengthOf,
+  NativeFunction,
+  TemplateObject,
+  Tuple,
+  Undefined,
+  type Value,
+} from './values.js'
 
 /** The variable `loop`. It looks one item ahead only where it is asked to. */
 export class Loop extends TemplateObject {
@@ -51,7 +61,11 @@ export class Loop extends TemplateObject {
 
   private count(): bigint {
     if (this.size !== undefined) return this.size
-    if (!(this.iterable instanceof TemplateObject) || this.iterable.iterate === undefined || this.iterable.length !== undefined) {
+    if (
+      !(this.iterable instanceof TemplateObject) ||
+      this.iterable.iterate === undefined ||
+      this.iterable.length !== undefined
+    ) {
       this.size = BigInt(lengthOf(this.iterable, this.run))
     } else {
       const rest: Value[] = []
@@ -75,7 +89,8 @@ export class Loop extends TemplateObject {
 
   override call(args: readonly Value[], keywords: Keywords, run: Run): Value {
     const [items] = bind('loop', ['iterable'], 1, args, keywords)
-    if (this.recurse === null) throw new TemplateError("the loop must have the 'recursive' marker to be called recursively")
+    if (this.recurse === null)
+      throw new TemplateError("the loop must have the 'recursive' marker to be called recursively")
     run.enter()
     const result = this.recurse(items!, this.depth0 + 1)
     run.leave()

@@ -19,7 +19,11 @@ type Node = Expression | Statement | Target
  * The names of a scope.
  * @param parameters names that it holds from its beginning
  */
-export function scopeNames(parameters: readonly string[], read: readonly Expression[], body: readonly Statement[]): ScopeNames {
+export function scopeNames(
+  parameters: readonly string[],
+  read: readonly Expression[],
+  body: readonly Statement[],
+): ScopeNames {
   const used = new Set(parameters)
   const setFirst: string[] = []
   const visitor = new NameVisitor(used, setFirst)
@@ -142,7 +146,9 @@ export function specialNames(body: readonly Statement[]): ReadonlySet<string> {
 export function checkTemplate(body: readonly Statement[]): void {
   for (const node of nodes(body)) {
     if (node.type === 'for') {
-      const wrong = [...nodes(node)].find((inside) => inside.type === 'name' && inside.name === 'loop' && inside.use === 'store')
+      const wrong = [...nodes(node)].find(
+        (inside) => inside.type === 'name' && inside.name === 'loop' && inside.use === 'store',
+      )
       if (wrong !== undefined) throw new TemplateError("cannot assign to 'loop' inside of a loop", wrong.line)
     }
     if (node.type === 'macro' || node.type === 'callBlock') {

@@ -1,4 +1,4 @@
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 
 /** Ints have at most this many bits; Python has no limit. */
 const MAX_BITS = 1 << 16

@@ -1,7 +1,7 @@
 import { escapeHtml } from './html.js'
 import { checkInteger, floatFloorDivide, floatModulo, floorDivide, integerPower, modulo } from './numbers.js'
 import { printf } from './printf.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import type { BinaryOperator, Comparison } from './syntax.js'
 import { compareText, isPlain } from './text.js'
 import {
@@ -14,8 +14,8 @@ import {
   lengthOf,
   Markup,
   Range,
-  textOf,
   Tuple,
+  textOf,
   typeName,
   Undefined,
   type Value,
@@ -105,7 +105,8 @@ function power(base: number, exponent: number): number {
 
 export function toFloat(value: bigint | number): number {
   const float = Number(value)
-  if (typeof value === 'bigint' && !Number.isFinite(float)) throw new TemplateError('an integer is too large for a float')
+  if (typeof value === 'bigint' && !Number.isFinite(float))
+    throw new TemplateError('an integer is too large for a float')
   return float
 }
 
@@ -147,7 +148,8 @@ function repeat(value: Value, count: bigint, run: Run): Value {
   if (items === undefined) throw new TemplateError(`cannot repeat a ${typeName(value)}`)
   const length = BigInt(items.length) * times
   run.makeList(length > 1n << 30n ? 1 << 30 : Number(length))
-  const repeated = length === 0n ? [] : Array.from({ length: Number(length) }, (_, index) => items[index % items.length]!)
+  const repeated =
+    length === 0n ? [] : Array.from({ length: Number(length) }, (_, index) => items[index % items.length]!)
   return isList(value) ? repeated : new Tuple(repeated)
 }
 

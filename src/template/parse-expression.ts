@@ -4,22 +4,28 @@ import type { TokenStream } from './token-stream.js'
 
 const NO_ARGUMENTS: Arguments = { args: [], keywords: [], star: null, doubleStar: null }
 const COMPARISONS: readonly string[] = ['==', '!=', '<', '<=', '>', '>=']
-/** Left-associative operators, from the loosest; `~` stands between the last two. */
+/**
+ * Left-associative operators; `~` stands between them. Of several in a row, the line of each but the first is where the one
+ * before ended, as Jinja2 counts.
+ */
 const SUMS: readonly string[] = ['+', '-']
 const PRODUCTS: readonly string[] = ['*', '/', '//', '%']
 
 /** An expression or, where commas follow, a tuple without parentheses. */
 export function parseTuple(
   stream: TokenStream,
-  options: { conditions?: boolean; end?: string; inParentheses?: boolean } = {},
+  options: { conditions?: boolean; inParentheses?: boolean } = {},
 ): Expression {
   const parse = (): Expression => (options.conditions === false ? parseOr(stream) : parseExpression(stream))
-  return parseItems(stream, parse, options.end, options.inParentheses ?? false)
+  return parseItems(stream, parse, options.inParentheses ?? false)
 }
 
 /** What may be assigned to. `namespaces` allows `name.attribute`. */
-export function parseTarget(stream: TokenStream, namespaces: boolean, end?: string): Target {
-  return assignable(stream, parseItems(stream, () => parsePrimary(stream, namespaces), end, false))
+export function parseTarget(stream: TokenStream, namespaces: boolean): Target {
+  return assignable(
+    stream,
+    parseItems(stream, () => parsePrimary(stream, namespaces), false),
+  )
 }
 
 export function parseTargetName(stream: TokenStream, use: 'store' | 'param' = 'store'): Target & { type: 'name' } {
@@ -37,19 +43,13 @@ function assignable(stream: TokenStream, expression: Expression): Target {
   return stream.fail(`cannot assign to a ${expression.type}`, expression.line)
 }
 
-function parseItems(
-  stream: TokenStream,
-  parse: () => Expression,
-  end: string | undefined,
-  inParentheses: boolean,
-): Expression {
+function parseItems(stream: TokenStream, parse: () => Expression, inParentheses: boolean): Expression {
   const { line } = stream.current
   const items: Expression[] = []
   let isTuple = false
   for (;;) {
     if (items.length > 0) stream.expect('operator', ',')
     if (stream.is('variable_end') || stream.is('block_end') || stream.isOperator(')')) break
-    if (end !== undefined && stream.isName(end)) break
     items.push(parse())
     if (!stream.isOperator(',')) break
     isTuple = true
@@ -75,16 +75,22 @@ export function parseExpression(stream: TokenStream): Expression {
 }
 
 function parseOr(stream: TokenStream): Expression {
-  const { line } = stream.current
+  let { line } = stream.current
   let left = parseAnd(stream)
-  while (stream.skipIf('name', 'or')) left = { type: 'or', line, left, right: parseAnd(stream) }
+  while (stream.skipIf('name', 'or')) {
+    left = { type: 'or', line, left, right: parseAnd(stream) }
+    line = stream.current.line
+  }
   return left
 }
 
 function parseAnd(stream: TokenStream): Expression {
-  const { line } = stream.current
+  let { line } = stream.current
   let left = parseNot(stream)
-  while (stream.skipIf('name', 'and')) left = { type: 'and', line, left, right: parseNot(stream) }
+  while (stream.skipIf('name', 'and')) {
+    left = { type: 'and', line, left, right: parseNot(stream) }
+    line = stream.current.line
+  }
   return left
 }
 
@@ -95,7 +101,7 @@ function parseNot(stream: TokenStream): Expression {
 }
 
 function parseCompare(stream: TokenStream): Expression {
-  const { line } = stream.current
+  let { line } = stream.current
   const first = parseBinary(stream, SUMS, parseConcat)
   const rest: { operator: Comparison; value: Expression }[] = []
   for (;;) {
@@ -108,6 +114,7 @@ function parseCompare(stream: TokenStream): Expression {
       operator = 'not in'
     } else break
     rest.push({ operator, value: parseBinary(stream, SUMS, parseConcat) })
+    line = stream.current.line
   }
   return rest.length === 0 ? first : { type: 'compare', line, first, rest }
 }
@@ -117,11 +124,12 @@ function parseBinary(
   operators: readonly string[],
   parseOperand: (stream: TokenStream) => Expression,
 ): Expression {
-  const { line } = stream.current
+  let { line } = stream.current
   let left = parseOperand(stream)
   while (stream.isOperator(...operators)) {
     const operator = stream.next().text as BinaryOperator
     left = { type: 'binary', line, operator, left, right: parseOperand(stream) }
+    line = stream.current.line
   }
   return left
 }

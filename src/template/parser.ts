@@ -99,7 +99,7 @@ class StatementParser {
     const parts = [tag === null ? 'the template ends too early' : `the tag '${tag}' is unknown or misplaced here`]
     if (wanted !== undefined) parts.push(`expected ${wanted.map((name) => `'${name}'`).join(' or ')}`)
     if (opened !== undefined) parts.push(`to close '${opened}'`)
-    return this.stream.fail(parts.join(', ').replace(", to close", ' to close'))
+    return this.stream.fail(parts.join(', ').replace(', to close', ' to close'))
   }
 
   private parseStatement(body: Statement[]): void {
@@ -140,13 +140,23 @@ class StatementParser {
       case 'filter': {
         let filter = parseFilter(stream, null)
         while (stream.skipIf('operator', '|')) filter = parseFilter(stream, filter)
-        return { type: 'filterBlock', line, filter, body: this.within({ isTopLevel: false }, () => this.parseInside('endfilter')) }
+        return {
+          type: 'filterBlock',
+          line,
+          filter,
+          body: this.within({ isTopLevel: false }, () => this.parseInside('endfilter')),
+        }
       }
       case 'with':
         return this.parseWith(line)
       case 'autoescape': {
         const value = parseExpression(stream)
-        return { type: 'autoescape', line, value, body: this.within({ isTopLevel: false }, () => this.parseInside('endautoescape')) }
+        return {
+          type: 'autoescape',
+          line,
+          value,
+          body: this.within({ isTopLevel: false }, () => this.parseInside('endautoescape')),
+        }
       }
       case 'block':
         return this.parseBlock(line)
@@ -175,9 +185,9 @@ class StatementParser {
 
   private parseFor(line: number): Statement {
     const { stream } = this
-    const target = parseTarget(stream, false, 'in')
+    const target = parseTarget(stream, false)
     stream.expect('name', 'in')
-    const iterable = parseTuple(stream, { conditions: false, end: 'recursive' })
+    const iterable = parseTuple(stream, { conditions: false })
     const test = stream.skipIf('name', 'if') ? parseExpression(stream) : null
     const recursive = stream.skipIf('name', 'recursive')
     const body = this.within({ inLoop: true, isTopLevel: false }, () => this.parseUntil('endfor', 'else'))
@@ -208,7 +218,8 @@ class StatementParser {
       if (value === null && parameters.at(-1)?.default != null) {
         stream.fail(`the parameter '${name}' needs a default value, as the one before it has one`)
       }
-      if (parameters.some((parameter) => parameter.name === name)) stream.fail(`the parameter '${name}' occurs twice`, line)
+      if (parameters.some((parameter) => parameter.name === name))
+        stream.fail(`the parameter '${name}' occurs twice`, line)
       parameters.push({ name, default: value })
     }
     stream.expect('operator', ')')
@@ -233,7 +244,13 @@ class StatementParser {
       stream.expect('operator', '=')
       values.push(parseExpression(stream))
     }
-    return { type: 'with', line, targets, values, body: this.within({ isTopLevel: false }, () => this.parseInside('endwith')) }
+    return {
+      type: 'with',
+      line,
+      targets,
+      values,
+      body: this.within({ isTopLevel: false }, () => this.parseInside('endwith')),
+    }
   }
 
   private parseBlock(line: number): Block {

@@ -2,9 +2,9 @@ import { floatBody, printfInteger } from './format-spec.js'
 import { escapeHtml } from './html.js'
 import { integerText, sign as signOf } from './numbers.js'
 import { asciiText, represent, toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { codePointLength, unitIndex } from './text.js'
-import { Dict, integerOf, isList, Markup, textOf, Tuple, typeName, Undefined, type Value } from './values.js'
+import { Dict, integerOf, isList, Markup, Tuple, textOf, typeName, Undefined, type Value } from './values.js'
 
 const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d{1,9})?(?:\.(\*|\d{0,9}))?[hlL]?(.)/suy
 
@@ -48,7 +48,8 @@ export function printf(self: string | Markup, values: Value, run: Run): Value {
     let width = widthText === undefined ? 0 : size(widthText)
     const left = flags.includes('-') || width < 0
     width = Math.abs(width)
-    const precision = precisionText === undefined ? undefined : Math.max(size(precisionText === '' ? '0' : precisionText), 0)
+    const precision =
+      precisionText === undefined ? undefined : Math.max(size(precisionText === '' ? '0' : precisionText), 0)
     if (type === '%') {
       result += '%'
       continue
@@ -64,7 +65,8 @@ export function printf(self: string | Markup, values: Value, run: Run): Value {
     result += value instanceof Markup && type === 's' ? field : escape(field)
   }
   const isMapping = values instanceof Dict || isList(values) || values instanceof Undefined
-  if (!named && used < args.length && !isMapping) throw new TemplateError('the format has fewer fields than there are values')
+  if (!named && used < args.length && !isMapping)
+    throw new TemplateError('the format has fewer fields than there are values')
   const text = result + format.slice(at)
   run.makeString(text.length)
   return self instanceof Markup ? new Markup(text) : text
@@ -84,7 +86,11 @@ function convert(
     case 'r':
     case 'a': {
       const text = type === 's' ? toText(value, run) : type === 'r' ? represent(value, run) : asciiText(value, run)
-      return { head: '', body: precision === undefined ? text : text.slice(0, unitIndex(text, precision)), numeric: false }
+      return {
+        head: '',
+        body: precision === undefined ? text : text.slice(0, unitIndex(text, precision)),
+        numeric: false,
+      }
     }
     case 'c': {
       const text = textOf(value)

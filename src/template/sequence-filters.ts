@@ -3,7 +3,7 @@ import { bind, expectSize } from './arguments.js'
 import { escapeHtml } from './html.js'
 import { binary, compare, isLess } from './operators.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import {
   Dict,
   DictView,
@@ -18,8 +18,8 @@ import {
   listOf,
   Markup,
   Range,
-  textOf,
   Tuple,
+  textOf,
   typeName,
   Undefined,
   type Value,
@@ -31,7 +31,8 @@ export type Filter = (value: Value, args: readonly Value[], keywords: Keywords, 
 export function attributeGetter(path: Value | undefined, run: Run, fallback?: Value): (value: Value) => Value {
   if (path === undefined || path === null) return (value) => value
   const text = textOf(path)
-  const parts: Value[] = text === undefined ? [path] : text.split('.').map((part) => (/^\d+$/.test(part) ? BigInt(part) : part))
+  const parts: Value[] =
+    text === undefined ? [path] : text.split('.').map((part) => (/^\d+$/.test(part) ? BigInt(part) : part))
   return (value) => {
     let current = value
     for (const part of parts) {
@@ -295,4 +296,3 @@ export const SEQUENCE_FILTERS: readonly (readonly [string, Filter])[] = [
   ['sum', sum],
   ['unique', unique],
 ]
-

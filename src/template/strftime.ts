@@ -1,4 +1,4 @@
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
 const MONTHS = [
@@ -48,7 +48,8 @@ function expand(time: Date, flags: string, width: number, letter: string, whole:
   if (value === undefined) return whole
   if (width > 1000) throw new TemplateError('a width of strftime_now is too large')
   if (typeof value === 'string') {
-    const cased = flags.includes('#') && letter === 'p' ? value.toLowerCase() : /[\^#]/.test(flags) ? value.toUpperCase() : value
+    const cased =
+      flags.includes('#') && letter === 'p' ? value.toLowerCase() : /[\^#]/.test(flags) ? value.toUpperCase() : value
     return cased.padStart(width, flags.includes('0') ? '0' : ' ')
   }
   if (flags.includes('-') && width === 0) return String(value.number)
@@ -150,7 +151,9 @@ function valueOf(time: Date, letter: string, run: Run): string | Field | undefin
 
 /** From zero. */
 function dayOfYear(time: Date): number {
-  return Math.round((Date.UTC(time.getFullYear(), time.getMonth(), time.getDate()) - Date.UTC(time.getFullYear(), 0, 1)) / DAY)
+  return Math.round(
+    (Date.UTC(time.getFullYear(), time.getMonth(), time.getDate()) - Date.UTC(time.getFullYear(), 0, 1)) / DAY,
+  )
 }
 
 function isoWeek(time: Date): { year: number; week: number } {

@@ -2,7 +2,7 @@ import { bind, expectSize, expectText } from './arguments.js'
 import { formatString } from './format.js'
 import { escapeHtml, stripTags, unescapeHtml } from './html.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import {
   capitalize,
   codePointLength,
@@ -15,7 +15,18 @@ import {
   unitIndex,
   WHITESPACE,
 } from './text.js'
-import { Dict, each, isTrue, type Keywords, Markup, NativeFunction, textOf, Tuple, typeName, type Value } from './values.js'
+import {
+  Dict,
+  each,
+  isTrue,
+  type Keywords,
+  Markup,
+  NativeFunction,
+  Tuple,
+  textOf,
+  typeName,
+  type Value,
+} from './values.js'
 
 interface Method {
   readonly parameters: readonly string[]
@@ -69,8 +80,14 @@ function stripper(value: Value | undefined, what: string): (character: string) =
 }
 
 /** The part of a text from `start` to `end` in code points, as methods that search take them. */
-function region(text: string, start: Value | undefined, end: Value | undefined, what: string): { from: number; to: number } {
-  if ((start === undefined || start === null) && (end === undefined || end === null)) return { from: 0, to: text.length }
+function region(
+  text: string,
+  start: Value | undefined,
+  end: Value | undefined,
+  what: string,
+): { from: number; to: number } {
+  if ((start === undefined || start === null) && (end === undefined || end === null))
+    return { from: 0, to: text.length }
   const length = codePointLength(text)
   const place = (value: Value | undefined, missing: number): number => {
     if (value === undefined || value === null) return missing
@@ -265,8 +282,14 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ['capitalize', simple(capitalize)],
   ['swapcase', simple(swapCase)],
   ['strip', { parameters: ['/chars'], required: 0, run: (text, [chars]) => strip(text, chars) }],
-  ['lstrip', { parameters: ['/chars'], required: 0, run: (text, [chars]) => stripStart(text, stripper(chars, 'lstrip')) }],
-  ['rstrip', { parameters: ['/chars'], required: 0, run: (text, [chars]) => stripEnd(text, stripper(chars, 'rstrip')) }],
+  [
+    'lstrip',
+    { parameters: ['/chars'], required: 0, run: (text, [chars]) => stripStart(text, stripper(chars, 'lstrip')) },
+  ],
+  [
+    'rstrip',
+    { parameters: ['/chars'], required: 0, run: (text, [chars]) => stripEnd(text, stripper(chars, 'rstrip')) },
+  ],
   ['split', splitter('split', false)],
   ['rsplit', splitter('rsplit', true)],
   [
@@ -299,7 +322,8 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
       parameters: ['/old', '/new', '/count'],
       required: 2,
       run: (text, [old, by, count = -1n], run, self) => {
-        const replacement = self instanceof Markup ? escapeHtml(expectText(by!, 'replace') && by!, run) : expectText(by!, 'replace')
+        const replacement =
+          self instanceof Markup ? escapeHtml(expectText(by!, 'replace') && by!, run) : expectText(by!, 'replace')
         return replaceText(text, expectText(old!, 'replace'), replacement, expectSize(count, 'replace'), run)
       },
     },

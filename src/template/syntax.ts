@@ -159,7 +159,12 @@ export type Statement =
     }
   | Macro
   | CallBlock
-  | { readonly type: 'filterBlock'; readonly line: number; readonly filter: Filter; readonly body: readonly Statement[] }
+  | {
+      readonly type: 'filterBlock'
+      readonly line: number
+      readonly filter: Filter
+      readonly body: readonly Statement[]
+    }
   | {
       readonly type: 'with'
       readonly line: number

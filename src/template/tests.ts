@@ -14,8 +14,8 @@ import {
   Markup,
   Range,
   TemplateObject,
-  textOf,
   Tuple,
+  textOf,
   Undefined,
   type Value,
 } from './values.js'
@@ -93,4 +93,3 @@ export function createTests(filters: ReadonlySet<string>): ReadonlyMap<string, T
   for (const names of comparisons) for (const name of names) tests.set(name, comparing(names[0]))
   return tests
 }
-

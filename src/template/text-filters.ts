@@ -6,11 +6,23 @@ import { fixedDigits, halfEven, roundFloat, truncate } from './numbers.js'
 import { binary, negate, numberOf, toFloat } from './operators.js'
 import { printf } from './printf.js'
 import { toText } from './represent.js'
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import type { Filter } from './sequence-filters.js'
 import { collapse, replaceText, softText, stringMethod } from './string-methods.js'
 import { codePointLength, splitLines, unitIndex } from './text.js'
-import { Dict, each, isIterable, isTrue, type Keywords, Markup, textOf, Tuple, typeName, Undefined, type Value } from './values.js'
+import {
+  Dict,
+  each,
+  isIterable,
+  isTrue,
+  type Keywords,
+  Markup,
+  Tuple,
+  textOf,
+  typeName,
+  Undefined,
+  type Value,
+} from './values.js'
 
 /** A filter that is the method of a string. */
 function method(name: string, parameters: readonly string[], required: number): Filter {
@@ -302,4 +314,3 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
   ['wordcount', wordcount],
   ['xmlattr', xmlattr],
 ]
-

@@ -1,5 +1,5 @@
-import { TemplateError } from './run.js'
 import type { Token, TokenType } from './lexer.js'
+import { TemplateError } from './run.js'
 
 /** Levels of parentheses, of operators and of blocks. */
 const MAX_NESTING = 180
@@ -45,7 +45,8 @@ export class TokenStream {
   }
 
   expect(type: TokenType, text?: string): Token {
-    if (!this.is(type, text)) this.fail(`expected ${text === undefined ? described(type) : `'${text}'`}, found ${this.found()}`)
+    if (!this.is(type, text))
+      this.fail(`expected ${text === undefined ? described(type) : `'${text}'`}, found ${this.found()}`)
     return this.next()
   }
 

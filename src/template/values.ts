@@ -1,4 +1,4 @@
-import { TemplateError, type Run } from './run.js'
+import { type Run, TemplateError } from './run.js'
 import { codePointLength, isPlain } from './text.js'
 
 /**
@@ -309,7 +309,8 @@ export function lengthOf(value: Value, run: Run): number {
 }
 
 export function isIterable(value: Value): boolean {
-  if (value === null || typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'number') return false
+  if (value === null || typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'number')
+    return false
   if (!(value instanceof TemplateObject)) return true
   return value instanceof Markup || value instanceof Tuple || value instanceof Dict || value.iterate !== undefined
 }
