@@ -1,5 +1,5 @@
 export type { Quantization } from './checkpoint/tensor-type.js'
-export type { Tokenizer } from './checkpoint/tokenizer.js'
+export { loadTokenizer } from './convert/load-tokenizer.js'
 export type {
   Check,
   ExitPolicy,
@@ -15,3 +15,4 @@ export type * from './engine/api.js'
 export { loadModel } from './engine/load.js'
 export { type ErrorCode, FileError, InputError, ShoalError, SpecError, UnsupportedError } from './errors.js'
 export type { Hyperparameters } from './families/family.js'
+export type { DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js'

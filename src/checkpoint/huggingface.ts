@@ -5,8 +5,8 @@ import { CONFIG_LIMITS, isJsonObject, type JsonObject } from '../json.js'
 import { ConfigReader } from './config-reader.js'
 import { type SamplingDefaults, samplingOfGenerationConfig } from './sampling-defaults.js'
 import { type CheckpointSettings, parseSettings } from './settings.js'
+import type { SpecialTokens } from './special-tokens.js'
 import { readJsonFile, readOptionalJsonFile, readOptionalTextFile } from './text-file.js'
-import type { SpecialTokens } from './tokenizer.js'
 
 /** Files of a folder, beside its weights, that decide what a conversion of it holds. */
 export const CHECKPOINT_FILES = [

@@ -2,8 +2,8 @@ import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { type SamplingDefaults, samplingEntries, samplingOfMetadata } from '../checkpoint/sampling-defaults.js'
 import type { CheckpointSettings } from '../checkpoint/settings.js'
+import type { SpecialTokens } from '../checkpoint/special-tokens.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
-import type { SpecialTokens } from '../checkpoint/tokenizer.js'
 import { FILE_TYPES } from './stored-type.js'
 import type { MetadataEntry } from './tokenizer-metadata.js'
 
@@ -73,7 +73,6 @@ export interface PackageFacts {
   readonly specialTokens: SpecialTokens
   readonly settings: CheckpointSettings
   readonly warnings: readonly string[]
-  readonly tokenizerJson: string | null
   readonly chatTemplate: string | null
 }
 
@@ -94,7 +93,6 @@ export function readPackageFacts(metadata: GgufMetadata): PackageFacts {
       ...(metadata.has('shoal.chat_stop') && { chatStop: metadata.strings('shoal.chat_stop') }),
     },
     warnings: metadata.has('shoal.warnings') ? metadata.strings('shoal.warnings') : [],
-    tokenizerJson: optional('tokenizer.huggingface.json'),
     chatTemplate: optional('tokenizer.chat_template'),
   }
 }

@@ -35,7 +35,8 @@ describe('openPackage', () => {
       specialTokens: { bos: '<s>', eos: '</s>' },
       warnings: [],
     })
-    expect(made.tokenizerJson).toBe(await readFile(join(RIPPLE, 'tokenizer.json'), 'utf8'))
+    const tokenizerJson = made.gguf.metadata.string('tokenizer.huggingface.json')
+    expect(tokenizerJson).toBe(await readFile(join(RIPPLE, 'tokenizer.json'), 'utf8'))
     expect(made.chatTemplate).toContain('bos_token')
     expect(made.gguf.tensors.has('token_embd.weight')).toBe(true)
     expect(seen[0]).toMatchObject({ status: 'initiate', name: 'ripple-8m', file: made.path, progress: 0 })

@@ -161,20 +161,7 @@ export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family
 }
 
 function describe(gguf: GgufFile, name: string): Package {
-  const facts = readPackageFacts(gguf.metadata)
-  const ownWarnings = gguf.metadata.has('shoal.converter_version')
-    ? []
-    : facts.tokenizerJson === null
-      ? ['this GGUF file holds no tokenizer.json: it works with token ids only']
-      : []
-  return {
-    ...facts,
-    warnings: [...facts.warnings, ...ownWarnings],
-    name,
-    path: gguf.path,
-    gguf,
-    quantization: quantizationOf(gguf),
-  }
+  return { ...readPackageFacts(gguf.metadata), name, path: gguf.path, gguf, quantization: quantizationOf(gguf) }
 }
 
 /** What Shoal converted it to; of another maker's file, the type that takes the most bytes. */

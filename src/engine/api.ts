@@ -1,16 +1,26 @@
 import type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
-import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
 import type { ProgressInfo } from '../convert/progress.js'
 import type { StepCosts } from '../depth/measurement.js'
 import type { Plan, Policy, PromptPass } from '../depth/policy.js'
+import type { ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
+import type { ChatInput, ChatMessage as TemplateMessage } from '../template/index.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 export type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
-export type { Message as ChatMessage } from '../checkpoint/tokenizer.js'
 export type { ProgressInfo } from '../convert/progress.js'
 
 export type { StepCosts } from '../depth/measurement.js'
+
+/** What somebody said in a conversation. */
+export type ChatMessage = { readonly role: string; readonly content: string }
+
+/** A message as a chat template takes it: a role, and what else it knows, such as `tool_calls` or a list of parts. */
+export type PromptMessage = TemplateMessage
+
+/** What a chat template is given beside the messages. */
+export type RenderChatOptions = Omit<ChatInput, 'messages'>
 
 export type CacheType = 'f32' | 'f16'
 
@@ -19,7 +29,10 @@ export interface LoadOptions {
   readonly quantization?: Quantization
   /** Element type of the KV cache; default f32 for f32 models, f16 otherwise. */
   readonly cacheType?: CacheType
-  /** Threads that compute; default the number of cores that the process may use. */
+  /**
+   * Threads that compute, always so many. Default: as many as the process may keep busy (affinity and a container's quota
+   * counted), fewer while other programs need processors too.
+   */
   readonly threads?: number
   readonly device?: 'cpu'
   /** Tokens that one sequence may hold; default the smaller of the model's own and 4,096. */
@@ -66,6 +79,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: string | readonly string[]
   /** Go on past end-of-text tokens. */
   readonly ignoreEos?: boolean
+  /**
+   * For chat messages: special tokens that a content spells stay text. Default false: they become themselves, as in
+   * transformers and llama.cpp. Refused where the chat template changes contents.
+   */
+  readonly literalContent?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -326,7 +344,7 @@ export interface ChatOptions extends GenerateOptions {
  */
 export interface ChatSession {
   /** The system message, if there is one, and the turns. */
-  readonly messages: readonly Message[]
+  readonly messages: readonly ChatMessage[]
   /**
    * Adds a user message and answers it; both join `messages` when the answer ends. An answer that was stopped (by the
    * signal, or by leaving the iteration) counts as far as it was said.
@@ -361,8 +379,10 @@ export interface Model {
   readonly parameters: number
   /** Tokens that one sequence may hold. */
   readonly context: number
-  /** null where the checkpoint has no tokenizer files: then only token ids go in. */
+  /** null where the model has none that can be used: then only token ids go in. */
   readonly tokenizer: Tokenizer | null
+  /** Why there is no tokenizer, where the file has a vocabulary that cannot be used. */
+  readonly tokenizerError: ShoalError | null
   /**
    * What `shoal.json` beside the checkpoint says, and the sampling that generation_config.json or GGUF's keys
    * `general.sampling.*` recommend. Calls take `depth` and `chatStop` by themselves; `sampling` is for the caller to give:
@@ -383,10 +403,10 @@ export interface Model {
    * Wrong options throw at once; what fails later rejects `result` and the iteration. A depth that something must be
    * measured for (`unified:2x`, once per machine) makes the generation wait for that.
    */
-  generate(prompt: string | readonly number[] | readonly Message[], options?: GenerateOptions): Generation
+  generate(prompt: string | readonly number[] | readonly PromptMessage[], options?: GenerateOptions): Generation
   /** Continues a prompt by the most probable text that beam search finds. */
   beamSearch(
-    prompt: string | readonly number[] | readonly Message[],
+    prompt: string | readonly number[] | readonly PromptMessage[],
     options?: BeamSearchOptions,
   ): Promise<BeamSearchResult>
   /**
@@ -410,6 +430,11 @@ export interface Model {
    * @throws UnsupportedError where the model has no chat template, or the template no place for the system message
    */
   chat(options?: ChatOptions): ChatSession
+  /**
+   * The text of a conversation, its special tokens spelled: encode it with `addSpecialTokens: false`.
+   * @throws UnsupportedError without a chat template; InputError with the template's line where it fails
+   */
+  renderChat(messages: readonly PromptMessage[], options?: RenderChatOptions): string
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>
 }

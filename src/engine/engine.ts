@@ -144,6 +144,11 @@ export class Engine {
 
   private begin({ sequence, ids, depth, countFrom = 0, logitsFrom, signal }: Feed, batch = 1): Traveller {
     if (ids.length === 0) throw new InputError('a step needs at least one token')
+    // ggml ends the process where the embedding has no such row.
+    const { vocabulary } = this.parts.hyperparameters
+    const wrong = ids.find((id) => !(id >= 0 && id < vocabulary))
+    if (wrong !== undefined)
+      throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
     const start = sequence.length
     if (depth.kind === 'plan') {
       const behind = depth.layers.find((l) => sequence.cached[l] !== start)

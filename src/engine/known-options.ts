@@ -9,6 +9,7 @@ import type {
   PlanLossOptions,
   PolicyOptions,
   PredictOptions,
+  RenderChatOptions,
   ScoreOptions,
   TraceOptions,
 } from './api.js'
@@ -28,6 +29,7 @@ const GENERATE: Names<GenerateOptions> = {
   maxTokens: true,
   stop: true,
   ignoreEos: true,
+  literalContent: true,
   signal: true,
 }
 
@@ -71,6 +73,13 @@ const PREDICT: Names<PredictOptions> = { depth: true, continuation: true, signal
 const TRACE: Names<TraceOptions> = { signal: true }
 const PLAN_LOSSES: Names<PlanLossOptions> = { prompt: true }
 
+const RENDER_CHAT: Names<RenderChatOptions> = {
+  addGenerationPrompt: true,
+  tools: true,
+  documents: true,
+  variables: true,
+}
+
 /** The options of every call, by its name. */
 const KNOWN = {
   loadModel: LOAD,
@@ -84,6 +93,7 @@ const KNOWN = {
   policy: POLICY,
   costs: COSTS,
   planLosses: PLAN_LOSSES,
+  renderChat: RENDER_CHAT,
 }
 
 /** @throws InputError for an option that a call does not have: it would be ignored without a word */

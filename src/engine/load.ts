@@ -3,6 +3,7 @@ import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import { familyByArchitecture } from '../families/index.js'
 import { Backend } from '../ggml/backend.js'
+import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
 import type { LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
@@ -10,6 +11,7 @@ import { Engine } from './engine.js'
 import { refuseUnknownOptions } from './known-options.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
+import { openModelText } from './model-text.js'
 import { choosePadding } from './row-padding.js'
 import { weightUses } from './weight-uses.js'
 
@@ -36,6 +38,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     ...(signal === undefined ? {} : { signal }),
   })
   if (signal?.aborted) throw new ShoalError('aborted', 'loading was aborted', { cause: signal.reason })
+  const text = await openModelText(p)
   const family = familyByArchitecture(p.gguf.metadata.string('general.architecture'), p.path)
   const h = family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys()))
   const uses = weightUses(p.gguf, family, h)
@@ -72,6 +75,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
       })
       return new LoadedModel({
         package: p,
+        text,
+        warnings: threadWarnings(threads),
         hyperparameters: h,
         parameters,
         context,
@@ -90,6 +95,12 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     await backend.dispose()
     throw error
   }
+}
+
+function threadWarnings(threads: number | undefined): string[] {
+  const most = processors()
+  if (threads === undefined || threads <= most) return []
+  return [`${threads} threads share ${most} ${most === 1 ? 'processor' : 'processors'} and will wait for each other`]
 }
 
 function wholeNumber(name: string, value: number, most: number): void {

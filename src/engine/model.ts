@@ -1,14 +1,13 @@
-import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
 import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type {
   BeamSearchOptions,
   BeamSearchResult,
-  ChatMessage,
   ChatOptions,
   ChatSession,
   CostsOptions,
@@ -22,6 +21,8 @@ import type {
   PolicyOptions,
   Prediction,
   PredictOptions,
+  PromptMessage,
+  RenderChatOptions,
   Score,
   ScoreOptions,
   Trace,
@@ -30,7 +31,6 @@ import type {
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
-import { takesSystem } from './chat-template.js'
 import { AdaptiveDrafting, type Drafting, fixedDrafting } from './drafting.js'
 import { endTokens } from './end-tokens.js'
 import type { Engine } from './engine.js'
@@ -42,6 +42,7 @@ import { keptCosts } from './measure/kept-costs.js'
 import { layerOrder, type OrderParts } from './measure/layer-order.js'
 import { Measurements, type MeasureWork } from './measure/measurements.js'
 import { TextLosses } from './measure/text-losses.js'
+import type { ModelText } from './model-text.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { promptTokens } from './prompt-tokens.js'
@@ -51,6 +52,9 @@ import { trace } from './trace.js'
 /** What a model is made of; it owns the engine and all below it. */
 export interface ModelParts {
   readonly package: Package
+  readonly text: ModelText
+  /** Beside those of the package. */
+  readonly warnings: readonly string[]
   readonly hyperparameters: Hyperparameters
   readonly parameters: number
   readonly context: number
@@ -73,6 +77,7 @@ export class LoadedModel implements Model {
   readonly parameters: number
   readonly context: number
   readonly tokenizer: Tokenizer | null
+  readonly tokenizerError: ShoalError | null
   readonly settings: Model['settings']
   readonly warnings: readonly string[]
   private readonly parts: ModelParts
@@ -94,15 +99,9 @@ export class LoadedModel implements Model {
     this.parameters = parts.parameters
     this.context = parts.context
     this.settings = { ...p.settings, sampling: p.sampling }
-    this.warnings = p.warnings
-    this.tokenizer =
-      p.tokenizerJson === null
-        ? null
-        : createTokenizer(p.tokenizerJson, {
-            path: p.path,
-            chatTemplate: p.chatTemplate,
-            specialTokens: p.specialTokens,
-          })
+    this.warnings = [...p.warnings, ...parts.warnings, ...parts.text.warnings]
+    this.tokenizer = parts.text.tokenizer
+    this.tokenizerError = parts.text.tokenizerError
     this.batch = new Batch(parts.engine, parts.slots)
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
@@ -120,7 +119,7 @@ export class LoadedModel implements Model {
     return [...this.ends].sort((a, b) => a - b)
   }
 
-  generate(prompt: string | readonly number[] | readonly ChatMessage[], options: GenerateOptions = {}): Generation {
+  generate(prompt: string | readonly number[] | readonly PromptMessage[], options: GenerateOptions = {}): Generation {
     refuseUnknownOptions('generate', options)
     return this.start(prompt, options, this.resolve(options.depth, options), null)
   }
@@ -139,7 +138,7 @@ export class LoadedModel implements Model {
   }
 
   async beamSearch(
-    prompt: string | readonly number[] | readonly ChatMessage[],
+    prompt: string | readonly number[] | readonly PromptMessage[],
     options: BeamSearchOptions = {},
   ): Promise<BeamSearchResult> {
     refuseUnknownOptions('beamSearch', options)
@@ -193,11 +192,7 @@ export class LoadedModel implements Model {
   chat(given: ChatOptions = {}): ChatSession {
     refuseUnknownOptions('chat', given)
     const { system, ...options } = given
-    const tokenizer = this.requireTokenizer()
-    if (!tokenizer.hasChatTemplate)
-      throw new UnsupportedError(
-        `${this.name} has no chat template: it continues texts, and a chat needs a model made for it`,
-      )
+    const conversation = this.parts.text.requireConversation()
     const policy = this.resolve(options.depth, options)
     // Each message learns of an error itself, and there may be none.
     if (policy instanceof Promise) policy.catch(() => undefined)
@@ -208,15 +203,22 @@ export class LoadedModel implements Model {
         const depth = own.depth === undefined ? policy : this.resolve(own.depth, own)
         return this.start(messages, { ...options, ...own, stop }, depth, kept)
       },
-      countTokens: (messages, addGenerationPrompt) =>
-        tokenizer.encode(tokenizer.renderChat(messages, { addGenerationPrompt }), { addSpecialTokens: false }).length,
+      countTokens: (messages, addGenerationPrompt) => {
+        const { literalContent = false } = options
+        return conversation.encode(messages, { addGenerationPrompt, literalContent }).length
+      },
       checkSystem: () => {
-        if (!takesSystem(tokenizer))
+        if (!conversation.takesSystem)
           throw new UnsupportedError(`${this.name}: its chat template has no place for a system message`)
       },
     })
     if (system !== undefined) session.setSystem(system)
     return session
+  }
+
+  renderChat(messages: readonly PromptMessage[], options: RenderChatOptions = {}): string {
+    refuseUnknownOptions('renderChat', options)
+    return this.parts.text.requireConversation().render(messages, options)
   }
 
   dispose(): Promise<void> {
@@ -226,17 +228,18 @@ export class LoadedModel implements Model {
       await this.batch.close(error)
       this.parts.engine.dispose()
       await this.parts.release()
+      this.tokenizer?.dispose()
     })()
     return this.disposing
   }
 
   private start(
-    prompt: string | readonly number[] | readonly ChatMessage[],
+    prompt: string | readonly number[] | readonly PromptMessage[],
     options: GenerateOptions,
     policy: Policy | Promise<Policy>,
     kept: KeptSequence | null,
   ): Generation {
-    const { ids: given, warnings } = this.tokens(prompt)
+    const { ids: given, warnings } = this.tokens(prompt, options)
     const ids = this.checkedIds(given)
     const { lossless = false } = options
     if (typeof lossless === 'object') refuseUnknownOptions('lossless', lossless)
@@ -253,7 +256,9 @@ export class LoadedModel implements Model {
 
   private generationParts(): GenerationParts {
     const { tokenizer } = this
-    const decode = tokenizer && ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }))
+    const decode =
+      tokenizer &&
+      ((tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true, continues: true }))
     const spell = (id: number): string => tokenizer?.decode([id]) ?? ''
     const { engine, context } = this.parts
     return { engine, context, endIds: this.ends, decode, spell }
@@ -263,7 +268,14 @@ export class LoadedModel implements Model {
   private get ends(): ReadonlySet<number> {
     const { endIds: stated, specialTokens } = this.parts.package
     const { vocabulary } = this.hyperparameters
-    this.knownEnds ??= endTokens({ stated, eos: specialTokens.eos, tokenizer: this.tokenizer, vocabulary })
+    const { conversation } = this.parts.text
+    this.knownEnds ??= endTokens({
+      stated,
+      eos: specialTokens.eos,
+      tokenizer: this.tokenizer,
+      conversation,
+      vocabulary,
+    })
     return this.knownEnds
   }
 
@@ -298,14 +310,13 @@ export class LoadedModel implements Model {
     }
   }
 
-  private tokens(prompt: string | readonly number[] | readonly ChatMessage[]): {
-    ids: readonly number[]
-    warnings: readonly string[]
-  } {
-    if (typeof prompt === 'string') return promptTokens(this.requireTokenizer(), prompt)
+  private tokens(
+    prompt: string | readonly number[] | readonly PromptMessage[],
+    { literalContent = false }: Pick<GenerateOptions, 'literalContent'> = {},
+  ): { ids: readonly number[]; warnings: readonly string[] } {
+    if (typeof prompt === 'string') return promptTokens(this.parts.text.requireTokenizer(), prompt)
     if (!isMessages(prompt)) return { ids: prompt, warnings: [] }
-    const tokenizer = this.requireTokenizer()
-    return { ids: tokenizer.encode(tokenizer.renderChat(prompt), { addSpecialTokens: false }), warnings: [] }
+    return { ids: this.parts.text.requireConversation().encode(prompt, { literalContent }), warnings: [] }
   }
 
   private checkedIds(given: readonly number[]): readonly number[] {
@@ -329,11 +340,6 @@ export class LoadedModel implements Model {
     return ids
   }
 
-  private requireTokenizer(): Tokenizer {
-    if (this.tokenizer === null) throw new InputError(`${this.name} has no tokenizer files: give token ids (--tokens)`)
-    return this.tokenizer
-  }
-
   private resolve(depth: Depth = this.settings.depth ?? 'full', options: PolicyOptions = {}): Policy | Promise<Policy> {
     return this.policies.resolve(depth, options)
   }
@@ -343,6 +349,6 @@ export class LoadedModel implements Model {
   }
 }
 
-function isMessages(prompt: readonly number[] | readonly ChatMessage[]): prompt is readonly ChatMessage[] {
+function isMessages(prompt: readonly number[] | readonly PromptMessage[]): prompt is readonly PromptMessage[] {
   return typeof prompt[0] === 'object'
 }

@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../checkpoint/tokenizer.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { specialText } from './special-text.js'
 
 /**

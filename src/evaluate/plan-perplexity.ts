@@ -1,7 +1,7 @@
-import type { Tokenizer } from '../checkpoint/tokenizer.js'
 import type { Plan } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { FileError } from '../errors.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** Tokens of a window, and how many of them are its prompt. */
 const WINDOW = 256

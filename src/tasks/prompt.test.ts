@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { createTokenizer, type Tokenizer } from '../checkpoint/tokenizer.js'
 import { InputError } from '../errors.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import { loadTask } from './load.js'
 import { buildPrompt, type PromptOptions, placeAnswers, shotEncoding } from './prompt.js'
 import { sampleShots } from './shots.js'
@@ -15,7 +16,7 @@ const data = 'test/fixtures/tasks'
 let tokenizer: Tokenizer
 let fruit: Task
 beforeAll(async () => {
-  tokenizer = createTokenizer(await readFile('pretrained/ripple-8m/tokenizer.json', 'utf8'))
+  tokenizer = createJsonTokenizer('tokenizer.json', await readFile('pretrained/ripple-8m/tokenizer.json', 'utf8'))
   fruit = await loadTask('fruit_v_animal_3', { data: '' })
 })
 
@@ -216,11 +217,9 @@ function fakeTokenizer(merges: readonly string[]): Tokenizer {
   }
   return {
     size: 2000,
-    hasChatTemplate: false,
     encode: (text, { addSpecialTokens = true } = {}) => (addSpecialTokens ? [0, ...encode(text)] : encode(text)),
     decode: (ids) =>
       ids.map((id) => (id === 0 ? '' : id < 1000 ? String.fromCharCode(id) : pieces[id - 1000])).join(''),
-    renderChat: () => '',
     endIds: [],
     piece: (id) => pieces[id - 1000] ?? null,
     isSpecial: (id) => id === 0,

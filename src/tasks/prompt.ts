@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../checkpoint/tokenizer.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { ScoreMode } from './scoring.js'
 import { sampleShots } from './shots.js'
 import { candidatesOf, type Task, type TaskItem } from './task.js'

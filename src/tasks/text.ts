@@ -1,8 +1,8 @@
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readTextFile } from '../checkpoint/text-file.js'
-import type { Tokenizer } from '../checkpoint/tokenizer.js'
 import { FileError } from '../errors.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** The opening of a novel that the bundled models never saw; it comes with the package. */
 const BUNDLED = fileURLToPath(new URL('../../pretrained/tasks/prose.txt', import.meta.url))

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { readTextFile } from '../../checkpoint/text-file.js'
-import type { Tokenizer } from '../../checkpoint/tokenizer.js'
 import { FileError } from '../../errors.js'
 import { isJsonObject } from '../../json.js'
+import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { ForcedText } from '../api.js'
 
 /** Characters of a text file that are read at most: far more than any search looks at. */

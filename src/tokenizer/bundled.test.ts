@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { FileError, InputError } from '../errors.js'
-import { openHuggingFace } from './huggingface.js'
-import { createTokenizer, type Tokenizer } from './tokenizer.js'
+import type { Tokenizer } from './tokenizer.js'
+import { createJsonTokenizer } from './tokenizer-json.js'
+
+const PATH = 'pretrained/ripple-8m/tokenizer.json'
 
 let tokenizer: Tokenizer
 beforeAll(async () => {
-  const { tokenizerJson, chatTemplate, specialTokens } = await openHuggingFace('pretrained/ripple-8m')
-  tokenizer = createTokenizer(tokenizerJson!, { chatTemplate, specialTokens })
+  tokenizer = createJsonTokenizer(PATH, await readFile(PATH, 'utf8'))
 })
 
 describe("ripple-8m's tokenizer", () => {
@@ -44,17 +44,12 @@ describe("ripple-8m's tokenizer", () => {
     expect(tokenizer.decode([...tokenizer.encode('one'), 99_999], { skipSpecialTokens: true })).toBe('one')
   })
 
-  it('renders a conversation that encodes with one BOS', () => {
-    const messages = [
-      { role: 'user', content: 'hello' },
-      { role: 'assistant', content: 'hi' },
-      { role: 'user', content: 'bye' },
-    ]
-    const text = tokenizer.renderChat(messages)
-    expect(text).toBe('<s>Q: hello\nA: hi\n\nQ: bye\nA:')
-    const ids = tokenizer.encode(text, { addSpecialTokens: false })
-    expect(ids.filter((id) => id === 0)).toEqual([0])
-    expect(ids[0]).toBe(0)
+  it('decodes what follows other tokens, and tells special tokens', () => {
+    const ids = tokenizer.encode('Once upon a time', { addSpecialTokens: false })
+    expect(tokenizer.decode(ids.slice(1), { continues: true })).toBe(tokenizer.decode(ids.slice(1)))
+    expect([0, 1, ids[0]!].map((id) => tokenizer.isSpecial(id))).toEqual([true, true, false])
+    expect(tokenizer.piece(0)).toBe('<s>')
+    expect(tokenizer.piece(99_999)).toBeNull()
   })
 })
 
@@ -69,30 +64,19 @@ describe('refuses', () => {
       '{"model":null}',
       '{"model":{"type":"X"}}',
     ]) {
-      expect(() => createTokenizer(text, { path: 'a/tokenizer.json' })).toThrow(FileError)
-      expect(() => createTokenizer(text, { path: 'a/tokenizer.json' })).toThrow(/^a\/tokenizer\.json: [^\n]+$/)
+      expect(() => createJsonTokenizer('a/tokenizer.json', text)).toThrow(/^a\/tokenizer\.json: [^\n]+$/)
     }
   })
 
   it('added tokens that are none', async () => {
     const json: Record<string, unknown> = JSON.parse(await readFile('pretrained/ripple-8m/tokenizer.json', 'utf8'))
     for (const added of [3, [3], [{ id: -1, content: 'x' }], [{ id: 1 }]]) {
-      expect(() => createTokenizer(JSON.stringify({ ...json, added_tokens: added }))).toThrow('added_tokens')
+      expect(() => createJsonTokenizer(PATH, JSON.stringify({ ...json, added_tokens: added }))).toThrow('added_tokens')
     }
-    const without = createTokenizer(JSON.stringify({ ...json, added_tokens: undefined, post_processor: null }))
+    const without = createJsonTokenizer(
+      PATH,
+      JSON.stringify({ ...json, added_tokens: undefined, post_processor: null }),
+    )
     expect(without.encode('a')).toHaveLength(1)
-  })
-
-  it('a chat without a template, and a template that fails', async () => {
-    const json = await readFile('pretrained/ripple-8m/tokenizer.json', 'utf8')
-    const plain = createTokenizer(json)
-    expect(plain.hasChatTemplate).toBe(false)
-    expect(() => plain.renderChat([])).toThrow(InputError)
-    for (const chatTemplate of ['{% if %}', '{{ raise_exception("roles must take turns") }}']) {
-      const broken = createTokenizer(json, { chatTemplate })
-      expect(() => broken.renderChat([{ role: 'user', content: '' }])).toThrow(InputError)
-    }
-    const turns = createTokenizer(json, { chatTemplate: '{{ raise_exception("roles must take turns") }}' })
-    expect(() => turns.renderChat([])).toThrow('roles must take turns')
   })
 })

@@ -1,0 +1,70 @@
+import { tokenizerOfGguf } from '../convert/load-tokenizer.js'
+import type { Package } from '../convert/package.js'
+import { FileError, InputError, type ShoalError, UnsupportedError } from '../errors.js'
+import { createChatTemplate } from '../template/index.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { Conversation } from './conversation.js'
+
+/** What a model knows of text: the words for its tokens, and the form of its conversations. */
+export class ModelText {
+  constructor(
+    private readonly name: string,
+    readonly tokenizer: Tokenizer | null,
+    /** Why there is no tokenizer, where the file has a vocabulary that cannot be used. */
+    readonly tokenizerError: ShoalError | null,
+    /** Null without a chat template, or with one that is not valid. */
+    readonly conversation: Conversation | null,
+    private readonly templateError: ShoalError | null,
+    readonly warnings: readonly string[],
+  ) {}
+
+  requireTokenizer(): Tokenizer {
+    if (this.tokenizer !== null) return this.tokenizer
+    throw this.tokenizerError ?? new InputError(`${this.name} has no tokenizer files: give token ids (--tokens)`)
+  }
+
+  requireConversation(): Conversation {
+    this.requireTokenizer()
+    if (this.conversation !== null) return this.conversation
+    throw (
+      this.templateError ??
+      new UnsupportedError(
+        `${this.name} has no chat template: it continues texts, and a chat needs a model made for it`,
+      )
+    )
+  }
+}
+
+/** Token ids work without text, so a vocabulary or a template that cannot be used is an error only where it is needed. */
+export async function openModelText(p: Package): Promise<ModelText> {
+  const { metadata } = p.gguf
+  try {
+    const { tokenizer, warnings } = await tokenizerOfGguf(metadata)
+    const { conversation, error } = tokenizer === null ? NO_CONVERSATION : openConversation(p, tokenizer)
+    return new ModelText(p.name, tokenizer, null, conversation, error, warnings)
+  } catch (error) {
+    if (!(error instanceof FileError || error instanceof UnsupportedError)) throw error
+    return new ModelText(p.name, null, error, null, null, [])
+  }
+}
+
+interface OpenedConversation {
+  readonly conversation: Conversation | null
+  readonly error: ShoalError | null
+}
+
+const NO_CONVERSATION: OpenedConversation = { conversation: null, error: null }
+
+function openConversation({ path, chatTemplate, specialTokens }: Package, tokenizer: Tokenizer): OpenedConversation {
+  if (chatTemplate === null) return NO_CONVERSATION
+  const { bos, eos, unknown, padding } = specialTokens
+  const named = { bos_token: bos, eos_token: eos, unk_token: unknown, pad_token: padding }
+  const given = Object.entries(named).flatMap(([name, text]) => (text === null ? [] : [[name, text] as const]))
+  try {
+    const template = createChatTemplate(chatTemplate, { path, specialTokens: Object.fromEntries(given) })
+    return { conversation: new Conversation(tokenizer, template), error: null }
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error
+    return { conversation: null, error }
+  }
+}
