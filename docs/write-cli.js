@@ -7,6 +7,7 @@ const COMMANDS = [
   'chat',
   'trace',
   'score',
+  'tokenize',
   'plan',
   'convert',
   'export',

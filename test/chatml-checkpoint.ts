@@ -27,6 +27,7 @@ export async function speakChatml(folder: string, ids: readonly [number, number]
   })
   for (const [i, content] of ['<|im_start|>', '<|im_end|>'].entries()) {
     const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
+    vocab[content] = ids[i] as number
     tokenizer.added_tokens.push({ id: ids[i], content, ...flags })
   }
   await writeFile(path, JSON.stringify(tokenizer))

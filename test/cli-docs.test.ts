@@ -9,6 +9,7 @@ it.each([
   'chat',
   'trace',
   'score',
+  'tokenize',
   'plan',
   'convert',
   'export',

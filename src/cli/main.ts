@@ -38,6 +38,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./score.js')).buildScore,
   },
   {
+    name: 'tokenize',
+    usage: 'tokenize MODEL [TEXT]',
+    summary: 'show the tokens of a text, or the text of tokens; needs no weights',
+    build: async () => (await import('./tokenize.js')).buildTokenize,
+  },
+  {
     name: 'plan',
     usage: 'plan [MODEL]',
     summary: 'what a depth means in layers, parameters, FLOPs and KV bytes; needs no weights',

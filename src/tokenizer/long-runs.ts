@@ -55,7 +55,15 @@ const MIXED = new Set(['bloom', 'poro-chat', 'gpt3-finnish', 'viking'])
 /** Kinds whose words hold single spaces too: what ends a run is a line break. */
 const LINES = new Set(['exaone-moe'])
 
-export type RunEnd = 'class' | 'space' | 'line'
+/** What a match may be made of, each kind by itself. */
+const RUNS = {
+  class: [/[\p{L}\p{M}]/u, /\p{N}/u, /\s/u, /[^\p{L}\p{M}\p{N}\s]/u],
+  space: [/\S/u, /\s/u],
+  line: [/[^\n]/u, /\s/u],
+} as const
+
+/** What ends a run: another class of character, white space, or a line break. */
+export type RunEnd = keyof typeof RUNS
 
 /** What ends a match of a kind's splitter, or null where any length is fine. */
 export function runEnd(model: string, pre: string): RunEnd | null {
@@ -74,36 +82,24 @@ export function cutLongRuns(text: string, end: RunEnd, whole: readonly string[])
   if (text.length <= LONGEST) return [text]
   const pieces: string[] = []
   let start = 0
-  let run = 0
-  let before: string | null = null
+  /** Where the run of each kind began that goes on here. */
+  const begins: (number | null)[] = RUNS[end].map(() => null)
   for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    const isTrail = unit >= 0xdc00 && unit < 0xe000
-    if (isTrail) {
-      run++
-      continue
+    const character = String.fromCodePoint(text.codePointAt(i)!)
+    for (const [k, kind] of RUNS[end].entries()) {
+      if (!kind.test(character)) begins[k] = null
+      else begins[k] = Math.max(begins[k] ?? i, start)
+      if (i - (begins[k] ?? i) < LONGEST) continue
+      const cut = beforeWhole(text, i, whole)
+      if (cut <= start) continue
+      pieces.push(text.slice(start, cut))
+      start = cut
+      begins[k] = cut
     }
-    const kind = kindOf(text.codePointAt(i)!, end)
-    run = kind === before ? run + 1 : 1
-    before = kind
-    if (run <= LONGEST) continue
-    const cut = beforeWhole(text, i, whole)
-    if (cut <= start) continue
-    pieces.push(text.slice(start, cut))
-    start = cut
-    run = i - cut + 1
+    i += character.length - 1
   }
   pieces.push(text.slice(start))
   return pieces
-}
-
-function kindOf(code: number, end: RunEnd): string {
-  const character = String.fromCodePoint(code)
-  if (end === 'line') return character === '\n' ? 'line break' : 'text'
-  if (/\s/u.test(character)) return 'space'
-  if (end === 'space') return 'text'
-  if (/[\p{L}\p{M}]/u.test(character)) return 'letter'
-  return /\p{N}/u.test(character) ? 'digit' : 'other'
 }
 
 /** The last place up to `at` that lies in none of the texts which must stay whole. */
