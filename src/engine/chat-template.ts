@@ -1,5 +1,5 @@
 import type { Message, Tokenizer } from '../checkpoint/tokenizer.js'
-import { specialText } from './special-text.js'
+import { specialText, tokenIds } from './special-text.js'
 
 /** Stands where a message's text would: no template changes it, and no tokenizer has it as a token. */
 const SENTINEL = 'sentinel7q'
@@ -16,8 +16,7 @@ export function endOfTurn(tokenizer: Tokenizer): number | null {
   ])
   const at = rendered?.lastIndexOf(SENTINEL) ?? -1
   if (rendered === null || at < 0) return null
-  const behind = rendered.slice(at + SENTINEL.length).trimStart()
-  const [id] = behind === '' ? [] : tokenizer.encode(behind, { addSpecialTokens: false })
+  const [id] = tokenIds(tokenizer, rendered.slice(at + SENTINEL.length).trimStart())
   return id !== undefined && specialText(tokenizer, id) !== '' ? id : null
 }
 

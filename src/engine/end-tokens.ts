@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../checkpoint/tokenizer.js'
 import { endOfTurn } from './chat-template.js'
+import { tokenIds } from './special-text.js'
 
 export interface EndSources {
   /** Ids that the checkpoint's files name. */
@@ -18,7 +19,7 @@ export interface EndSources {
 export function endTokens({ stated, eos, tokenizer, vocabulary }: EndSources): ReadonlySet<number> {
   const ids = [...stated]
   if (tokenizer !== null) {
-    const own = eos === null || eos === '' ? [] : tokenizer.encode(eos, { addSpecialTokens: false })
+    const own = eos === null ? [] : tokenIds(tokenizer, eos)
     // The spelling of a token that the tokenizer lacks is ordinary text.
     if (own.length === 1) ids.push(...own)
     const turn = endOfTurn(tokenizer)

@@ -4,3 +4,12 @@ import type { Tokenizer } from '../checkpoint/tokenizer.js'
 export function specialText(tokenizer: Pick<Tokenizer, 'decode'>, id: number): string {
   return tokenizer.decode([id], { skipSpecialTokens: true }) === '' ? tokenizer.decode([id]) : ''
 }
+
+/** The tokens of a text as it stands; none where the tokenizer lacks some of it. */
+export function tokenIds(tokenizer: Pick<Tokenizer, 'encode'>, text: string): number[] {
+  try {
+    return tokenizer.encode(text, { addSpecialTokens: false })
+  } catch {
+    return []
+  }
+}
