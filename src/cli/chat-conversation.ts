@@ -26,6 +26,8 @@ export class Conversation {
   private readonly turns: object[] = []
   private forgotten = 0
   private retries = 0
+  /** Tokens of the newest prompt and its answer. */
+  private newest = 0
 
   /** @throws UnsupportedError where the model cannot chat */
   constructor(
@@ -43,7 +45,16 @@ export class Conversation {
 
   /** `312 of 2048 tokens` */
   get used(): string {
-    return `${this.session.countTokens()} of ${this.model.context} tokens`
+    return `${this.usedTokens} of ${this.model.context} tokens`
+  }
+
+  private get usedTokens(): number {
+    try {
+      return this.session.countTokens()
+    } catch {
+      // Some templates refuse a conversation that ends with an answer.
+      return this.newest
+    }
   }
 
   /** @param cli whose signal ends the answer */
@@ -100,7 +111,7 @@ export class Conversation {
         model: model.name,
         quantization: model.quantization,
         context: model.context,
-        context_used: session.countTokens(),
+        context_used: this.usedTokens,
         forgotten: this.forgotten,
         turns: this.turns,
         messages: session.messages,
@@ -124,7 +135,8 @@ export class Conversation {
       result = await streamAnswer(cli, model, generation, { showDepth, figures: () => this.used })
     }
     const { finishReason, promptTokens, tokens } = result
-    if (finishReason === 'length' && promptTokens.length + tokens.length > model.context)
+    this.newest = promptTokens.length + tokens.length
+    if (finishReason === 'length' && this.newest > model.context)
       note(cli, `the context is full, so the answer ends here; ${this.choices}`)
   }
 
@@ -134,7 +146,7 @@ export class Conversation {
     const { context } = this.model
     const room = Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(context / 4))
     // No turn goes for a message that is too long by itself.
-    if (session.countTokens(text) - session.countTokens() >= context) return
+    if (session.countTokens(text) - this.usedTokens >= context) return
     let turns = 0
     while (session.countTokens(text) + room > context && session.forget(1) === 1) turns++
     this.noteForgotten(cli, turns)
@@ -151,7 +163,7 @@ export class Conversation {
 
   private fullMessage(needed: number): string {
     const { context } = this.model
-    if (needed - this.session.countTokens() >= context)
+    if (needed - this.usedTokens >= context)
       return `the message is too long for the context of ${context} tokens; --context N holds more if the model does`
     return `the context is full: with this message the conversation has ${needed} of ${context} tokens, and it was not sent; ${this.choices}`
   }

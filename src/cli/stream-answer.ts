@@ -7,7 +7,7 @@ export interface AnswerOptions {
   /** Colour each token by the layers that it ran. */
   readonly showDepth?: boolean | undefined
   /** Asked at the end: what the line of figures says besides. */
-  figures?(): string
+  readonly figures?: () => string
 }
 
 /** Writes tokens as they come and ends with the line of figures, also where Ctrl-C stops it. */

@@ -63,6 +63,18 @@ describe('openPackage', () => {
     await expect(convertModel(path, join(folder, 'other.gguf'))).rejects.toThrow('is not a checkpoint folder')
   })
 
+  it('keeps the sampling that generation_config.json recommends, under the standard keys', async () => {
+    const source = join(folder, 'warm')
+    await cp(RIPPLE, source, { recursive: true })
+    const generation = { eos_token_id: 5, do_sample: true, temperature: 0.6, top_k: 40, top_p: 0.9 }
+    await writeFile(join(source, 'generation_config.json'), JSON.stringify(generation))
+    const made = await openPackage(source, { cacheDir })
+    expect(made.sampling).toEqual({ temperature: 0.6, topK: 40, topP: 0.9 })
+    expect(made.gguf.metadata.number('general.sampling.temp')).toBeCloseTo(0.6, 6)
+    expect(made.endIds).toEqual([5, 1])
+    expect((await openPackage(RIPPLE, { cacheDir })).sampling).toEqual({})
+  })
+
   it("keeps a variant's depth", async () => {
     const { settings } = await openPackage('pretrained/ripple-8m-unified2x', { cacheDir, quantization: 'q4_0' })
     expect(settings.depth).toBe('layers:0,2,4,6,8,10,12,15')

@@ -9,10 +9,10 @@ import type { TokenDepth } from './token-depth.js'
 export interface ChatParts {
   readonly engine: Engine
   /** @param options of this answer alone */
-  start(messages: readonly ChatMessage[], options: GenerateOptions, kept: KeptSequence): Generation
-  countTokens(messages: readonly ChatMessage[], addGenerationPrompt: boolean): number
+  readonly start: (messages: readonly ChatMessage[], options: GenerateOptions, kept: KeptSequence) => Generation
+  readonly countTokens: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => number
   /** Throws where the chat template has no place for a system message. */
-  checkSystem(): void
+  readonly checkSystem: () => void
 }
 
 /**

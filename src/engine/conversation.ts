@@ -1,5 +1,6 @@
 import { type ChatInput, type ChatMessage, type ChatTemplate, renderLiteral } from '../template/index.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { tokenIds } from './special-text.js'
 
 export interface EncodeChatOptions extends Omit<ChatInput, 'messages'> {
   /** Special tokens that a message spells stay text. Default false: they become themselves. */
@@ -87,8 +88,7 @@ export class Conversation {
     ])
     const at = rendered?.lastIndexOf(SENTINEL) ?? -1
     if (rendered === null || at < 0) return null
-    const behind = rendered.slice(at + SENTINEL.length).trimStart()
-    const [id] = behind === '' ? [] : this.tokenizer.encode(behind, { addSpecialTokens: false })
+    const [id] = tokenIds(this.tokenizer, rendered.slice(at + SENTINEL.length).trimStart())
     return id !== undefined && this.tokenizer.isSpecial(id) ? id : null
   }
 

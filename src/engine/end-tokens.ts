@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Conversation } from './conversation.js'
+import { tokenIds } from './special-text.js'
 
 export interface EndSources {
   /** Ids that the checkpoint's files name. */
@@ -19,7 +20,7 @@ export interface EndSources {
 export function endTokens({ stated, eos, tokenizer, conversation, vocabulary }: EndSources): ReadonlySet<number> {
   const ids = [...stated]
   if (tokenizer !== null) {
-    const own = eos === null || eos === '' ? [] : tokenizer.encode(eos, { addSpecialTokens: false })
+    const own = eos === null ? [] : tokenIds(tokenizer, eos)
     // The spelling of a token that the tokenizer lacks is ordinary text.
     if (own.length === 1) ids.push(...own)
     ids.push(...tokenizer.endIds)

@@ -186,6 +186,18 @@ describe('the end of a generation', () => {
     expect((await ending.generate('Once', { maxTokens: 12, ignoreEos: true }).result).tokens).toEqual(greedy.tokens)
   })
 
+  it('comes at any token with the text of all tokens, in the middle of a character too', async () => {
+    const { tokens } = await withText.generate('Once', { maxTokens: 24, ...GREEDY, temperature: 3, seed: 4 }).result
+    for (let maxTokens = 1; maxTokens <= tokens.length; maxTokens++) {
+      const generation = withText.generate('Once', { maxTokens, ...GREEDY, temperature: 3, seed: 4 })
+      const streamed = (await collect(generation)).map((t) => t.text).join('')
+      const result = await generation.result
+      expect(result.tokens).toEqual(tokens.slice(0, maxTokens))
+      expect(streamed).toBe(result.text)
+      expect(result.text).toBe(withText.tokenizer!.decode(result.tokens, { skipSpecialTokens: true }))
+    }
+  })
+
   it('comes at a stop string, wherever the tokens break', async () => {
     const { text } = await withText.generate('Once', { maxTokens: 12, ...GREEDY }).result
     expect(text.length).toBeGreaterThan(12)
