@@ -27,8 +27,8 @@ export function buildModels(cli: Cli): Command {
     .addHelpText('after', EXAMPLES)
   models.addCommand(
     shared(new Command('list').description('show names, sizes and when each was last used'))
-      .argument('[command]')
-      .action((other: string | undefined, options: ModelsOptions) => {
+      .argument('[command...]')
+      .action(([other]: string[], options: ModelsOptions) => {
         if (other !== undefined) throw unknownCommand(other, ['list', 'remove'])
         return list(cli, options)
       }),
