@@ -66,7 +66,8 @@ function prepare(cwd, shoal) {
   write('prompts.jsonl', '{"prompt": "The sea"}\n{"prompt": "A king", "id": "king"}\n')
   write('summaries.jsonl', '{"input": "It rained all day.", "output": "Rain."}\n'.repeat(2))
   for (const name of ['answers.en', 'answers.de', 'answers.zh', 'summaries.txt']) write(name, 'a cat sat\non the mat\n')
-  for (const name of ['newstest.en', 'newstest.de', 'newstest.zh', 'references.txt']) write(name, 'a cat sat\non a mat\n')
+  for (const name of ['newstest.en', 'newstest.de', 'newstest.zh', 'references.txt'])
+    write(name, 'a cat sat\non a mat\n')
   for (const pair of ['de-en', 'en-zh']) {
     for (const side of pair.split('-')) write(`data/wmt22/newstest22.${pair}.${side}`, 'One.\nTwo.\nThree.\n')
   }
@@ -80,7 +81,13 @@ let failures = 0
 function runBlock(block, cwd) {
   const { page, line, language, text } = block
   const name = `${page}:${line}`
-  const script = language === 'console' ? text.split('\n').flatMap((l) => (l.startsWith('$ ') ? [l.slice(2)] : [])).join('\n') : text
+  const script =
+    language === 'console'
+      ? text
+          .split('\n')
+          .flatMap((l) => (l.startsWith('$ ') ? [l.slice(2)] : []))
+          .join('\n')
+      : text
   const started = Date.now()
   let result
   if (language === 'js') {
@@ -110,7 +117,12 @@ function runPages(app, blocks, shoal) {
   }
 }
 
-const pages = ['README.md', ...readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)]
+const pages = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
 const all = pages.flatMap(blocksOf)
 for (const { page, line, language, text, marker } of all) {
   const isHelp = page === 'docs/cli.md' && text.startsWith('Usage: ')
@@ -120,7 +132,8 @@ for (const { page, line, language, text, marker } of all) {
   }
 }
 const wanted = all.filter((b) => b.language in LANGUAGES && b.marker !== 'not run')
-for (const { page, line, why } of all.filter((b) => b.marker === 'not run')) console.log(`-      ${page}:${line}: ${why}`)
+for (const { page, line, why } of all.filter((b) => b.marker === 'not run'))
+  console.log(`-      ${page}:${line}: ${why}`)
 
 mkdirSync(join(work, 'shoal'), { recursive: true })
 must('npm', ['pack', '--silent', '--pack-destination', join(work, 'shoal')], root)
@@ -128,15 +141,26 @@ const app = join(work, 'app')
 mkdirSync(app, { recursive: true })
 const installed = join(app, 'node_modules', 'shoal')
 const ofPage = (b) => only === '' || b.page === only || b.page === 'README.md'
-runPages(app, wanted.filter((b) => b.marker === undefined && ofPage(b)), installed)
+runPages(
+  app,
+  wanted.filter((b) => b.marker === undefined && ofPage(b)),
+  installed,
+)
 
 const checkout = join(work, 'checkout')
 mkdirSync(join(checkout, 'node_modules', '.bin'), { recursive: true })
 writeFileSync(join(checkout, 'package.json'), '{ "type": "module" }\n')
-for (const [to, at] of [[root, 'shoal'], [join(root, 'bin/shoal.js'), '.bin/shoal']]) {
+for (const [to, at] of [
+  [root, 'shoal'],
+  [join(root, 'bin/shoal.js'), '.bin/shoal'],
+]) {
   if (!existsSync(join(checkout, 'node_modules', at))) symlinkSync(to, join(checkout, 'node_modules', at))
 }
-runPages(checkout, wanted.filter((b) => b.marker === 'in a checkout' && ofPage(b)), root)
+runPages(
+  checkout,
+  wanted.filter((b) => b.marker === 'in a checkout' && ofPage(b)),
+  root,
+)
 
 console.log(`${wanted.length} blocks, ${failures} failed`)
 process.exitCode = failures === 0 ? 0 : 1

@@ -127,7 +127,7 @@ describe('run --beams', () => {
     ],
     [['--beams', '2', '--stop', 'x', '--repetition-penalty', '1.2'], /--repetition-penalty and --stop/],
     [['--beams', '2', '--show-depth'], /--beams does not go with --show-depth/],
-    [['--no-repeat-ngram', '0'], /--no-repeat-ngram .*at least 1/],
+    [['--no-repeat-ngram', '-1'], /--no-repeat-ngram .*at least 0/],
   ])('refuses %j', async (options, line) => {
     const { code, stdout, stderr } = await shoal(['run', 'x', ...options])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

@@ -101,13 +101,26 @@ describe('wrong usage ends with 2 and one line', () => {
     [['bench', '--depth', 'unifed:2x'], /did you mean unified\?/],
     [['calibrate', '--traces', 'x', '--policy', 'svm', '-o', 'y'], /--policy .*adainfer-svm/],
     [['search', '--speedup', '2', '--data', 'x', '--dynamic', '3'], /--dynamic 3 must be one of/],
-    [['policy', 'shw', 'x'], /unknown command 'shw'/],
+    [['policy', 'shw', 'x'], /unknown command shw; known: show, apply, import; did you mean show\?/],
+    [['policy'], /shoal policy needs one of show, apply, import/],
+    [['metrics'], /shoal metrics needs one of bleu, chrf, rouge/],
+    [['models', 'remov'], /unknown command remov; known: list, remove; did you mean remove\?/],
     [['score'], /either --tokens IDS or --text FILE/],
     [['score', '--tokens', '1,2', '--text', 'file'], /either --tokens IDS or --text FILE/],
     [['plan', 'ripple-8m', '--layers', '4'], /either MODEL or --layers/],
     [['convert'], /missing required argument/],
     [['models', 'remove'], /which models to remove/],
   ])('%j', async (args, line) => failure(await shoal(args), 2, line))
+})
+
+it('eval --list-tasks names every task', async () => {
+  const { groups } = matches('eval-tasks', (await shoal(['eval', '--list-tasks', '--json'])).stdout)
+  const names = (groups as { tasks: string[] }[]).flatMap(({ tasks }) => tasks)
+  expect(names.length).toBeGreaterThanOrEqual(60)
+  const { code, stdout } = await shoal(['eval', '--list-tasks'])
+  expect(code).toBe(0)
+  for (const name of names) expect(stdout.split(/\s+/)).toContain(name)
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(100)
 })
 
 describe('an error ends with 1 and one line', () => {
@@ -149,6 +162,16 @@ describe('run', () => {
     expect(piped).toMatchObject({ prompt_tokens, tokens })
     const ids = await json('run', ['run', '--tokens', (prompt_tokens as number[]).join(','), '--max-tokens', '4'])
     expect(ids).toMatchObject({ prompt_tokens, tokens })
+  })
+
+  it('takes 0 for filters that are off, and -1 for a new seed', async () => {
+    const args = ['run', 'Once upon a time', '--max-tokens', '4', '--threads', '1']
+    const plain = await json('run', args)
+    const off = await json('run', [...args, '--top-k', '0', '--no-repeat-ngram', '0', '--seed', '-1'])
+    expect(off.tokens).toEqual(plain.tokens)
+    expect(off.seed).toBeGreaterThanOrEqual(0)
+    const again = await json('run', [...args, '--seed', '-1'])
+    expect(again.seed).not.toBe(off.seed)
   })
 
   it('--show-depth writes depths as small digits without colours, and colours where they are forced', async () => {
@@ -248,6 +271,34 @@ describe('run --prompts', () => {
     failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
   })
 
+  it.each([
+    ['{"prompt": "x", "max_tokens": 3}', /line 1: unknown field "max_tokens"; a line has prompt or tokens, and id$/m],
+    ['{"prompt": "x"}\n{"promt": "x"}', /line 2: unknown field "promt"; .*; did you mean prompt\?/],
+  ])('refuses fields that it would ignore: %j', async (text, reason) => {
+    const prompts = join(folder, 'fields.jsonl')
+    writeFileSync(prompts, text)
+    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+  })
+
+  it('does not mix tokens that were chosen in other ways', async () => {
+    const prompts = join(folder, 'sampling.jsonl')
+    const out = join(folder, 'sampling.out.jsonl')
+    writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
+    const args = ['run', '--prompts', prompts, '--out', out, '--max-tokens', '2', '--temperature', '0.5', '--seed', '7']
+    expect((await shoal(args)).code).toBe(0)
+    expect((await shoal([...args, '--top-k', '0', '--no-repeat-ngram', '0'])).code).toBe(0)
+    failure(await shoal([...args, '--temperature', '0.8']), 1, /line 1 was made with temperature 0\.5, not 0\.8; give/)
+    failure(await shoal([...args, '--seed', '8']), 1, /line 1 was made with seed 7, not 8/)
+    failure(await shoal([...args, '--seed', '-1']), 1, /line 1 was made with seed 7, not null/)
+    failure(await shoal([...args, '--max-tokens', '3']), 1, /line 1 was made with max-tokens 2, not 3/)
+    failure(await shoal([...args, '--top-k', '5']), 1, /line 1 was made with top-k 0, not 5/)
+    failure(await shoal([...args, '--stop', 'x']), 1, /line 1 was made with stop \[\], not \["x"\]/)
+    // As an earlier version wrote it.
+    const { sampling: _, ...line } = JSON.parse(readFileSync(out, 'utf8')) as Record<string, unknown>
+    writeFileSync(out, `${JSON.stringify(line)}\n`)
+    expect((await shoal([...args, '--seed', '8'])).stdout).toMatch(/1 were finished before/)
+  })
+
   it('does not mix results of other settings or prompts', async () => {
     const prompts = join(folder, 'one.jsonl')
     const out = join(folder, 'one.out.jsonl')
@@ -344,6 +395,24 @@ describe('score', () => {
     expect(await file.readIntegers('depth')).toEqual(document.depths)
     await file.close()
     expect((await shoal(args)).stdout).toMatch(/^perplexity [\d.]+ · loss [\d.]+ nats · \d+ tokens · mean depth 8\.0/)
+  })
+
+  it('reads a text that is longer than the context in windows', async () => {
+    const text = join(folder, 'chapter.txt')
+    writeFileSync(text, readFileSync(new URL('../pretrained/sample.txt', import.meta.url), 'utf8').slice(0, 400))
+    const out = join(folder, 'windows.safetensors')
+    const args = ['score', '--text', text, '--threads', '1', '--context']
+    const document = await json('score', [...args, '32', '--out', out])
+    const tokens = document.tokens as number
+    expect(document).toMatchObject({ stride: 16, windows: 1 + Math.ceil((tokens - 32) / 16) })
+    expect(document.depths).toHaveLength(tokens - 1)
+    const file = await openSafetensors(out)
+    expect(file.tensors.get('logits')?.shape).toEqual([tokens - 1, 4096])
+    await file.close()
+    const { stdout } = await shoal([...args, '32', '--stride', '20', '--depth', 'exit:7'])
+    expect(stdout).toMatch(/mean depth 8\.0 of 16 · f32 · \d+ windows of 32, stride 20\n$/)
+    expect(await json('score', [...args, '512'])).toMatchObject({ stride: null, windows: 1 })
+    failure(await shoal([...args, '32', '--stride', '32']), 2, /stride must be a whole number from 1 to 31/)
   })
 
   it('has no perplexity where the prompt takes every token', async () => {

@@ -127,9 +127,13 @@ it.each([
   [[], /leaves no layer of ripple-8m out/],
   [['--depth', 'layers:0,99'], /layer 99 does not exist/],
   [['--depth', PLAN, '--quantization', 'q4_0'], /--quantization is for --format gguf/],
-  [['--depth', PLAN, '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
 ])('refuses %j', async (args, line) => {
-  failure(await run('ripple-8m', ...args, '--format', 'hf', '-o', join(folder, 'out')), 1, line)
+  failure(await run('ripple-8m', ...args, '--format', 'hf', '-o', join(folder, 'out')), 2, line)
+})
+
+it('needs the text that it is given', async () => {
+  const args = ['--depth', PLAN, '--text', 'no-such-file.txt', '--format', 'hf', '-o', join(folder, 'out')]
+  failure(await run(...args), 1, /no-such-file\.txt: no such file/)
 })
 
 it('refuses wrong usage', async () => {

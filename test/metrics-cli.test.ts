@@ -92,7 +92,7 @@ describe('shoal metrics', () => {
     [['chrf', 'one.txt', 'one.txt', '--word-order', 'x'], 2, /whole number from 0 to 6/],
     [['rouge', 'one.txt', 'one.txt', '--tokenize', 'zh'], 2, /unknown option '--tokenize'/],
     [['bleu', 'one.txt'], 2, /missing required argument 'references'/],
-    [['ter', 'one.txt', 'one.txt'], 2, /unknown command 'ter'/],
+    [['ter', 'one.txt', 'one.txt'], 2, /unknown command ter; known: bleu, chrf, rouge/],
   ])('%j is refused in one line', async (args, code, line) => {
     file('one.txt', 'a\n')
     file('two.txt', 'a\nb\n')

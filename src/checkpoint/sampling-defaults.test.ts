@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { FileError } from '../errors.js'
+import type { JsonObject } from '../json.js'
 import { GgufMetadata, type GgufValue } from './gguf-metadata.js'
-import type { JsonObject } from './json.js'
 import { samplingEntries, samplingOfGenerationConfig, samplingOfMetadata } from './sampling-defaults.js'
 
 const read = (json: JsonObject) => samplingOfGenerationConfig('generation_config.json', json)

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { LoadOptions, Model } from '../engine/api.js'
+import { didYouMean } from '../nearest-name.js'
 
 /** What a command reads from, writes to and is stopped by; tests put their own in place. */
 export interface Cli {
@@ -49,6 +50,19 @@ export function noteOnce(cli: Cli, line: string): void {
 
 export function printJson(cli: Cli, document: unknown): void {
   cli.stdout.write(`${JSON.stringify(document)}\n`)
+}
+
+/** For a command that has commands of its own: says which there are where none of them is named. */
+export function requireSubcommand(command: Command): Command {
+  return command.argument('[command...]').action(([given]: string[]) => {
+    const known = command.commands.map((child) => child.name())
+    if (given === undefined) throw new UsageError(`shoal ${command.name()} needs one of ${known.join(', ')}`)
+    throw unknownCommand(given, known)
+  })
+}
+
+export function unknownCommand(given: string, known: readonly string[]): UsageError {
+  return new UsageError(`unknown command ${given}; known: ${known.join(', ')}${didYouMean(given, known)}`)
 }
 
 /** Rethrows where Ctrl-C was pressed, between two steps that do not look at the signal themselves. */

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { InputError, printable, ShoalError, SpecError } from '../errors.js'
-import { didYouMean } from '../nearest-name.js'
-import { type Cli, type CommandBuilder, UsageError } from './cli.js'
+import { type Cli, type CommandBuilder, UsageError, unknownCommand } from './cli.js'
 
 interface CommandEntry {
   readonly name: string
@@ -191,7 +190,7 @@ function buildProgram(cli: Cli): Command {
 function refuseUnknown(command: string | undefined): void {
   if (command === undefined) return
   const known = COMMANDS.map(({ name }) => name)
-  throw new UsageError(`unknown command ${command}; known: ${known.join(', ')}${didYouMean(command, known)}`)
+  throw unknownCommand(command, known)
 }
 
 /** Whether what commander takes for an option is a text: no option has spaces, or a digit in front. */

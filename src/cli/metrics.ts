@@ -5,7 +5,7 @@ import { corpusChrf } from '../evaluate/metrics/chrf.js'
 import { corpusRouge } from '../evaluate/metrics/rouge.js'
 import { splitSegments } from '../evaluate/metrics/segments.js'
 import { BLEU_TOKENIZERS, type BleuTokenizer } from '../evaluate/metrics/tokenize.js'
-import { type Cli, printJson } from './cli.js'
+import { type Cli, printJson, requireSubcommand } from './cli.js'
 import { printTable } from './table.js'
 import { readTextFile } from './text-input.js'
 import { wholeNumber } from './values.js'
@@ -56,7 +56,7 @@ export function buildMetrics(cli: Cli): Command {
       rouge(cli, hypotheses, references, options),
     ),
   )
-  return metrics
+  return requireSubcommand(metrics)
 }
 
 function shared(name: string, description: string): Command {

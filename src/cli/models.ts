@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { type CachedModel, listCache, removeCached } from '../convert/cache.js'
 import { cacheFolder } from '../convert/cache-folder.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, printJson, UsageError, unknownCommand } from './cli.js'
 import { bytesText } from './progress-line.js'
 import { printTable } from './table.js'
 
@@ -26,9 +26,12 @@ export function buildModels(cli: Cli): Command {
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   models.addCommand(
-    shared(new Command('list').description('show names, sizes and when each was last used')).action(
-      (options: ModelsOptions) => list(cli, options),
-    ),
+    shared(new Command('list').description('show names, sizes and when each was last used'))
+      .argument('[command...]')
+      .action(([other]: string[], options: ModelsOptions) => {
+        if (other !== undefined) throw unknownCommand(other, ['list', 'remove'])
+        return list(cli, options)
+      }),
     { isDefault: true },
   )
   models.addCommand(

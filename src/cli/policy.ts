@@ -9,7 +9,7 @@ import { allLayers } from '../depth/plan.js'
 import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
 import { parsePolicyDocument, readPolicyText } from '../depth/policy-document.js'
 import { loadPolicyFile, type PolicyFile, parsePolicyFile } from '../depth/policy-file.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, requireSubcommand, UsageError } from './cli.js'
 import { withModel } from './model-options.js'
 import { printTable } from './table.js'
 import { wholeNumber } from './values.js'
@@ -68,7 +68,7 @@ export function buildPolicy(cli: Cli): Command {
       .addHelpText('after', EXAMPLES)
       .action((path: string, options: ImportCommandOptions) => importList(cli, path, options)),
   )
-  return policy
+  return requireSubcommand(policy)
 }
 
 function shared(command: Command): Command {

@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { loadModel } from '../src/engine/load.js'
+import { shoal } from './cli-runner.js'
+
+let folder: string
+let cacheBefore: string | undefined
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'shoal-stopped-'))
+  cacheBefore = process.env.SHOAL_CACHE
+  process.env.SHOAL_CACHE = join(folder, 'cache')
+})
+
+afterAll(() => {
+  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
+  else process.env.SHOAL_CACHE = cacheBefore
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const at = (name: string): string => join(folder, name)
+const TASK = ['--task', 'fruit_v_animal_3', '--threads', '1']
+const TASKS = ['--tasks', 'fruit_v_animal_3', '--threads', '1']
+const ANEW = /^shoal: stopped; nothing is kept: the same command begins anew/m
+
+/** Runs a command that is stopped when its progress shows the `after`-th time, or before its model is there. */
+async function stopped(args: readonly string[], after: number): Promise<{ code: number; stderr: string }> {
+  const stop = new AbortController()
+  let stderr = ''
+  let shown = 0
+  const write = (text: string): void => {
+    stderr += text
+    if (/answers|questions|prompts|parts|tokens/.test(text) && ++shown === after) stop.abort()
+  }
+  if (after === 0) stop.abort()
+  const { code } = await shoal(args, { signal: stop.signal, stderr: { isTTY: after > 0, write }, loadModel })
+  // The progress line is wiped before each text.
+  return { code, stderr: stderr.replaceAll('\u001b[2K', '\n') }
+}
+
+it.each([
+  [
+    ['calibrate', ...TASK, '--policy', 'adainfer-svm', '-o', 'x.json'],
+    3,
+    /nothing is kept.*shoal trace --task .*goes on/,
+  ],
+  [['eval', ...TASKS], 3, /stopped; nothing is kept: with --report FILE\.html the same command goes on where it was$/m],
+  [['eval', '--matrix', ...TASKS, '--against', 'ripple-8m'], 0, /nothing is kept: with --report/],
+  [['eval', '--generate', ...TASKS], 0, /nothing is kept: with --report/],
+  [['score', '--text', 'pretrained/sample.txt', '--threads', '1'], 2, ANEW],
+  [['bench', '--depth', 'full'], 0, ANEW],
+  [['convert', 'ripple-8m', '-o', 'x.gguf'], 0, ANEW],
+  [['export', '--depth', 'layers:0,3', '--format', 'gguf', '-o', 'x.gguf'], 0, ANEW],
+  [
+    ['search', '--speedup', '2', '--data', 'pretrained/sample.txt'],
+    0,
+    /nothing is kept: with -o FILE the same command/,
+  ],
+  [['search', '--speedup', '2', '--data', 'pretrained/sample.txt', '-o', 'x.json'], 0, ANEW],
+])('%j says what is kept when it is stopped', async (args, after, line) => {
+  const { code, stderr } = await stopped(args, after)
+  expect(code).toBe(130)
+  expect(stderr).toMatch(line)
+  expect(stderr.match(/stopped;/g)).toHaveLength(1)
+})
+
+it('trace --task keeps its questions, and goes on', async () => {
+  const out = at('t.parquet')
+  const args = ['trace', ...TASK, '--limit', '20', '--out', out]
+  const { code, stderr } = await stopped(args, 3)
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/stopped; .*t\.parquet\.partial keeps \d+ of 20 questions, and the same command goes on$/m)
+  const again = await shoal(args)
+  expect(again.stderr).toMatch(/going on after \d+ of 20 questions/)
+  expect(again.code).toBe(0)
+})
+
+it('reproduce keeps its traces', async () => {
+  const args = ['reproduce', 'adainfer', '--limit', '12', '--shots', '0', '--work', at('work'), ...TASKS]
+  const { code, stderr } = await stopped(args, 2)
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/stopped; .*work keeps the traces so far, and the same command goes on$/m)
+})
+
+it('run --prompts keeps what is in --out', async () => {
+  const prompts = at('prompts.jsonl')
+  writeFileSync(prompts, '{"tokens": [5, 6]}\n'.repeat(6))
+  const args = ['run', '--prompts', prompts, '--batch', '1', '--max-tokens', '40', '--ignore-eos', '--threads', '1']
+  const kept = await stopped([...args, '--out', at('out.jsonl')], 2)
+  expect(kept.code).toBe(130)
+  expect(kept.stderr).toMatch(/stopped; .*out\.jsonl keeps the results so far, and the same command goes on$/m)
+  const printed = await stopped(args, 2)
+  expect(printed.stderr).toMatch(/stopped; finished prompts are the lines on stdout: with --out FILE\.jsonl/)
+})
