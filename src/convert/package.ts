@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
-import { FileError, InputError, UnsupportedError } from '../errors.js'
+import { FileError, InputError, printable, UnsupportedError } from '../errors.js'
 import type { Family } from '../families/family.js'
 import { familyByModelType } from '../families/index.js'
 import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
@@ -169,7 +169,7 @@ function describe(gguf: GgufFile, name: string): Package {
       : []
   return {
     ...facts,
-    warnings: [...facts.warnings, ...ownWarnings],
+    warnings: [...facts.warnings.map((warning) => printable(warning)), ...ownWarnings],
     name,
     path: gguf.path,
     gguf,
