@@ -66,7 +66,7 @@ function readPages(chunk: Uint8Array, rows: number, isNullable: boolean, leastBy
   let values = 0
   for (let at = 0; values < rows && at < chunk.length; ) {
     const { fields, end } = readThrift(chunk, at)
-    const type = fields.get(1)
+    const type = count(fields, 1, DATA_PAGE_V2, 'a page of an unknown kind')
     const bytes = count(fields, 2, MAX_PAGE_BYTES, 'a page of more bytes than the 64 MiB that it may have')
     const stored = count(fields, 3, chunk.length - end, 'a page that ends behind its column')
     at = end + stored
@@ -76,8 +76,8 @@ function readPages(chunk: Uint8Array, rows: number, isNullable: boolean, leastBy
     } else if (type === DATA_PAGE || type === DATA_PAGE_V2) {
       const header = struct(fields, type === DATA_PAGE ? 5 : 8)
       const own = count(header, 1, rows - values, 'more values than its row group has rows')
-      const encoding = header.get(type === DATA_PAGE ? 2 : 4)
-      if (!ENCODINGS.includes(encoding as number)) throw new RangeError(`it has the encoding ${String(encoding)}`)
+      const encoding = count(header, type === DATA_PAGE ? 2 : 4, BYTE_STREAM_SPLIT, 'an unknown encoding')
+      if (!ENCODINGS.includes(encoding)) throw new RangeError(`it has the encoding ${encoding}`)
       const isDictionaryEncoded = encoding === PLAIN_DICTIONARY || encoding === RLE_DICTIONARY
       values += own
       if (type === DATA_PAGE) {
@@ -92,7 +92,7 @@ function readPages(chunk: Uint8Array, rows: number, isNullable: boolean, leastBy
       const page = { bytes: bytes - levels, values: own - missing, isDictionaryEncoded, hasLevels: false }
       if (header.get(7) !== false) pages.push(page)
       else checkContents(chunk.subarray(end + levels, at), page)
-    } else throw new RangeError(`it has a page of the kind ${String(type)}`)
+    } else throw new RangeError('it has a page of an unknown kind')
   }
   if (values !== rows) throw new RangeError(`a column has ${values} values and its row group ${rows} rows`)
   return pages

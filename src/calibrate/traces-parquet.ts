@@ -105,16 +105,17 @@ async function* rowBatches(path: string): AsyncGenerator<Row[]> {
 }
 
 /** The footer, with everything in it checked that says how much there is. */
-async function readMetadata({ size, read }: FileReader): Promise<FileMetaData> {
+async function readMetadata(reader: FileReader): Promise<FileMetaData> {
+  const { size } = reader
   const end = new Uint8Array(8)
   if (size < 12) throw new RangeError('it is too short')
-  await read(end, size - 8)
+  await reader.read(end, size - 8)
   const view = new DataView(end.buffer)
   if (view.getUint32(4, true) !== MAGIC) throw new RangeError('it does not end with PAR1')
   const length = view.getUint32(0, true)
   if (length > size - 12 || length > MAX_FOOTER_BYTES) throw new RangeError(`its footer would take ${length} bytes`)
   const footer = new Uint8Array(length + 8)
-  await read(footer, size - footer.length)
+  await reader.read(footer, size - footer.length)
   readThrift(footer.subarray(0, length))
   const metadata = parquetMetadata(footer)
   let rows = 0
