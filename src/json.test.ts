@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FileError } from './errors.js'
-import { CONFIG_LIMITS, parseJson, parseJsonObject } from './json.js'
+import { CONFIG_LIMITS, endOfString, parseJson, parseJsonObject } from './json.js'
 
 describe('parseJson', () => {
   it('gives what JSON.parse gives, for any JSON', () => {
@@ -22,6 +22,17 @@ describe('parseJson', () => {
     })
     expect(parseJson('x', 'NaN')).toBe(Number.NaN)
     expect(parseJson('x', ' -Infinity\n')).toBe(Number.NEGATIVE_INFINITY)
+  })
+
+  it('finds where strings end, whatever is escaped in them', () => {
+    const text = fc.array(fc.constantFrom('\\', '"', '{', '[', ':', ',', 'a', '\n')).map((parts) => parts.join(''))
+    fc.assert(
+      fc.property(fc.dictionary(text, text), (value) => {
+        const json = JSON.stringify(value)
+        expect(endOfString(json, json.indexOf('"'))).toBe(/"(\\.|[^"\\])*"/.exec(json)?.[0].length ?? json.length)
+        expect(parseJson('x', `[${json},NaN]`)).toEqual([value, Number.NaN])
+      }),
+    )
   })
 
   it.each([

@@ -51,7 +51,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Counts what the text would become without making it, in a tenth of the time that parsing takes. */
+/** Counts what the text would become without making it, in less than a tenth of the time that parsing takes. */
 function checkSize(path: string, text: string, subject: string, limits: JsonLimits): void {
   let depth = 0
   let keys = 0
@@ -59,6 +59,7 @@ function checkSize(path: string, text: string, subject: string, limits: JsonLimi
   let entries = 0
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i)
+    if (c <= 0x20) continue
     if (c === 0x22) i = endOfString(text, i)
     else if (c === 0x2c) entries++
     else if (c === 0x3a) keys++
@@ -83,6 +84,7 @@ function checkSize(path: string, text: string, subject: string, limits: JsonLimi
  * stands for NaN.
  */
 function parseWithNonFinite(text: string): unknown {
+  if (!text.includes('NaN') && !text.includes('Infinity')) return undefined
   let mark = 'NaN'
   while (text.includes(mark)) mark += '-'
   let out = ''
@@ -150,9 +152,13 @@ export function duplicateKey(text: string): string | null {
   return null
 }
 
-/** Position of the quote that closes the string which opens at `start`. */
+/** Position of the quote that closes the string which opens at `start`; the text's length where none does. */
 export function endOfString(text: string, start: number): number {
-  let i = start + 1
-  while (i < text.length && text.charCodeAt(i) !== 0x22) i += text.charCodeAt(i) === 0x5c ? 2 : 1
-  return i
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let before = end
+    while (text.charCodeAt(before - 1) === 0x5c) before--
+    // An even number of backslashes escape each other.
+    if ((end - before) % 2 === 0) return end
+  }
+  return text.length
 }

@@ -79,3 +79,15 @@ it('ends quietly where the reader of its pipe goes away', async () => {
   const { code, stderr } = await ended(child)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
 })
+
+it('takes text through a pipe that is open already', async () => {
+  const line = `{"prompt": "Once upon a time"}`
+  const command = `"${process.execPath}" "${bin}" run --prompts <(echo '${line}') --max-tokens 2`
+  const child = spawn('bash', ['-c', command], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SHOAL_CACHE: cache },
+  })
+  const { code, stdout, stderr } = await ended(child)
+  expect(code, stderr).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({ index: 0, prompt: 'Once upon a time' })
+})

@@ -1,9 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
+import type { ColumnMetaData } from 'hyparquet'
 import { type ColumnSource, parquetWriteBuffer } from 'hyparquet-writer'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FileError } from '../errors.js'
 import { labelsOf } from './labels.js'
+import { checkedDecompressor } from './parquet-pages.js'
 import { featureOf, parseTraces, readTraces, selectTraces, sliceTraces, taskNames } from './traces.js'
 
 let folder: string
@@ -119,9 +123,10 @@ describe('Parquet traces', () => {
     column('cos_hidden', 'FLOAT', (r) => (r.layer === 0 ? Number.NaN : 0.5)),
     column('gold', 'INT32', (r) => r.gold),
   ]
-  const write = (name: string, columnData: ColumnSource[], rowGroupSize = 4): string => {
+  type Codec = 'UNCOMPRESSED' | 'SNAPPY'
+  const write = (name: string, columnData: ColumnSource[], rowGroupSize = 4, codec: Codec = 'SNAPPY'): string => {
     const path = join(folder, name)
-    writeFileSync(path, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize })))
+    writeFileSync(path, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize, codec })))
     return path
   }
 
@@ -153,5 +158,78 @@ describe('Parquet traces', () => {
     writeFileSync(path, 'PAR1 and nothing else PAR1')
     await expect(readTraces(path)).rejects.toThrow(/^[^\n]*broken\.parquet: is not a Parquet file[^\n]*$/)
     await expect(readTraces(join(folder, 'none.parquet'))).rejects.toThrow('none.parquet: no such file')
+  })
+
+  it.each(['UNCOMPRESSED', 'SNAPPY'] as const)('(%s) with any damage are read or refused', async (codec) => {
+    const original = readFileSync(write('original.parquet', columns(), 6, codec))
+    const path = join(folder, 'mutated.parquet')
+    const edit = fc.record({ at: fc.nat(original.length - 1), byte: fc.oneof(fc.nat(255), fc.constant(0xff)) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
+        const bytes = Buffer.from(original)
+        for (const { at, byte } of edits) bytes[at] = byte
+        writeFileSync(path, bytes)
+        const result = await readTraces(path).catch((error: unknown) => error)
+        if (result instanceof Error) expect(result).toBeInstanceOf(FileError)
+      }),
+      { numRuns: 400 },
+    )
+  })
+
+  it('that claim more than they hold are refused before room is made for it', async () => {
+    const original = readFileSync(write('claims.parquet', columns(), 9, 'UNCOMPRESSED'))
+    const footer = original.length - 8 - original.readUInt32LE(original.length - 8)
+    const claim = async (bytes: Buffer): Promise<string> => {
+      const path = join(folder, 'claim.parquet')
+      writeFileSync(path, bytes)
+      return readTraces(path).then(
+        () => 'read',
+        (error: Error) => error.message.replace(/^.*claim\.parquet: /, ''),
+      )
+    }
+    // A footer that is a list of 2^31 lists; one of four million empty structs; rows that no byte stands for.
+    const [begin, end] = [original.subarray(0, footer), Buffer.from('    PAR1')]
+    const withFooter = (bytes: Buffer): Buffer => {
+      end.writeUInt32LE(bytes.length)
+      return Buffer.concat([begin, bytes, end])
+    }
+    expect(await claim(withFooter(Buffer.from([0x29, 0xf9, 0xff, 0xff, 0xff, 0xff, 0x07, 0x00])))).toContain(
+      'longer than the header',
+    )
+    expect(await claim(withFooter(Buffer.alloc(4_000_000)))).toContain('footer would take 4000000 bytes')
+    const rows = original.lastIndexOf(Buffer.from([0x16, 0x12]))
+    const many = Buffer.concat([
+      original.subarray(0, rows),
+      Buffer.from([0x16, 0xfe, 0xff, 0xff, 0xff, 0x0f]),
+      original.subarray(rows + 2),
+    ])
+    many.writeUInt32LE(many.readUInt32LE(many.length - 8) + 4, many.length - 8)
+    expect(await claim(many)).toMatch(/row group of 2147483647 rows/)
+  })
+
+  it('with pages that claim more than they hold are refused by the page', () => {
+    const meta = { codec: 'UNCOMPRESSED', type: 'INT32' } as ColumnMetaData
+    // Page header: kind, both sizes, {values, encoding, level encodings}; all zigzag.
+    const page = (size: number, values: number, encoding: number, body: number[]): Uint8Array => {
+      const zigzag = (n: number): number[] => {
+        const bytes: number[] = []
+        for (let rest = 2 * n; ; rest = Math.floor(rest / 128)) {
+          bytes.push(rest < 128 ? rest : (rest % 128) | 0x80)
+          if (rest < 128) return bytes
+        }
+      }
+      const inner = [0x15, ...zigzag(values), 0x15, ...zigzag(encoding), 0x15, 6, 0x15, 6, 0]
+      return Uint8Array.from([0x15, 0, 0x15, ...zigzag(size), 0x15, ...zigzag(body.length), 0x2c, ...inner, 0, ...body])
+    }
+    const read = (bytes: Uint8Array, rows: number, body: number[]): unknown =>
+      checkedDecompressor(bytes, meta, rows, false)(Uint8Array.from(body), body.length)
+    const runs = [1, 0xfe, 0xff, 0xff, 0xff, 0x0f, 1]
+    const short = [1, 16, 1]
+    expect(read(page(3, 8, 8, short), 8, short)).toEqual(Uint8Array.from(short))
+    expect(() => read(page(runs.length, 8, 8, runs), 8, runs)).toThrow('a run of more values than its page')
+    expect(() => read(page(2 ** 31, 8, 0, []), 8, [])).toThrow('a page of more bytes')
+    expect(() => read(page(4, 2 ** 31, 0, [1, 2, 3, 4]), 8, [])).toThrow('more values than its row group has rows')
+    expect(() => read(page(4, 1, 7, [1, 2, 3, 4]), 1, [])).toThrow('it has the encoding 7')
+    expect(() => read(page(4, 1, 0, [1, 2, 3, 4]), 2, [])).toThrow('1 values and its row group 2 rows')
   })
 })

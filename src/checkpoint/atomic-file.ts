@@ -122,6 +122,8 @@ export async function removeLeftovers(folder: string, name?: string): Promise<vo
 
 /** True where a process of this machine has this id. */
 export function isAlive(pid: number): boolean {
+  // 0 and below stand for groups of processes, and a number that is none for nothing.
+  if (!Number.isInteger(pid) || pid < 1 || pid >= 2 ** 31) return false
   try {
     process.kill(pid, 0)
     return true

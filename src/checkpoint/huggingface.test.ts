@@ -44,6 +44,22 @@ describe('a checkpoint folder', () => {
     expect(checkpoint.config.count('num_hidden_layers')).toBe(16)
   })
 
+  it('may hold the NaN and Infinity that Python writes, where they do not matter', async () => {
+    await write(
+      'config.json',
+      '{"model_type": "llama", "loss": NaN, "limits": [-Infinity, Infinity], "hidden_size": NaN}',
+    )
+    await write('generation_config.json', '{"eos_token_id": 2, "max_time": Infinity}')
+    await write('tokenizer_config.json', '{"model_max_length": Infinity, "eos_token": "<|end|>"}')
+    const checkpoint = await openHuggingFace(folder)
+    expect(checkpoint).toMatchObject({ endIds: [2], specialTokens: { eos: '<|end|>' } })
+    expect(checkpoint.config.fields.loss).toBe(Number.NaN)
+    expect(() => checkpoint.config.count('hidden_size')).toThrow(/field hidden_size must be a whole number/)
+    expect(checkpoint.config.unsupported('loss').message).toMatch(/loss = NaN is not supported$/)
+    await write('generation_config.json', '{"eos_token_id": NaN}')
+    expect((await failure(openHuggingFace(folder))).message).toContain('eos_token_id must be a token id')
+  })
+
   it('needs nothing but config.json', async () => {
     await write('config.json', { model_type: 'llama' })
     expect(await openHuggingFace(folder)).toMatchObject({

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -74,4 +74,20 @@ describe('a journal', () => {
     journal.close({ remove: true })
     expect([existsSync(path), existsSync(`${path}.lock`)]).toEqual([false, false])
   })
+
+  it.each(['', 'words', '0', '-1', '99999999999999999999'])(
+    'is taken over from a lock that names no process (%j), once nobody can be writing it',
+    (content) => {
+      const path = join(folder, 'full-disk.jsonl')
+      const lock = `${path}.lock`
+      writeFileSync(lock, content)
+      if (!/^\d+$/.test(content)) {
+        expect(() => recordsOf(path)).toThrow(/full-disk\.jsonl: another process is beginning to write it$/)
+      }
+      const before = new Date(Date.now() - 6000)
+      utimesSync(lock, before, before)
+      expect(recordsOf(path)).toEqual([])
+      expect(existsSync(lock)).toBe(false)
+    },
+  )
 })

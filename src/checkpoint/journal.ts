@@ -1,8 +1,21 @@
-import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs'
 import { FileError } from '../errors.js'
 import { isJsonObject, type JsonObject } from '../json.js'
 import { isAlive } from './atomic-file.js'
 import { fileError } from './file-errors.js'
+import { openRegularSync, regularSize } from './regular-file.js'
 
 /** A file of JSON lines that a long run writes, so that it goes on where it was stopped. One process has it at a time. */
 export interface Journal {
@@ -73,6 +86,7 @@ export function damaged(path: string, line: number): FileError {
 
 /** The whole lines of a file, which is cut after the last of them. */
 function readLines(path: string): string[] {
+  regularSize(path, statSync(path))
   const bytes = readFileSync(path)
   const whole = bytes.lastIndexOf(0x0a) + 1
   if (whole < bytes.length) truncateSync(path, whole)
@@ -97,17 +111,60 @@ function checkHeader(path: string, line: string, format: string, run: RunFacts):
   }
 }
 
+/** A lock without a process in it is one that a process is just writing, or could not write to a full disk. */
+const LOCK_WRITTEN_MS = 5000
+
 /** Two processes that write one journal would write everything twice. Returns what takes the lock away. */
 function lock(journal: string): () => void {
   const path = `${journal}.lock`
-  const own = String(process.pid)
   try {
-    writeFileSync(path, own, { flag: 'wx' })
+    if (!createLock(path)) {
+      checkAbandoned(journal, path)
+      rmSync(path, { force: true })
+      if (!createLock(path)) throw beginning(journal)
+    }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(journal, error)
-    const owner = Number(readFileSync(path, 'utf8'))
-    if (owner !== process.pid && isAlive(owner)) throw new FileError(journal, `process ${owner} is writing it`)
-    writeFileSync(path, own)
+    throw fileError(journal, error)
   }
   return () => rmSync(path, { force: true })
+}
+
+/** Throws unless the lock's process is gone, or it has none and is not being written. */
+function checkAbandoned(journal: string, path: string): void {
+  const { fd } = openRegularSync(path)
+  try {
+    const text = Buffer.alloc(16)
+    const owner = text.toString('latin1', 0, readSync(fd, text)).trim()
+    if (!/^\d+$/.test(owner)) {
+      if (Math.abs(Date.now() - fstatSync(fd).mtimeMs) < LOCK_WRITTEN_MS) throw beginning(journal)
+    } else if (Number(owner) !== process.pid && isAlive(Number(owner))) {
+      throw new FileError(journal, `process ${owner} is writing it`)
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function beginning(journal: string): FileError {
+  return new FileError(journal, 'another process is beginning to write it')
+}
+
+/** False where there is a lock already. What cannot be written leaves none. */
+function createLock(path: string): boolean {
+  let fd: number
+  try {
+    fd = openSync(path, 'wx')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+  try {
+    writeSync(fd, String(process.pid))
+  } catch (error) {
+    rmSync(path, { force: true })
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+  return true
 }

@@ -1,7 +1,7 @@
 import { FileError } from '../errors.js'
 import { duplicateKey, isJsonObject, parseJsonObject } from '../json.js'
 
-/** Bytes per element of the dtypes in safetensors files. */
+/** Bytes per element of the dtypes in safetensors files; those below a byte fill whole bytes together. */
 export const SAFETENSORS_DTYPES = {
   F64: 8,
   F32: 4,
@@ -16,8 +16,15 @@ export const SAFETENSORS_DTYPES = {
   U16: 2,
   U8: 1,
   BOOL: 1,
+  C64: 8,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E5M2FNUZ: 1,
+  F6_E2M3: 0.75,
+  F6_E3M2: 0.75,
+  F4: 0.5,
 } as const
 
 export type SafetensorsDtype = keyof typeof SAFETENSORS_DTYPES

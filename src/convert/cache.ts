@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { createAtomicFile, removeLeftovers } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
 import { CHECKPOINT_FILES, type HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { weightFiles } from '../checkpoint/sharded.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
+import { readJsonFile } from '../checkpoint/text-file.js'
 import { FileError } from '../errors.js'
-import { isJsonObject } from '../json.js'
 import { cacheFolder } from './cache-folder.js'
 import { contentHash } from './content-hash.js'
 import { CONVERTER_VERSION } from './metadata.js'
@@ -131,8 +131,8 @@ async function describe(path: string): Promise<CachedModel | null> {
 
 async function readNote(path: string): Promise<{ name: string; source: string; used: Date } | null> {
   try {
-    const note: unknown = JSON.parse(await readFile(path, 'utf8'))
-    if (!isJsonObject(note) || typeof note.name !== 'string' || typeof note.source !== 'string') return null
+    const note = await readJsonFile(path)
+    if (typeof note.name !== 'string' || typeof note.source !== 'string') return null
     return { name: note.name, source: note.source, used: (await stat(path)).mtime }
   } catch {
     return null

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
-import { ShoalError } from '../errors.js'
-import { isJsonObject } from '../json.js'
+import { readJsonFile } from '../checkpoint/text-file.js'
+import { FileError, ShoalError } from '../errors.js'
 
 /** A file changed less than this ago may change again within the same tick of its clock: its hash is not remembered. */
 const SETTLED_MS = 2000
@@ -19,7 +19,10 @@ export async function contentHash(path: string, cacheDir: string, signal?: Abort
   let stamp: string
   let settled: boolean
   try {
-    const { size, mtimeNs, ctimeNs, mtimeMs, ctimeMs } = await stat(absolute, { bigint: true })
+    const found = await stat(absolute, { bigint: true })
+    // Reading a pipe would wait for its writer, and a device may have no end.
+    if (!found.isFile()) throw new FileError(path, 'is not a regular file')
+    const { size, mtimeNs, ctimeNs, mtimeMs, ctimeMs } = found
     stamp = `${size} ${mtimeNs} ${ctimeNs}`
     settled = Date.now() - Number(mtimeMs > ctimeMs ? mtimeMs : ctimeMs) > SETTLED_MS
   } catch (error) {
@@ -36,8 +39,8 @@ export async function contentHash(path: string, cacheDir: string, signal?: Abort
 
 async function recall(record: string, path: string, stamp: string): Promise<string | null> {
   try {
-    const entry: unknown = JSON.parse(await readFile(record, 'utf8'))
-    if (!isJsonObject(entry) || entry.path !== path || entry.stamp !== stamp) return null
+    const entry = await readJsonFile(record)
+    if (entry.path !== path || entry.stamp !== stamp) return null
     return typeof entry.hash === 'string' && /^[0-9a-f]{64}$/.test(entry.hash) ? entry.hash : null
   } catch {
     return null

@@ -2,12 +2,13 @@ import { cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bfloat16ToFloat32Array, float16ToFloat32Array } from '../checkpoint/float16.js'
+import { bfloat16ToFloat32Array, float16ToFloat32Array, float32ToBfloat16Array } from '../checkpoint/float16.js'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { openHuggingFace } from '../checkpoint/huggingface.js'
-import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import { SAFETENSORS_DTYPES, type SafetensorsDtype } from '../checkpoint/safetensors-header.js'
+import { createSafetensorsWriter, type TensorDeclaration } from '../checkpoint/safetensors-write.js'
 import { openWeights } from '../checkpoint/sharded.js'
-import { type Quantization, TENSOR_TYPES } from '../checkpoint/tensor-type.js'
+import { QUANTIZATIONS, type Quantization, TENSOR_TYPES } from '../checkpoint/tensor-type.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { llama } from '../families/llama.js'
 import { convert } from './convert.js'
@@ -245,6 +246,106 @@ describe('refuses', () => {
     await cp(join(folder, 'config.json'), join(folder, 'out', 'config.json'))
     await failure('is F8_E4M3')
     expect(await readdir(join(folder, 'out'))).toEqual(['config.json'])
+  })
+
+  /** The checkpoint anew in bf16, some tensors with a value of their own, and tensors that nobody reads. */
+  async function rewrite(odd: Record<string, number>, unused: readonly TensorDeclaration[] = []): Promise<void> {
+    const weights = await openWeights(folder)
+    const tensors = [...weights.tensors.values()]
+    const values = new Map<string, Uint16Array>()
+    for (const { name } of tensors) {
+      const floats = await weights.readFloats(name)
+      if (odd[name] !== undefined) floats[floats.length - 3] = odd[name]
+      values.set(name, float32ToBfloat16Array(floats, new Uint16Array(floats.length)))
+    }
+    await weights.close()
+    const declarations = tensors.map(({ name, shape }) => ({ name, dtype: 'BF16' as const, shape }))
+    const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), [...declarations, ...unused])
+    for (const [name, bits] of values) await writer.append(name, bits)
+    for (const { name, dtype, shape } of unused) {
+      await writer.append(name, new Uint8Array(shape.reduce((a, b) => a * b, SAFETENSORS_DTYPES[dtype])))
+    }
+    await writer.finish()
+  }
+
+  const DOWN = 'model.layers.1.mlp.down_proj.weight'
+  const QUERY = 'model.layers.1.self_attn.q_proj.weight'
+  const NORM = 'model.layers.0.input_layernorm.weight'
+  it.each([
+    [DOWN, Number.NaN],
+    [QUERY, Number.POSITIVE_INFINITY],
+    [NORM, Number.NEGATIVE_INFINITY],
+  ])('a %s that holds %d, whatever it is to become', async (name, value) => {
+    await rewrite({ [name]: value })
+    const checkpoint = await openHuggingFace(folder)
+    for (const quantization of QUANTIZATIONS) {
+      const path = join(folder, 'x.gguf')
+      await expect(convert(checkpoint, llama, { quantization, path })).rejects.toThrow(
+        new FileError(join(folder, 'model.safetensors'), `tensor ${name} holds ${value}: the checkpoint is damaged`),
+      )
+      expect(await readdir(folder)).not.toContain('x.gguf')
+    }
+  })
+
+  it('a value that the type cannot hold, and keeps it in one that can', async () => {
+    await rewrite({ [DOWN]: 1e6 })
+    const checkpoint = await openHuggingFace(folder)
+    const to = (quantization: Quantization) =>
+      convert(checkpoint, llama, { quantization, path: join(folder, `${quantization}.gguf`) })
+    await expect(to('f16')).rejects.toThrow(
+      /tensor model\.layers\.1\.mlp\.down_proj\.weight holds 999424, more than f16 can; f32 and bf16 keep it$/,
+    )
+    await expect(to('q4_0')).rejects.toThrow(/more than (q4_0|f16) can/)
+    for (const quantization of ['f32', 'bf16'] as const) {
+      await to(quantization)
+      const values = await valuesOf(await readGguf(join(folder, `${quantization}.gguf`)), 'blk.1.ffn_down.weight')
+      expect(values.at(-3)).toBe(999424)
+    }
+  })
+
+  it('nothing for tensors of any type that nobody reads', async () => {
+    const unused = Object.keys(SAFETENSORS_DTYPES).map((dtype) => ({
+      name: `unused.${dtype}`,
+      dtype: dtype as SafetensorsDtype,
+      shape: [2, 4],
+    }))
+    const scalars = [
+      { name: 'unused.scalar', dtype: 'BF16' as const, shape: [] },
+      { name: 'unused.empty', dtype: 'F8_E8M0' as const, shape: [0, 3] },
+    ]
+    await rewrite({}, [...unused, ...scalars])
+    const path = join(folder, 'x.gguf')
+    const { warnings } = await convert(await openHuggingFace(folder), llama, { quantization: 'q8_0', path })
+    expect(warnings.at(-1)).toMatch(/^24 tensors of the checkpoint have no place in llama, unused\./)
+  })
+
+  it('nothing for a head that the configuration ties to the embedding, but says so where it differs', async () => {
+    await edit((config) => {
+      config.tie_word_embeddings = true
+    })
+    const convertTied = async () => {
+      const path = join(folder, 'x.gguf')
+      const { warnings } = await convert(await openHuggingFace(folder), llama, { quantization: 'f32', path })
+      expect((await readGguf(path)).tensors.has('output.weight')).toBe(false)
+      return warnings.filter((warning) => warning.includes('lm_head'))
+    }
+    expect(await convertTied()).toEqual([
+      'lm_head.weight differs from model.embed_tokens.weight and is not used: config.json says tie_word_embeddings; set it to false to use it',
+    ])
+    const weights = await openWeights(folder)
+    const all = new Map<string, Float32Array>()
+    for (const name of weights.tensors.keys()) all.set(name, await weights.readFloats(name))
+    all.set('lm_head.weight', all.get('model.embed_tokens.weight')!)
+    const declarations = [...weights.tensors.values()].map(({ name, shape }) => ({
+      name,
+      dtype: 'F32' as const,
+      shape,
+    }))
+    await weights.close()
+    const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), declarations)
+    for (const { name } of declarations) await writer.append(name, all.get(name)!)
+    await writer.finish()
+    expect(await convertTied()).toEqual([])
   })
 
   it('truncated weights', async () => {

@@ -3,13 +3,15 @@ import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
-import { ShoalError, UnsupportedError } from '../errors.js'
-import type { ComputedTensor, Family, TensorMapping } from '../families/family.js'
+import { printable, ShoalError, UnsupportedError } from '../errors.js'
+import type { ComputedTensor, Family, Hyperparameters, TensorMapping } from '../families/family.js'
 import { quantize } from '../ggml/quantize.js'
+import { checkValues } from './check-values.js'
 import { findTensor } from './find-tensor.js'
 import { packageMetadata } from './metadata.js'
 import { fusedRow, permuteRotaryRows } from './permute.js'
 import { storedType } from './stored-type.js'
+import { tiedHeadWarnings } from './tied-head.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
 
 /** Values converted at a time: 8 MB of float32. Larger blocks are no faster, and memory is bounded by them. */
@@ -52,7 +54,8 @@ interface Plan {
 /**
  * Writes a checkpoint folder as one GGUF file that llama.cpp runs too. Works through it tensor by tensor and block of
  * rows by block of rows: memory does not grow with the model. The file appears under its name only when it is complete.
- * Errors: FileError, UnsupportedError, ShoalError `aborted`.
+ * Weights that are NaN or infinite, or that the type would make so, are refused. Errors: FileError, UnsupportedError,
+ * ShoalError `aborted`.
  */
 export async function convert(
   checkpoint: HuggingFaceFolder,
@@ -88,6 +91,7 @@ export async function convertWeights(
   const warnings = [
     ...tokenizer.warnings,
     ...fallbackWarnings(plans, quantization),
+    ...(await headWarnings(weights, plans, family.headMatrix(hyperparameters), hyperparameters)),
     ...unusedWarnings(weights, plans, family),
   ]
   const description = {
@@ -157,6 +161,7 @@ async function writeTensors(
     for (let start = 0; start < rows; start += heights[i]!) {
       const count = Math.min(heights[i]!, rows - start)
       let block = await weights.readFloats(source, { start: sourceRow(plan, start), count }, values)
+      checkValues(weights.fileOf(source), source, block, type)
       if (rotaryHeads !== undefined) {
         const out = permuted.subarray(0, block.length)
         permuteRotaryRows(block, rows / rotaryHeads, columns, out)
@@ -181,6 +186,16 @@ function blockRows({ mapping, rows, columns }: Plan): number {
   return Math.min(rows, Math.max(1, Math.floor(BLOCK_VALUES / columns / unit)) * unit)
 }
 
+async function headWarnings(
+  weights: TensorSource,
+  plans: readonly Plan[],
+  head: string,
+  { tiedEmbeddings }: Hyperparameters,
+): Promise<string[]> {
+  const embedding = plans.find(({ mapping }) => mapping.name === head)
+  return tiedEmbeddings && embedding !== undefined ? tiedHeadWarnings(weights, embedding.source) : []
+}
+
 function fallbackWarnings(plans: readonly Plan[], quantization: Quantization): string[] {
   const others = plans.filter(({ mapping, type }) => mapping.quantize && type !== quantization)
   return [...new Set(others.map(({ type }) => type))].map((type) => {
@@ -196,7 +211,7 @@ function unusedWarnings(weights: TensorSource, plans: readonly Plan[], family: F
   const unused = [...weights.tensors.keys()].filter((name) => !used.has(name) && !isLeftover(name))
   if (unused.length === 0) return []
   const tensors = unused.length === 1 ? '1 tensor' : `${unused.length} tensors`
-  return [`${tensors} of the checkpoint have no place in ${family.architecture}, ${unused[0]} for one`]
+  return [`${tensors} of the checkpoint have no place in ${family.architecture}, ${printable(unused[0]!, 100)} for one`]
 }
 
 /** Rotary frequencies that old checkpoints carry, and the head of a model whose head is its embedding. */

@@ -5,6 +5,9 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { useWorkspace } from '../../test/workspace.js'
 import { readGguf } from '../checkpoint/gguf.js'
+import { listBytes } from '../checkpoint/gguf-list.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import { createGgufWriter } from '../checkpoint/gguf-write.js'
 import { openHuggingFace } from '../checkpoint/huggingface.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
@@ -305,5 +308,36 @@ describe('what cannot be exported', () => {
     await writer.finish()
     await expect(write(source, 'out', 'hf')).rejects.toThrow(/tensor model\.embed_tokens\.weight is missing/)
     expect(readdirSync(folder)).toEqual(['model'])
+  })
+})
+
+describe('a GGUF file of another maker', () => {
+  it('keeps the bytes of tokens that are no UTF-8, and numbers beyond 2^53', async () => {
+    const source = join(folder, 'source.gguf')
+    await convertModel(join(FIXTURES, 'llama'), source, { quantization: 'f32' })
+    const { metadata, tensors } = await readGguf(source)
+    const seed = 2n ** 64n - 1n
+    const entries = [...metadata.values, ['a.seed', { type: 'uint64', value: seed }] as const]
+    const made = join(folder, 'made.gguf')
+    const writer = await createGgufWriter(made, new GgufMetadata('', entries), [...tensors.values()])
+    const original = readFileSync(source)
+    for (const { name, offset, bytes } of tensors.values()) {
+      await writer.append(name, original.subarray(offset, offset + bytes))
+    }
+    await writer.finish()
+    const bytes = readFileSync(made)
+    const token = bytes.indexOf('[PAD95]')
+    const odd = Buffer.from([0xff, 0x00, 0xe2, 0x96, 0xed, 0xa0, 0x80])
+    odd.copy(bytes, token)
+    await writeFile(made, bytes)
+
+    await write(made, 'reduced.gguf', 'gguf')
+    const reduced = await readGguf(join(folder, 'reduced.gguf'))
+    expect(reduced.metadata.values.get('a.seed')!.value).toBe(seed)
+    const [before, after] = [await readGguf(made), reduced].map((file) =>
+      Buffer.from(listBytes(file.metadata.values.get('tokenizer.ggml.tokens')!)!.bytes),
+    )
+    expect(before!.includes(odd)).toBe(true)
+    expect(after!.equals(before!)).toBe(true)
   })
 })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
-import { FileError, InputError, UnsupportedError } from '../errors.js'
+import { FileError, InputError, printable, UnsupportedError } from '../errors.js'
 import type { Family } from '../families/family.js'
 import { familyByModelType } from '../families/index.js'
 import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
@@ -161,7 +161,9 @@ export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family
 }
 
 function describe(gguf: GgufFile, name: string): Package {
-  return { ...readPackageFacts(gguf.metadata), name, path: gguf.path, gguf, quantization: quantizationOf(gguf) }
+  const facts = readPackageFacts(gguf.metadata)
+  const warnings = facts.warnings.map((warning) => printable(warning))
+  return { ...facts, warnings, name, path: gguf.path, gguf, quantization: quantizationOf(gguf) }
 }
 
 /** What Shoal converted it to; of another maker's file, the type that takes the most bytes. */

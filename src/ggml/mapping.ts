@@ -1,5 +1,6 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import koffi from 'koffi'
+import { openRegularSync } from '../checkpoint/regular-file.js'
 import { FileError } from '../errors.js'
 import type { Pointer } from './library.js'
 
@@ -15,14 +16,18 @@ export interface Mapping {
 
 let libc: { mmap: (...a: unknown[]) => Pointer; munmap: (...a: unknown[]) => number } | null | undefined
 
-/** Maps a file of `bytes` bytes, or returns null where the platform has no mmap. */
+/**
+ * Maps a file of `bytes` bytes, or returns null where the platform has no mmap. The file must have that size still: touching
+ * a page beyond its end ends the process. One that is cut later cannot be guarded against.
+ */
 export function mapFile(path: string, bytes: number): Mapping | null {
   if (libc === undefined) libc = loadLibc()
   if (libc === null) return null
   const { mmap, munmap } = libc
-  const fd = openSync(path, 'r')
+  const { fd, size } = openRegularSync(path)
   let pointer: Pointer
   try {
+    if (size < bytes) throw new FileError(path, 'was cut since its header was read')
     pointer = BigInt(mmap(null, bytes, PROT_READ, MAP_PRIVATE, fd, 0))
   } finally {
     closeSync(fd)
