@@ -25,12 +25,12 @@ import {
 /** The value of an expression. */
 export function evaluate(node: Expression, scope: Scope, run: Run): Value {
   run.enter()
-  const value = valueOf(node, scope, run)
+  const value = resultOf(node, scope, run)
   run.leave()
   return value
 }
 
-function valueOf(node: Expression, scope: Scope, run: Run): Value {
+function resultOf(node: Expression, scope: Scope, run: Run): Value {
   switch (node.type) {
     case 'constant':
       return node.value
@@ -73,7 +73,7 @@ function valueOf(node: Expression, scope: Scope, run: Run): Value {
     case 'compare':
       return evaluateComparison(node, scope, run)
     case 'condition':
-      if (isTrue(evaluate(node.test, scope, run), run)) return evaluate(node.then, scope, run)
+      if (isTrue(evaluate(node.test, scope, run), run)) return evaluate(node.consequent, scope, run)
       if (node.otherwise !== null) return evaluate(node.otherwise, scope, run)
       return new Undefined('an inline if without else was false')
     case 'list':
@@ -175,16 +175,19 @@ function evaluateArguments(node: Arguments, scope: Scope, run: Run): { args: Val
 
 /** Sets what a statement assigns to. */
 export function assign(target: Target, value: Value, scope: Scope, run: Run): void {
-  if (target.type === 'name') return scope.set(target.name, value)
-  if (target.type === 'namespaceTarget') return namespaceOf(target.name, scope).set(target.attribute, value)
+  if (target.type === 'name') scope.set(target.name, value)
+  else if (target.type === 'namespaceTarget') namespaceOf(target.name, scope).set(target.attribute, value)
+  else assignItems(target.items, value, scope, run)
+}
+
+function assignItems(targets: readonly Target[], value: Value, scope: Scope, run: Run): void {
   const items: Value[] = []
   for (const item of each(value, run)) {
-    if (items.length === target.items.length)
-      throw new TemplateError('there are more values than names to assign them to')
+    if (items.length === targets.length) throw new TemplateError('there are more values than names to assign them to')
     items.push(item)
   }
-  if (items.length < target.items.length) throw new TemplateError('there are fewer values than names to assign them to')
-  for (const [index, part] of target.items.entries()) assign(part, items[index]!, scope, run)
+  if (items.length < targets.length) throw new TemplateError('there are fewer values than names to assign them to')
+  for (const [index, part] of targets.entries()) assign(part, items[index]!, scope, run)
 }
 
 function namespaceOf(name: string, scope: Scope): Namespace {

@@ -190,7 +190,8 @@ class Renderer {
   }
 
   private blockScope(block: Block, outer: Scope): Scope {
-    return outer.inner(this.program.names(block, [], [], block.body))
+    this.run.spend(30)
+    return outer.visible().inner(this.program.names(block, [], [], block.body))
   }
 
   private executeIf(statement: Statement & { type: 'if' }, scope: Scope, output: Output): Left {

@@ -117,7 +117,7 @@ const ESCAPES: ReadonlyMap<string, string> = new Map([
 
 function jsonString(text: string, ascii: boolean, run: Run): string {
   run.makeString(text.length)
-  const escaped = text.replace(ascii ? /[^ !#-[\]-~]/g : /["\\\0-\x1f]/g, (unit) => {
+  const escaped = text.replace(ascii ? /[^ !#-[\]-~]/g : /["\\]|[^ -\uffff]/g, (unit) => {
     return ESCAPES.get(unit) ?? `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   })
   if (escaped.length !== text.length) run.makeString(escaped.length)

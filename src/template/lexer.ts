@@ -27,6 +27,14 @@ const INTEGER = /0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[\da-fA-F])+|[1-9]
 const NAME = /[\p{L}\p{N}\p{M}\p{Pc}\u00b7\u0387]+/uy
 const IDENTIFIER = /^[\p{XIDS}_][\p{XIDC}]*$/u
 const OPERATOR = /\/\/|\*\*|==|!=|>=|<=|[-+/*%~[\](){}><=.:|,;]/y
+/** In the order in which they are tried; what stands for null is blank. */
+const PATTERNS: readonly (readonly [TokenType | null, RegExp])[] = [
+  [null, SPACES],
+  ['float', FLOAT],
+  ['integer', INTEGER],
+  ['name', NAME],
+  ['operator', OPERATOR],
+]
 const RAW_BEGIN = new RegExp(`\\{%([-+]?)[${WHITESPACE}]*raw[${WHITESPACE}]*(?:-%\\}[${WHITESPACE}]*|%\\})`, 'y')
 const RAW_END = new RegExp(
   `\\{%([-+]?)[${WHITESPACE}]*endraw[${WHITESPACE}]*(?:\\+%\\}|-%\\}[${WHITESPACE}]*|%\\}\\n?)`,
@@ -91,63 +99,63 @@ export function tokenize(template: string): Token[] {
   }
 
   const raw = (start: number): void => {
-    let begin = position
-    for (;;) {
-      begin = source.indexOf('{%', begin)
-      if (begin < 0) throw new TemplateError('a raw block has no end', lineAt(start))
+    for (let begin = source.indexOf('{%', position); begin >= 0; begin = source.indexOf('{%', begin + 2)) {
       RAW_END.lastIndex = begin
       const end = RAW_END.exec(source)
-      if (end !== null) {
-        addText(begin, end[1]!, true)
-        return advance(begin + end[0].length)
-      }
-      begin += 2
+      if (end === null) continue
+      addText(begin, end[1]!, true)
+      advance(begin + end[0].length)
+      return
     }
+    throw new TemplateError('a raw block has no end', lineAt(start))
+  }
+
+  /** What comes next in a tag, blanks as `eof`; null where nothing fits. */
+  const token = (): { type: TokenType; length: number; text: string } | null => {
+    for (const [type, pattern] of PATTERNS) {
+      const found = match(pattern)?.[0]
+      if (found === undefined) continue
+      if (type === null) return { type: 'eof', length: found.length, text: '' }
+      if (type === 'name' && !IDENTIFIER.test(found)) {
+        throw new TemplateError(`'${found}' is no name: it has a character that names cannot have`, lineAt(position))
+      }
+      const isNumber = type === 'float' || type === 'integer'
+      return { type, length: found.length, text: isNumber ? found.replaceAll('_', '') : found }
+    }
+    const end = source[position] === "'" || source[position] === '"' ? stringEnd(source, position) : -1
+    if (end < 0) return null
+    const text = unescapeLiteral(source.slice(position + 1, end), lineAt(position))
+    return { type: 'string', length: end + 1 - position, text }
+  }
+
+  /** Closing tags count only outside of brackets, which `expected` has to close. */
+  const balance = (operator: string, expected: string[]): void => {
+    const closing = CLOSING.get(operator)
+    if (closing !== undefined) expected.push(closing)
+    if (operator !== '}' && operator !== ')' && operator !== ']') return
+    const wanted = expected.pop()
+    if (wanted === operator) return
+    const hint = wanted === undefined ? '' : `, expected '${wanted}'`
+    throw new TemplateError(`unexpected '${operator}'${hint}`, lineAt(position))
   }
 
   const tag = (type: 'variable' | 'block'): void => {
     const expected: string[] = []
-    const add = (tokenType: TokenType, text: string, length: number): void => {
-      tokens.push({ type: tokenType, line: lineAt(position), text })
-      advance(position + length)
-    }
     while (position < source.length) {
-      let found: RegExpExecArray | null
-      if (expected.length === 0 && (found = match(type === 'block' ? BLOCK_END : VARIABLE_END)) !== null) {
-        return add(`${type}_end`, found[0], found[0].length)
+      const end = expected.length === 0 ? match(type === 'block' ? BLOCK_END : VARIABLE_END) : null
+      if (end !== null) {
+        tokens.push({ type: `${type}_end`, line: lineAt(position), text: end[0] })
+        advance(position + end[0].length)
+        return
       }
-      if ((found = match(SPACES)) !== null) advance(position + found[0].length)
-      else if ((found = match(FLOAT)) !== null) add('float', found[0].replaceAll('_', ''), found[0].length)
-      else if ((found = match(INTEGER)) !== null) add('integer', found[0].replaceAll('_', ''), found[0].length)
-      else if ((found = match(NAME)) !== null) {
-        if (!IDENTIFIER.test(found[0])) {
-          throw new TemplateError(
-            `'${found[0]}' is no name: it has a character that names cannot have`,
-            lineAt(position),
-          )
-        }
-        add('name', found[0], found[0].length)
-      } else if (source[position] === "'" || source[position] === '"') {
-        const end = stringEnd(source, position)
-        if (end < 0) throw new TemplateError(`unexpected character ${source[position]}`, lineAt(position))
-        const text = unescapeLiteral(source.slice(position + 1, end), lineAt(position))
-        add('string', text, end + 1 - position)
-      } else if ((found = match(OPERATOR)) !== null) {
-        const operator = found[0]
-        const closing = CLOSING.get(operator)
-        if (closing !== undefined) expected.push(closing)
-        else if (operator === '}' || operator === ')' || operator === ']') {
-          const wanted = expected.pop()
-          if (wanted !== operator) {
-            const hint = wanted === undefined ? '' : `, expected '${wanted}'`
-            throw new TemplateError(`unexpected '${operator}'${hint}`, lineAt(position))
-          }
-        }
-        add('operator', operator, operator.length)
-      } else {
+      const found = token()
+      if (found === null) {
         const character = String.fromCodePoint(source.codePointAt(position)!)
         throw new TemplateError(`unexpected character ${JSON.stringify(character)}`, lineAt(position))
       }
+      if (found.type === 'operator') balance(found.text, expected)
+      if (found.type !== 'eof') tokens.push({ type: found.type, line: lineAt(position), text: found.text })
+      advance(position + found.length)
     }
   }
 

@@ -61,26 +61,35 @@ class NameVisitor {
   private visit(statement: Statement): void {
     switch (statement.type) {
       case 'output':
-        return this.read(statement.value)
+        this.read(statement.value)
+        break
       case 'if':
-        return this.visitIf(statement)
+        this.visitIf(statement)
+        break
       case 'for':
-        return this.read(statement.iterable)
+        this.read(statement.iterable)
+        break
       case 'set':
         this.read(statement.value)
-        return this.store(statement.target)
+        this.store(statement.target)
+        break
       case 'setBlock':
-        return this.store(statement.target)
+        this.store(statement.target)
+        break
       case 'macro':
-        return this.storeName(statement.name)
+        this.storeName(statement.name)
+        break
       case 'callBlock':
-        return this.read(statement.call)
+        this.read(statement.call)
+        break
       case 'filterBlock':
-        return this.read(statement.filter)
+        this.read(statement.filter)
+        break
       case 'with':
-        return statement.values.forEach((value) => this.read(value))
+        this.read(statement.values)
+        break
       case 'load':
-        return statement.names.forEach((name) => this.store(name))
+        for (const name of statement.names) this.store(name)
     }
   }
 
@@ -172,7 +181,7 @@ function checkFilters(root: unknown, soft: boolean): void {
     }
     switch (node.type) {
       case 'condition':
-        checkFilters([node.test, node.then, node.otherwise], true)
+        checkFilters([node.test, node.consequent, node.otherwise], true)
         break
       case 'if':
         checkFilters([node.branches, node.otherwise], true)

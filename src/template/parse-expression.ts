@@ -67,7 +67,7 @@ export function parseExpression(stream: TokenStream): Expression {
     while (stream.skipIf('name', 'if')) {
       const test = parseOr(stream)
       const otherwise = stream.skipIf('name', 'else') ? parseExpression(stream) : null
-      expression = { type: 'condition', line, test, then: expression, otherwise }
+      expression = { type: 'condition', line, test, consequent: expression, otherwise }
       line = stream.current.line
     }
     return expression

@@ -11,7 +11,7 @@ const CONVERSION = /%(?:\(([^()]*)\))?([-+ #0]*)(\*|\d{1,9})?(?:\.(\*|\d{0,9}))?
 /** Python's `text % values`; of HTML, what is put in is escaped. */
 export function printf(self: string | Markup, values: Value, run: Run): Value {
   const format = self instanceof Markup ? self.text : self
-  const escape = (value: string): string => (self instanceof Markup ? escapeHtml(value, run) : value)
+  const inText = (value: string): string => (self instanceof Markup ? escapeHtml(value, run) : value)
   const args = values instanceof Tuple ? values.items : [values]
   let used = 0
   let named = false
@@ -62,7 +62,7 @@ export function printf(self: string | Markup, values: Value, run: Run): Value {
     let field: string
     if (left) field = head + body + fill
     else field = fill.startsWith('0') ? head + fill + body : fill + head + body
-    result += value instanceof Markup && type === 's' ? field : escape(field)
+    result += value instanceof Markup && type === 's' ? field : inText(field)
   }
   const isMapping = values instanceof Dict || isList(values) || values instanceof Undefined
   if (!named && used < args.length && !isMapping)

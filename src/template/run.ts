@@ -12,7 +12,7 @@ export class TemplateError extends Error {
 /** Levels of syntax, of calls and of nested values; a level takes some hundred bytes of stack. */
 const MAX_DEPTH = 900
 /** A simple expression is one step. */
-const MAX_STEPS = 3_000_000
+const MAX_STEPS = 2_000_000
 /** Characters and list places that are made by one rendering, whatever becomes of them. */
 const MAX_MADE = 1 << 26
 /** One string, and the text as a whole. */

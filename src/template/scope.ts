@@ -26,6 +26,17 @@ export class Scope {
     return scope
   }
 
+  /** A scope of what is set here and further out, as it is now: what a block sees. */
+  visible(): Scope {
+    const scope = new Scope(null, NO_NAMES)
+    const chain: Scope[] = []
+    for (let outer: Scope | null = this; outer !== null; outer = outer.parent) chain.unshift(outer)
+    for (const { variables } of chain) {
+      for (const [name, value] of variables) if (value !== undefined) scope.variables.set(name, value)
+    }
+    return scope
+  }
+
   private isUsed(name: string): boolean {
     for (let scope: Scope | null = this; scope !== null; scope = scope.parent) if (scope.used.has(name)) return true
     return false

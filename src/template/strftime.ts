@@ -44,7 +44,7 @@ export function strftime(time: Date, format: string, run: Run): string {
 }
 
 function expand(time: Date, flags: string, width: number, letter: string, whole: string, run: Run): string {
-  const value = valueOf(time, letter, run)
+  const value = fieldOf(time, letter, run)
   if (value === undefined) return whole
   if (width > 1000) throw new TemplateError('a width of strftime_now is too large')
   if (typeof value === 'string') {
@@ -57,7 +57,7 @@ function expand(time: Date, flags: string, width: number, letter: string, whole:
   return String(value.number).padStart(Math.max(width, value.width), fill)
 }
 
-function valueOf(time: Date, letter: string, run: Run): string | Field | undefined {
+function fieldOf(time: Date, letter: string, run: Run): string | Field | undefined {
   const number = (value: number, width = 2, fill: '0' | ' ' = '0'): Field => ({ number: value, width, fill })
   const year = time.getFullYear()
   const yearDay = dayOfYear(time)

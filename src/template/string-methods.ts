@@ -275,6 +275,12 @@ export function replaceText(text: string, old: string, by: string, count: number
 }
 
 const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
+  [
+    'encode',
+    simple(() => {
+      throw new TemplateError('bytes are not supported')
+    }),
+  ],
   ['upper', simple((text) => text.toUpperCase())],
   ['lower', simple((text) => text.toLowerCase())],
   ['casefold', simple((text) => text.toUpperCase().toLowerCase())],

@@ -92,7 +92,7 @@ export type Expression =
       readonly type: 'condition'
       readonly line: number
       readonly test: Expression
-      readonly then: Expression
+      readonly consequent: Expression
       readonly otherwise: Expression | null
     }
 

@@ -9,13 +9,14 @@ import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import type { Filter } from './sequence-filters.js'
 import { collapse, replaceText, softText, stringMethod } from './string-methods.js'
-import { codePointLength, splitLines, unitIndex } from './text.js'
+import { codePointLength, splitLines, stripEnd, stripStart, unitIndex, WHITESPACE } from './text.js'
 import {
   Dict,
   each,
   isIterable,
   isTrue,
   type Keywords,
+  lengthOf,
   Markup,
   Tuple,
   textOf,
@@ -52,13 +53,15 @@ const title: Filter = (value, args, keywords, run) => {
   const text = self instanceof Markup ? self.text : self
   run.makeString(text.length)
   // A word begins after a blank, a hyphen or an opening bracket.
-  const words = text.split(/([-\s\x1c-\x1f\x85({[<]+)/)
+  const words = text.split(WORD_START)
   return words.map((word) => upperFirst(word)).join('')
 }
 
+const WORD_START = new RegExp(`([-${WHITESPACE}({[<]+)`)
+
 function upperFirst(word: string): string {
   const [first] = word
-  return first === undefined ? '' : first.toUpperCase() + `a${word.slice(first.length)}`.toLowerCase().slice(1)
+  return first === undefined ? '' : first.toUpperCase() + word.slice(first.length).toLowerCase()
 }
 
 const replace: Filter = (value, args, keywords, run) => {
@@ -93,15 +96,14 @@ function sized(width: number, run: Run): number {
 const truncateText: Filter = (value, args, keywords, run) => {
   const names = ['length', 'killwords', 'end', 'leeway']
   const [length = 255n, killwords = false, end = '...', leeway = null] = bind('truncate', names, 0, args, keywords)
-  if (value instanceof Undefined) return ''
-  const text = expectText(value, 'truncate')
   const most = expectSize(length, 'truncate')
   const tail = expectText(end, 'truncate')
   const tolerance = leeway === null ? 5 : expectSize(leeway, 'truncate')
   const tailLength = codePointLength(tail)
   if (most < tailLength || tolerance < 0) throw new TemplateError('truncate is given a length that is too small')
+  if (lengthOf(value, run) <= most + tolerance) return value
+  const text = expectText(value, 'truncate')
   run.makeString(text.length)
-  if (codePointLength(text) <= most + tolerance) return value
   let cut = text.slice(0, unitIndex(text, most - tailLength))
   if (!isTrue(killwords, run)) {
     const blank = cut.lastIndexOf(' ')
@@ -149,7 +151,7 @@ function parseInteger(text: string, base: number): bigint | undefined {
 }
 
 function callTrim(text: string): string {
-  return text.replace(/^[\s\x1c-\x1f\x85]+/, '').trimEnd()
+  return stripEnd(stripStart(text))
 }
 
 /** Python's `float` of a string; undefined where it is none. */
@@ -237,6 +239,7 @@ const urlencode: Filter = (value, args, keywords, run) => {
   bind('urlencode', [], 0, args, keywords)
   if (textOf(value) !== undefined || !isIterable(value)) return quoteUrl(toText(value, run), '/', run)
   const pairs = value instanceof Dict ? [...value.pairs()] : [...each(value, run)].map((pair) => [...each(pair, run)])
+  if (pairs.some((pair) => pair.length !== 2)) throw new TemplateError('urlencode takes pairs')
   return pairs
     .map((pair) => pair.map((part) => quoteUrl(toText(part, run), '', run).replaceAll('%20', '+')).join('='))
     .join('&')

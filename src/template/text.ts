@@ -70,10 +70,12 @@ export function compareText(left: string, right: string): number {
   return Math.sign(left.length - right.length)
 }
 
+const LINE_BREAKS = '\\n-\\r\\x1c-\\x1e\\x85\\u2028\\u2029'
+
 /** The lines of a text without their ends, as Python's `splitlines` cuts it. */
 export function splitLines(text: string, keepEnds = false): string[] {
   const lines: string[] = []
-  const end = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g
+  const end = new RegExp(`\\r\\n|[${LINE_BREAKS}]`, 'g')
   let start = 0
   for (let found = end.exec(text); found !== null; found = end.exec(text)) {
     lines.push(text.slice(start, keepEnds ? end.lastIndex : found.index))

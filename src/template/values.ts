@@ -355,7 +355,7 @@ export function listOf(value: Value, run: Run): Value[] {
 
 /** Python's `==`. */
 export function equals(left: Value, right: Value, run: Run): boolean {
-  if (left === right) return left === left
+  if (left === right) return true
   const text = textOf(left)
   if (text !== undefined) {
     const other = textOf(right)
