@@ -110,7 +110,8 @@ export class AddedTokenFinder {
       if (token.stripsLeft) start = Math.max(endWithoutSpaces(text.slice(done, start)) + done, done)
       if (token.stripsRight) end += SPACES_AT_START.exec(text.slice(end))![0].length
       if (done < start) parts.push({ text: text.slice(done, start), first: first && done === 0 })
-      parts.push(token.id)
+      // Of a token that stood in white space which the one before took, nothing may be left.
+      if (start < end) parts.push(token.id)
       done = end
     }
     if (done < text.length) parts.push({ text: text.slice(done), first: first && done === 0 })

@@ -52,7 +52,7 @@ export function regexPattern(part: Part, pattern: string): Pattern {
       throw new FileError(part.path, reason, 'file_invalid', { cause })
     }
     try {
-      return withTimeLimit(1000 + text.length / 2000, search) ?? fail()
+      return withTimeLimit(1000 + Math.ceil(text.length / 2000), search) ?? fail()
     } catch (error) {
       // Its stack of places to come back to has overflowed.
       if (error instanceof RangeError) return fail(error)
