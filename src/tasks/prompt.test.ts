@@ -220,6 +220,8 @@ function fakeTokenizer(merges: readonly string[]): Tokenizer {
     encode: (text, { addSpecialTokens = true } = {}) => (addSpecialTokens ? [0, ...encode(text)] : encode(text)),
     decode: (ids) =>
       ids.map((id) => (id === 0 ? '' : id < 1000 ? String.fromCharCode(id) : pieces[id - 1000])).join(''),
+    piece: () => null,
+    isSpecial: () => false,
     renderChat: () => '',
   }
 }

@@ -96,6 +96,8 @@ export class AddedTokenFinder {
     if (this.#tokens.length === 0 || text === '') return [piece]
     const parts: Part[] = []
     let done = 0
+    /** Up to where a token that strips to its right has taken white space. */
+    let stripped = 0
     for (let at = 0; at < text.length; ) {
       const token = this.#longestAt(text, at)
       if (token === null) {
@@ -108,7 +110,10 @@ export class AddedTokenFinder {
       if (token.special && !parseSpecial) continue
       if (token.singleWord && isWithinWord(text, start, end)) continue
       if (token.stripsLeft) start = Math.max(endWithoutSpaces(text.slice(done, start)) + done, done)
-      if (token.stripsRight) end += SPACES_AT_START.exec(text.slice(end))![0].length
+      if (token.stripsRight) {
+        end = end <= stripped ? stripped : end + SPACES_AT_START.exec(text.slice(end))![0].length
+        stripped = end
+      }
       if (done < start) parts.push({ text: text.slice(done, start), first: first && done === 0 })
       // Of a token that stood in white space which the one before took, nothing may be left.
       if (start < end) parts.push(token.id)

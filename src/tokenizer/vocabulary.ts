@@ -1,6 +1,10 @@
 import { isJsonObject } from '../checkpoint/json.js'
 import { isId, type Part, quote } from './fields.js'
 
+/** How many pieces a model keeps the ids of, and how long such a piece may be. */
+export const KEPT_PIECES = 20_000
+export const KEPT_LENGTH = 64
+
 /** The model's tokens. */
 export interface Vocabulary {
   readonly ids: ReadonlyMap<string, number>
