@@ -1,7 +1,7 @@
 import { Template } from '@huggingface/jinja'
 import { InputError } from '../errors.js'
-import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import type { Tokenizer as TextTokenizer } from '../tokenizer/tokenizer.js'
+import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 
 /** Text of the tokens that templates and text go by; null where the checkpoint names none. */
 export interface SpecialTokens {

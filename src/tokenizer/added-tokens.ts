@@ -1,6 +1,6 @@
 import { isJsonObject } from '../checkpoint/json.js'
 import { FileError } from '../errors.js'
-import { isId, quote } from './fields.js'
+import { isId, LONGEST_TOKEN, quote } from './fields.js'
 import { endWithoutSpaces, type Normalizer } from './normalizer.js'
 import type { Piece } from './split.js'
 import { Trie } from './trie.js'
@@ -58,6 +58,7 @@ export function readAddedTokens(
     const normalized = flag('normalized')
     const pattern = normalized && normalizer !== null ? normalizer.normalize(content) : content
     if (pattern === '') throw new FileError(path, `added_tokens: the normalizer leaves nothing of ${quote(content)}`)
+    if (pattern.length > LONGEST_TOKEN) throw new FileError(path, `added_tokens: ${quote(content)} is too long`)
     taken.set(id, content)
     tokens.set(content, {
       id,

@@ -22,7 +22,8 @@ export function readBytePairs(part: Part): Model {
 
   function unknownId(): number {
     const id = ids.get(unknownToken!)
-    if (id === undefined) throw new InputError(`${part.path}: the vocabulary lacks the unknown token ${quote(unknownToken!)}`)
+    if (id === undefined)
+      throw new InputError(`${part.path}: the vocabulary lacks the unknown token ${quote(unknownToken!)}`)
     return id
   }
 

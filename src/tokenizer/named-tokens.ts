@@ -32,7 +32,7 @@ export type TokenField = (typeof FIELDS)[number]
  * What a field such as `bos_token` or `additional_special_tokens` holds. special_tokens_map.json is the older place: it
  * counts where tokenizer_config.json lists its added tokens only for what that lacks, else before it, as in transformers.
  */
-function valueOf({ tokenizerConfig, specialTokensMap }: TokenizerFiles, field: string): unknown {
+function fieldOf({ tokenizerConfig, specialTokensMap }: TokenizerFiles, field: string): unknown {
   const newer = tokenizerConfig?.[field] ?? null
   const older = specialTokensMap?.[field] ?? null
   return isJsonObject(tokenizerConfig?.added_tokens_decoder) ? (newer ?? older) : (older ?? newer)
@@ -40,14 +40,14 @@ function valueOf({ tokenizerConfig, specialTokensMap }: TokenizerFiles, field: s
 
 /** The token that a field names, or null. Errors: FileError. */
 export function namedToken(files: TokenizerFiles, field: TokenField): NamedToken | null {
-  const value = valueOf(files, field)
+  const value = fieldOf(files, field)
   return value === null ? null : parseToken(files.path, field, value, true)
 }
 
 /** `additional_special_tokens`, or `extra_special_tokens` as newer files say. */
 export function additionalTokens(files: TokenizerFiles): NamedToken[] {
   return ['additional_special_tokens', 'extra_special_tokens'].flatMap((field) => {
-    const value = valueOf(files, field)
+    const value = fieldOf(files, field)
     const list: readonly unknown[] = Array.isArray(value) ? value : isJsonObject(value) ? Object.values(value) : []
     return list.map((token) => parseToken(files.path, field, token, true))
   })
@@ -81,7 +81,8 @@ function tokensWithIds(files: TokenizerFiles, special: readonly NamedToken[]): N
   const decoder = tokenizerConfig?.added_tokens_decoder
   const byId = new Map<number, NamedToken>()
   const put = (id: unknown, token: NamedToken): void => {
-    if (!isId(id)) throw new FileError(path, `added token ${quote(token.content)} has the impossible id ${quote(String(id))}`)
+    if (!isId(id))
+      throw new FileError(path, `added token ${quote(token.content)} has the impossible id ${quote(String(id))}`)
     byId.set(id, token)
   }
   if (isJsonObject(decoder)) {

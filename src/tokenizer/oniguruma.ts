@@ -168,8 +168,7 @@ class Translator {
       else if (this.#take('#')) {
         this.#until(')')
         return set('')
-      }
-      else if (this.#peek('<')) this.#until('>')
+      } else if (this.#peek('<')) this.#until('>')
       else if (!this.#take(':')) {
         const changed = this.#modes(modes)
         if (changed === null || !this.#take(':')) throw new UntranslatableError(`(?${this.#next()}`)
@@ -325,7 +324,8 @@ function joined(alternatives: readonly (readonly Piece[])[]): Piece {
 
 function codePoint(hexadecimal: string): string {
   const value = Number.parseInt(hexadecimal, 16)
-  if (!/^[\dA-Fa-f]{1,8}$/.test(hexadecimal) || value > 0x10ffff) throw new UntranslatableError('a malformed \\x or \\u')
+  if (!/^[\dA-Fa-f]{1,8}$/.test(hexadecimal) || value > 0x10ffff)
+    throw new UntranslatableError('a malformed \\x or \\u')
   return String.fromCodePoint(value)
 }
 

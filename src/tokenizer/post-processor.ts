@@ -2,7 +2,10 @@ import { isJsonObject } from '../checkpoint/json.js'
 import { isId, type Part, quote } from './fields.js'
 
 /** Puts special tokens around a text. It takes and gives stretches of ids: what one step adds, the next sees apart. */
-export type PostProcessor = (stretches: readonly (readonly number[])[], addSpecialTokens: boolean) => readonly (readonly number[])[]
+export type PostProcessor = (
+  stretches: readonly (readonly number[])[],
+  addSpecialTokens: boolean,
+) => readonly (readonly number[])[]
 
 /** The post-processor that a part of a tokenizer.json describes. Errors: FileError, UnsupportedError. */
 export function readPostProcessor(part: Part): PostProcessor {
@@ -25,8 +28,7 @@ export function readPostProcessor(part: Part): PostProcessor {
 }
 
 function frame(start: number, end: number): PostProcessor {
-  return (stretches, adds) =>
-    adds ? stretches.map((ids, i) => [...(i === 0 ? [start] : []), ...ids, end]) : stretches
+  return (stretches, adds) => (adds ? stretches.map((ids, i) => [...(i === 0 ? [start] : []), ...ids, end]) : stretches)
 }
 
 /** `["[SEP]", 102]` */
@@ -37,10 +39,11 @@ function tokenId(part: Part, key: string): number {
 
 function template(part: Part): PostProcessor {
   const pieces = part.list('single').map((piece) => readPiece(part, piece))
-  return (stretches, adds) => pieces.flatMap((piece) => {
-    if (piece === 'text') return [stretches[0] ?? []]
-    return adds ? [piece] : []
-  })
+  return (stretches, adds) =>
+    pieces.flatMap((piece) => {
+      if (piece === 'text') return [stretches[0] ?? []]
+      return adds ? [piece] : []
+    })
 }
 
 /** The ids of a special token, or the text. */
@@ -48,7 +51,8 @@ function readPiece(part: Part, piece: unknown): readonly number[] | 'text' {
   if (isJsonObject(piece) && isJsonObject(piece.Sequence)) {
     return piece.Sequence.id === 'A' ? 'text' : part.fail('the template for one text needs a second one')
   }
-  if (!isJsonObject(piece) || !isJsonObject(piece.SpecialToken)) return part.fail('a piece of its template is malformed')
+  if (!isJsonObject(piece) || !isJsonObject(piece.SpecialToken))
+    return part.fail('a piece of its template is malformed')
   const name = piece.SpecialToken.id
   const tokens = part.value('special_tokens')
   const token = typeof name === 'string' && isJsonObject(tokens) && Object.hasOwn(tokens, name) ? tokens[name] : null

@@ -7,7 +7,8 @@ import { PUNCTUATION, WORD } from './unicode.js'
 /** Splits a piece into those that the model sees one by one. */
 export type PreTokenizer = (piece: Piece) => Piece[]
 
-const GPT2 = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+const GPT2 =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 const splitGpt2 = splitter(expressionPattern(GPT2), 'Isolated')
 const splitAtSpaces = splitter(everyCharacter('\\p{White_Space}'), 'Removed')
 const splitAtPunctuation = splitter(everyCharacter(PUNCTUATION), 'Isolated')

@@ -94,7 +94,9 @@ export function tokenizerClass(files: TokenizerFiles): TokenizerClass {
   const known = CLASSES.get(name ?? '')
   if (known !== undefined) return known
   const what = name === null ? `a model of type ${quote(files.modelType ?? '')}` : `tokenizer class ${quote(name)}`
-  throw new UnsupportedError(`${files.path}: ${what} with vocab.json and merges.txt but no tokenizer.json is not supported`)
+  throw new UnsupportedError(
+    `${files.path}: ${what} with vocab.json and merges.txt but no tokenizer.json is not supported`,
+  )
 }
 
 /** What a class puts around texts even where tokenizer.json has a post-processor; the ids are looked up. */

@@ -73,3 +73,52 @@ describe('encodes and decodes 1,000 texts as the Rust library does', () => {
     expectEqual(createJsonTokenizer('tokenizer.json', text), expected['ripple-8m']!)
   })
 })
+
+describe('a tokenizer', () => {
+  const vocab = JSON.parse('{"a":0,"b":1,"ab":2,"__proto__":3,"constructor":4,"▁c":5}') as object
+  const tokenizer = createJsonTokenizer(
+    'tokenizer.json',
+    JSON.stringify({
+      model: { type: 'BPE', vocab, merges: ['a b'], ignore_merges: true },
+      added_tokens: [
+        { id: 6, content: '<end>', special: true },
+        { id: 70, content: '<far>', special: false },
+      ],
+    }),
+  )
+
+  it('spells its tokens as the vocabulary does', () => {
+    expect([2, 3, 5, 6, 7, 70].map((id) => tokenizer.piece(id))).toEqual([
+      'ab',
+      '__proto__',
+      '▁c',
+      '<end>',
+      '<far>',
+      null,
+    ])
+    expect([0, 6, 7, 99].map((id) => tokenizer.isSpecial(id))).toEqual([false, true, false, false])
+    expect(tokenizer.size).toBe(8)
+  })
+
+  it('knows tokens that are names of properties', () => {
+    expect(tokenizer.encode('__proto__')).toEqual([3])
+    expect(tokenizer.encode('constructor')).toEqual([4])
+    expect(tokenizer.encode('toString')).toEqual([])
+  })
+
+  it('takes special tokens as text where it is told to, and other added tokens never', () => {
+    expect(tokenizer.encode('a<end>b<far>')).toEqual([0, 6, 1, 7])
+    // Characters without a token vanish, and what stood around them merges.
+    expect(tokenizer.encode('a<end>b<far>', { parseSpecial: false })).toEqual([2, 7])
+  })
+
+  it('takes lone surrogates as U+FFFD', () => {
+    const words = JSON.stringify({ model: { type: 'WordLevel', vocab: { '\ufffd': 0, u: 1 }, unk_token: 'u' } })
+    expect(createJsonTokenizer('tokenizer.json', words).encode('\ud800')).toEqual([0])
+  })
+
+  it('says so where it has no token for a text', () => {
+    const words = JSON.stringify({ model: { type: 'WordLevel', vocab: { a: 0 }, unk_token: 'u' } })
+    expect(() => createJsonTokenizer('tokenizer.json', words).encode('b')).toThrow(InputError)
+  })
+})

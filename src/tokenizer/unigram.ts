@@ -2,7 +2,7 @@ import { InputError } from '../errors.js'
 import { isId, type Part, quote } from './fields.js'
 import type { Model } from './model.js'
 import { Trie } from './trie.js'
-import { byteTokens, KEPT_LENGTH, KEPT_PIECES } from './vocabulary.js'
+import { byteTokens, KEPT_LENGTH, KEPT_PIECES, searchable } from './vocabulary.js'
 
 /** How much worse than the worst token an unknown character scores. */
 const UNKNOWN_PENALTY = 10
@@ -14,8 +14,9 @@ export function readUnigram(part: Part): Model {
   if (unknown !== null && (!isId(unknown) || unknown >= scores.length)) part.fail('unk_id is not in the vocabulary')
   const fallsBackToBytes = part.boolean('byte_fallback', false)
   const trie = new Trie()
-  for (const [token, id] of ids) trie.set(token, id)
-  const unknownScore = scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY
+  for (const [token, id] of ids) trie.set(searchable(part, token), id)
+  const unknownScore =
+    scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY
 
   function unknownId(): number {
     if (unknown === null) throw new InputError(`${part.path}: the tokenizer has no token for some of the text`)
@@ -105,7 +106,8 @@ function readScores(part: Part): { ids: Map<string, number>; tokens: Map<number,
   const scores: number[] = []
   for (const [id, entry] of part.list('vocab').entries()) {
     const [token, score] = Array.isArray(entry) && entry.length === 2 ? (entry as unknown[]) : []
-    if (typeof token !== 'string' || typeof score !== 'number') return part.fail('vocab is not a list of [token, score]')
+    if (typeof token !== 'string' || typeof score !== 'number')
+      return part.fail('vocab is not a list of [token, score]')
     if (Number.isNaN(score)) return part.fail(`the score of ${quote(token)} is not a number`)
     ids.set(token, id)
     tokens.set(id, token)
