@@ -1,6 +1,6 @@
 // Encodes long runs of many kinds under each `tokenizer.ggml.pre` that libllama splits by std::regex. A process of its own:
 // without the guard libllama ends it. Prints `PRE RUN` before each, and `done` in the end.
-import { openGgufTokenizer } from '../src/tokenizer/gguf-tokenizer.ts'
+import { openGgufTokenizer } from '../src/vocabulary/gguf-tokenizer.ts'
 import { byteLevelVocabulary, metadataOf } from './gguf-vocabulary.ts'
 
 const LENGTH = 12_000

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { FileError, UnsupportedError } from '../errors.js'
+import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import { openHuggingFace, readConfig } from './huggingface.js'
 import { openSafetensors } from './safetensors.js'
 import { createSafetensorsWriter } from './safetensors-write.js'
@@ -80,6 +81,33 @@ describe('a checkpoint folder', () => {
     expect((await openHuggingFace(folder)).endIds).toEqual([3, 7, 8])
     await write('generation_config.json', { eos_token_id: [3, -1] })
     expect((await failure(openHuggingFace(folder))).message).toContain('eos_token_id')
+  })
+
+  it('names special tokens that stand in special_tokens_map.json alone', async () => {
+    await write('config.json', {})
+    await write('tokenizer_config.json', { bos_token: '<b>', additional_special_tokens: ['<x>', { content: '<y>' }] })
+    await write('special_tokens_map.json', { pad_token: { content: '<p>' }, mask_token: '<m>' })
+    expect((await openHuggingFace(folder)).specialTokens).toEqual({
+      bos: '<b>',
+      eos: null,
+      unknown: null,
+      padding: '<p>',
+      separator: null,
+      classification: null,
+      mask: '<m>',
+      additional: ['<x>', '<y>'],
+    })
+  })
+
+  it('makes a tokenizer.json of vocab.json and merges.txt', async () => {
+    await write('config.json', { model_type: 'opt' })
+    await write('tokenizer_config.json', { add_bos_token: true, bos_token: '</s>' })
+    await write('vocab.json', { a: 0, b: 1, ab: 2, '</s>': 3 })
+    await write('merges.txt', '#version: 0.2\na b\n')
+    const { tokenizerJson } = await openHuggingFace(folder)
+    expect(createJsonTokenizer('tokenizer.json', tokenizerJson!).encode('abb')).toEqual([3, 2, 1])
+    await write('config.json', { model_type: 'odd' })
+    expect((await failure(openHuggingFace(folder))).message).toContain('odd')
   })
 
   it('takes the chat template from wherever it is', async () => {

@@ -2,6 +2,8 @@ import { statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { FileError } from '../errors.js'
 import { CONFIG_LIMITS, isJsonObject, type JsonObject } from '../json.js'
+import { additionalTokens, namedToken, type TokenField, type TokenizerFiles } from '../tokenizer/named-tokens.js'
+import { buildTokenizer, completeTokenizer } from '../tokenizer/tokenizer-files.js'
 import { ConfigReader } from './config-reader.js'
 import { type SamplingDefaults, samplingOfGenerationConfig } from './sampling-defaults.js'
 import { type CheckpointSettings, parseSettings } from './settings.js'
@@ -14,6 +16,10 @@ export const CHECKPOINT_FILES = [
   'generation_config.json',
   'tokenizer.json',
   'tokenizer_config.json',
+  'vocab.json',
+  'merges.txt',
+  'added_tokens.json',
+  'special_tokens_map.json',
   'chat_template.jinja',
   'shoal.json',
 ] as const
@@ -24,7 +30,10 @@ export interface HuggingFaceFolder {
   /** The folder's own name. */
   readonly name: string
   readonly config: ConfigReader
-  /** tokenizer.json as it stands, or null where the folder has none. */
+  /**
+   * tokenizer.json, with the special tokens that it lacks and the files beside it name, or what vocab.json and merges.txt
+   * make; null where the folder has neither.
+   */
   readonly tokenizerJson: string | null
   readonly chatTemplate: string | null
   readonly specialTokens: SpecialTokens
@@ -45,13 +54,20 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
   const generation = (await readOptionalJsonFile(generationPath, CONFIG_LIMITS)) ?? {}
   const settingsPath = join(folder, 'shoal.json')
   const settings = await readOptionalJsonFile(settingsPath, CONFIG_LIMITS)
+  const files: TokenizerFiles = {
+    path: folder,
+    tokenizerConfig,
+    specialTokensMap: await readOptionalJsonFile(join(folder, 'special_tokens_map.json'), CONFIG_LIMITS),
+    addedTokens: await readOptionalJsonFile(join(folder, 'added_tokens.json')),
+    modelType: typeof config.fields.model_type === 'string' ? config.fields.model_type : null,
+  }
   return {
     folder,
     name: basename(resolve(folder)),
     config,
-    tokenizerJson: await readOptionalTextFile(join(folder, 'tokenizer.json')),
+    tokenizerJson: await readTokenizer(folder, files),
     chatTemplate: template ?? chatTemplateOf(tokenizerConfigPath, tokenizerConfig ?? {}),
-    specialTokens: specialTokensOf(tokenizerConfigPath, tokenizerConfig ?? {}),
+    specialTokens: specialTokensOf(files),
     endIds: [
       ...new Set([
         ...parseEndIds(generationPath, generation.eos_token_id ?? null),
@@ -81,14 +97,27 @@ function chatTemplateOf(path: string, tokenizerConfig: JsonObject): string | nul
   throw new FileError(path, 'chat_template must be a string or a list of {name, template}')
 }
 
-function specialTokensOf(path: string, tokenizerConfig: JsonObject): SpecialTokens {
-  const text = (field: string): string | null => {
-    const value = tokenizerConfig[field] ?? null
-    const content = isJsonObject(value) ? value.content : value
-    if (content === null || typeof content === 'string') return content
-    throw new FileError(path, `${field} must be a string, or an object with content`)
+async function readTokenizer(folder: string, files: TokenizerFiles): Promise<string | null> {
+  const path = join(folder, 'tokenizer.json')
+  const text = await readOptionalTextFile(path)
+  if (text !== null) return completeTokenizer(path, text, files)
+  const vocab = await readOptionalJsonFile(join(folder, 'vocab.json'))
+  const merges = await readOptionalTextFile(join(folder, 'merges.txt'))
+  return vocab === null || merges === null ? null : buildTokenizer(files, vocab, merges)
+}
+
+function specialTokensOf(files: TokenizerFiles): SpecialTokens {
+  const text = (field: TokenField): string | null => namedToken(files, field)?.content ?? null
+  return {
+    bos: text('bos_token'),
+    eos: text('eos_token'),
+    unknown: text('unk_token'),
+    padding: text('pad_token'),
+    separator: text('sep_token'),
+    classification: text('cls_token'),
+    mask: text('mask_token'),
+    additional: additionalTokens(files).map((token) => token.content),
   }
-  return { bos: text('bos_token'), eos: text('eos_token'), unknown: text('unk_token'), padding: text('pad_token') }
 }
 
 function parseEndIds(path: string, value: unknown): number[] {

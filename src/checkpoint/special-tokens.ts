@@ -4,4 +4,9 @@ export interface SpecialTokens {
   readonly eos: string | null
   readonly unknown: string | null
   readonly padding: string | null
+  readonly separator: string | null
+  readonly classification: string | null
+  readonly mask: string | null
+  /** Further ones, without a role that the files tell. */
+  readonly additional: readonly string[]
 }

@@ -3,9 +3,9 @@ import { readGguf } from '../checkpoint/gguf.js'
 import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { openHuggingFace } from '../checkpoint/huggingface.js'
 import { UnsupportedError } from '../errors.js'
-import { openGgufTokenizer } from '../tokenizer/gguf-tokenizer.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
+import { openGgufTokenizer } from '../vocabulary/gguf-tokenizer.js'
 import { DEFAULT_MODEL, locateModel } from './package.js'
 
 /** Text of a model, as far as its files have it. */

@@ -49,8 +49,9 @@ export function packageMetadata(
     ['shoal.end_ids', { type: 'array', of: 'uint32', value: endIds }],
   ]
   for (const [which, token] of Object.entries(specialTokens)) {
-    if (token !== null) entries.push([`shoal.token.${which}`, text(token)])
+    if (typeof token === 'string') entries.push([`shoal.token.${which}`, text(token)])
   }
+  if (specialTokens.additional.length > 0) entries.push(['shoal.token.additional', texts(specialTokens.additional)])
   if (settings.depth !== undefined) entries.push(['shoal.depth', text(settings.depth)])
   if (settings.chatStop !== undefined) entries.push(['shoal.chat_stop', texts(settings.chatStop)])
   if (warnings.length > 0) entries.push(['shoal.warnings', texts(warnings)])
@@ -87,6 +88,10 @@ export function readPackageFacts(metadata: GgufMetadata): PackageFacts {
       eos: optional('shoal.token.eos') ?? tokenById(metadata, 'eos_token_id'),
       unknown: optional('shoal.token.unknown') ?? tokenById(metadata, 'unknown_token_id'),
       padding: optional('shoal.token.padding') ?? tokenById(metadata, 'padding_token_id'),
+      separator: optional('shoal.token.separator') ?? tokenById(metadata, 'seperator_token_id'),
+      classification: optional('shoal.token.classification') ?? tokenById(metadata, 'cls_token_id'),
+      mask: optional('shoal.token.mask') ?? tokenById(metadata, 'mask_token_id'),
+      additional: metadata.has('shoal.token.additional') ? metadata.strings('shoal.token.additional') : [],
     },
     settings: {
       ...(depth !== null && { depth }),

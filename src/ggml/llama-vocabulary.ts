@@ -83,7 +83,7 @@ function load(): Llama {
 
 /**
  * libllama's vocabulary of a GGUF file. It asserts where a vocabulary is not what it expects, and then the process ends:
- * what is handed over has been checked (`tokenizer/gguf-vocabulary.ts`).
+ * what is handed over has been checked (`vocabulary/gguf-vocabulary.ts`).
  */
 export class LlamaVocabulary {
   /** Number of tokens. */

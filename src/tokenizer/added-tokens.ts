@@ -1,6 +1,6 @@
 import { FileError } from '../errors.js'
 import { isJsonObject } from '../json.js'
-import { isId, quote } from './fields.js'
+import { isId, LONGEST_TOKEN, quote } from './fields.js'
 import { endWithoutSpaces, type Normalizer } from './normalizer.js'
 import type { Piece } from './split.js'
 import { Trie } from './trie.js'
@@ -58,6 +58,7 @@ export function readAddedTokens(
     const normalized = flag('normalized')
     const pattern = normalized && normalizer !== null ? normalizer.normalize(content) : content
     if (pattern === '') throw new FileError(path, `added_tokens: the normalizer leaves nothing of ${quote(content)}`)
+    if (pattern.length > LONGEST_TOKEN) throw new FileError(path, `added_tokens: ${quote(content)} is too long`)
     taken.set(id, content)
     tokens.set(content, {
       id,
@@ -96,6 +97,8 @@ export class AddedTokenFinder {
     if (this.#tokens.length === 0 || text === '') return [piece]
     const parts: Part[] = []
     let done = 0
+    /** Up to where a token that strips to its right has taken white space. */
+    let stripped = 0
     for (let at = 0; at < text.length; ) {
       const token = this.#longestAt(text, at)
       if (token === null) {
@@ -108,9 +111,13 @@ export class AddedTokenFinder {
       if (token.special && !parseSpecial) continue
       if (token.singleWord && isWithinWord(text, start, end)) continue
       if (token.stripsLeft) start = Math.max(endWithoutSpaces(text.slice(done, start)) + done, done)
-      if (token.stripsRight) end += SPACES_AT_START.exec(text.slice(end))![0].length
+      if (token.stripsRight) {
+        end = end <= stripped ? stripped : end + SPACES_AT_START.exec(text.slice(end))![0].length
+        stripped = end
+      }
       if (done < start) parts.push({ text: text.slice(done, start), first: first && done === 0 })
-      parts.push(token.id)
+      // Of a token that stood in white space which the one before took, nothing may be left.
+      if (start < end) parts.push(token.id)
       done = end
     }
     if (done < text.length) parts.push({ text: text.slice(done), first: first && done === 0 })

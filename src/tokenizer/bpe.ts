@@ -2,11 +2,7 @@ import { InputError } from '../errors.js'
 import { type Part, quote } from './fields.js'
 import { MergeQueue, PLACES } from './merge-queue.js'
 import type { Model } from './model.js'
-import { byteTokens, readVocabulary } from './vocabulary.js'
-
-/** Pieces whose ids are kept at most, and how long such a piece may be. */
-const KEPT_PIECES = 20_000
-const KEPT_LENGTH = 64
+import { byteTokens, KEPT_LENGTH, KEPT_PIECES, readVocabulary } from './vocabulary.js'
 
 /** Byte pair encoding: of the pairs of neighbours that have a merge, the one of the lowest rank is merged first. */
 export function readBytePairs(part: Part): Model {

@@ -4,6 +4,9 @@ import { isJsonObject, type JsonObject } from '../json.js'
 /** How deep sequences of parts may lie within each other. */
 const DEEPEST = 16
 
+/** The longest token that texts are searched for: each place of a text is looked at up to this length. */
+export const LONGEST_TOKEN = 1024
+
 /** One part of a tokenizer.json (its normalizer, say) with checked access to its fields. Errors: FileError. */
 export class Part {
   readonly path: string
@@ -28,13 +31,20 @@ export class Part {
     return Object.hasOwn(this.#fields, key) ? this.#fields[key] : undefined
   }
 
+  /** At most as long as the longest token, so that what is put into a text cannot blow it up. */
   string(key: string): string {
     return this.optionalString(key) ?? this.fail(`has no ${key}`)
   }
 
+  longString(key: string): string {
+    const value = this.value(key)
+    return typeof value === 'string' ? value : this.fail(`${key} is not a string`)
+  }
+
   optionalString(key: string): string | null {
     const value = this.value(key) ?? null
-    return value === null || typeof value === 'string' ? value : this.fail(`${key} is not a string`)
+    if (value !== null && typeof value !== 'string') return this.fail(`${key} is not a string`)
+    return value === null || value.length <= LONGEST_TOKEN ? value : this.fail(`${key} is too long`)
   }
 
   /** One code point. */

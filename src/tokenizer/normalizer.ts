@@ -10,6 +10,9 @@ export interface Normalizer {
   losesStart?(text: string): boolean
 }
 
+/** A replacement that makes a text longer must keep within this: a chain of them could fill the memory. */
+const LONGEST_GROWN = 2 ** 22
+
 const WHITE_SPACE = /\p{White_Space}/gu
 const SPACES_AT_START = /^\p{White_Space}+/u
 const CHINESE =
@@ -100,6 +103,8 @@ function replace(part: Part): Normalizer {
     normalize(text) {
       const matches = pattern(text)
       if (text === '' || matches.length === 0) return text
+      const most = text.length + (matches.length / 2) * content.length
+      if (content.length > 1 && most > LONGEST_GROWN) part.fail(`makes a text of over ${LONGEST_GROWN} characters`)
       let result = ''
       let previous = 0
       for (let i = 0; i < matches.length; i += 2) {

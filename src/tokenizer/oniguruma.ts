@@ -147,7 +147,7 @@ class Translator {
   #atom(modes: Modes): Piece {
     if (this.#take('(')) return this.#group(modes)
     if (this.#take('[')) return set(this.#class(modes))
-    if (this.#take('.')) return set(modes.dotAll ? '[^]' : '[^\\n]')
+    if (this.#take('.')) return set(modes.dotAll ? '\\p{Any}' : '[^\\n]')
     // Lines, not the text: that is Ruby's meaning.
     if (this.#take('^')) return set('(?:^|(?<=\\n)(?!$))')
     if (this.#take('$')) return set('(?=\\n|$)')

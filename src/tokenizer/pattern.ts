@@ -1,4 +1,4 @@
-import { FileError, UnsupportedError } from '../errors.js'
+import { UnsupportedError } from '../errors.js'
 import { isJsonObject } from '../json.js'
 import { type Part, quote } from './fields.js'
 import { translate, UntranslatableError } from './oniguruma.js'
@@ -10,6 +10,7 @@ export type Pattern = (text: string) => number[]
 
 /** Steps of a search that need no watch over their time. */
 const FEW_STEPS = 1e8
+const LONGEST_PATTERN = 8192
 
 /** The pattern of a Split or Replace step: `{"String": …}` or `{"Regex": …}`. */
 export function readPattern(part: Part): Pattern {
@@ -46,23 +47,21 @@ export function regexPattern(part: Part, pattern: string): Pattern {
   const { expression, degree } = compile(part, pattern)
   return (text) => {
     const search = (): number[] => find(expression, asUnicode16(text))
-    if (Math.max(text.length, 32) ** (degree + 1) < FEW_STEPS) return search()
-    const fail = (cause?: unknown): never => {
-      const reason = `${part.name}: the pattern ${quote(pattern)} takes too long on a text of ${text.length} characters`
-      throw new FileError(part.path, reason, 'file_invalid', { cause })
-    }
+    const fail = (): never =>
+      part.fail(`the pattern ${quote(pattern)} takes too long on a text of ${text.length} characters`)
     try {
-      return withTimeLimit(1000 + text.length / 2000, search) ?? fail()
+      if (Math.max(text.length, 32) ** (degree + 1) < FEW_STEPS) return search()
+      return withTimeLimit(1000 + Math.ceil(text.length / 2000), search) ?? fail()
     } catch (error) {
-      // Its stack of places to come back to has overflowed.
-      if (error instanceof RangeError) return fail(error)
+      // Its stack of places to come back to has overflowed, or it is too large once compiled.
+      if (error instanceof RangeError || error instanceof SyntaxError) return fail()
       throw error
     }
   }
 }
 
 function compile(part: Part, pattern: string): { expression: RegExp; degree: number } {
-  if (pattern.length > 65536) part.fail('a pattern is longer than 65536 characters')
+  if (pattern.length > LONGEST_PATTERN) part.fail(`a pattern is longer than ${LONGEST_PATTERN} characters`)
   try {
     const { source, degree } = translate(pattern)
     return { expression: new RegExp(source, 'gv'), degree }

@@ -13,7 +13,7 @@ const PLAIN = /^[\n -~]*$/
  * whole, which loses the rest of it; the Rust library does so too.
  */
 export function readPrecompiled(part: Part): (text: string) => string {
-  const bytes = Buffer.from(part.string('precompiled_charsmap'), 'base64')
+  const bytes = Buffer.from(part.longString('precompiled_charsmap'), 'base64')
   const size = bytes.length < 4 ? -1 : bytes.readUInt32LE(0)
   if (size < 4 || size % 4 !== 0 || size > bytes.length - 4) part.fail('precompiled_charsmap is malformed')
   const trie = Uint32Array.from({ length: size / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i))

@@ -2,7 +2,7 @@ import { InputError } from '../errors.js'
 import { isId, type Part, quote } from './fields.js'
 import type { Model } from './model.js'
 import { Trie } from './trie.js'
-import { byteTokens } from './vocabulary.js'
+import { byteTokens, KEPT_LENGTH, KEPT_PIECES, searchable } from './vocabulary.js'
 
 /** How much worse than the worst token an unknown character scores. */
 const UNKNOWN_PENALTY = 10
@@ -14,7 +14,7 @@ export function readUnigram(part: Part): Model {
   if (unknown !== null && (!isId(unknown) || unknown >= scores.length)) part.fail('unk_id is not in the vocabulary')
   const fallsBackToBytes = part.boolean('byte_fallback', false)
   const trie = new Trie()
-  for (const [token, id] of ids) trie.set(token, id)
+  for (const [token, id] of ids) trie.set(searchable(part, token), id)
   const unknownScore =
     scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY
 
@@ -23,11 +23,21 @@ export function readUnigram(part: Part): Model {
     return unknown as number
   }
 
-  /** Where the best pieces up to each place start, and whether those are unknown. */
-  function bestStarts(piece: string): { starts: Int32Array; isUnknown: Uint8Array } {
-    const best = new Float64Array(piece.length + 1)
-    const starts = new Int32Array(piece.length + 1).fill(-1)
-    const isUnknown = new Uint8Array(piece.length + 1)
+  /** For each place: the best score up to it, where the token that ends there starts, and whether it is unknown. */
+  let best = new Float64Array(256)
+  let starts = new Int32Array(256)
+  let isUnknown = new Uint8Array(256)
+  const kept = new Map<string, readonly number[]>()
+
+  function search(piece: string): void {
+    if (piece.length >= best.length) {
+      best = new Float64Array(piece.length + 1)
+      starts = new Int32Array(piece.length + 1)
+      isUnknown = new Uint8Array(piece.length + 1)
+    }
+    starts.fill(-1, 0, piece.length + 1)
+    best[0] = 0
+    isUnknown[0] = 0
     const offer = (from: number, to: number, score: number, asUnknown: boolean): void => {
       if (starts[to] !== -1 && !(score > best[to]!)) return
       if (asUnknown) unknownId()
@@ -53,7 +63,21 @@ export function readUnigram(part: Part): Model {
       }
       from += step
     }
-    return { starts, isUnknown }
+  }
+
+  function encode(piece: string): number[] {
+    search(piece)
+    const pieces: string[] = []
+    for (let end = piece.length; end > 0; ) {
+      let start = starts[end]!
+      // Unknown characters in a row are one.
+      while (isUnknown[end] === 1 && start > 0 && isUnknown[start] === 1) start = starts[start]!
+      pieces.push(piece.slice(start, end))
+      end = start
+    }
+    const result: number[] = []
+    for (const text of pieces.reverse()) push(text, result)
+    return result
   }
 
   function push(text: string, result: number[]): void {
@@ -66,16 +90,12 @@ export function readUnigram(part: Part): Model {
   return {
     vocabulary: { ids, tokens },
     encode(piece, result) {
-      const { starts, isUnknown } = bestStarts(piece)
-      const pieces: string[] = []
-      for (let end = piece.length; end > 0; ) {
-        let start = starts[end]!
-        // Unknown characters in a row are one.
-        while (isUnknown[end] === 1 && start > 0 && isUnknown[start] === 1) start = starts[start]!
-        pieces.push(piece.slice(start, end))
-        end = start
-      }
-      for (let i = pieces.length - 1; i >= 0; i--) push(pieces[i]!, result)
+      const known = kept.get(piece)
+      const encoded = known ?? encode(piece)
+      for (const id of encoded) result.push(id)
+      if (known !== undefined || piece.length > KEPT_LENGTH) return
+      if (kept.size >= KEPT_PIECES) kept.clear()
+      kept.set(piece, encoded)
     },
   }
 }

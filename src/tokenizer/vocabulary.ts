@@ -1,5 +1,9 @@
 import { isJsonObject } from '../json.js'
-import { isId, type Part, quote } from './fields.js'
+import { isId, LONGEST_TOKEN, type Part, quote } from './fields.js'
+
+/** How many pieces a model keeps the ids of, and how long such a piece may be. */
+export const KEPT_PIECES = 20_000
+export const KEPT_LENGTH = 64
 
 /** The model's tokens. */
 export interface Vocabulary {
@@ -22,6 +26,11 @@ export function readVocabulary(part: Part): Vocabulary {
     tokens.set(id, token)
   }
   return { ids, tokens }
+}
+
+/** The token, if it is not too long to search texts for. Errors: FileError. */
+export function searchable(part: Part, token: string): string {
+  return token.length > LONGEST_TOKEN ? part.fail(`token ${quote(token)} is too long`) : token
 }
 
 const encoder = new TextEncoder()

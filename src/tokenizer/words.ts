@@ -2,7 +2,7 @@ import { InputError } from '../errors.js'
 import type { Part } from './fields.js'
 import type { Model } from './model.js'
 import { Trie } from './trie.js'
-import { readVocabulary } from './vocabulary.js'
+import { readVocabulary, searchable } from './vocabulary.js'
 
 /** The longest token that a word starts with, then the longest that continues it, and so on; else it is unknown. */
 export function readWordPiece(part: Part): Model {
@@ -11,7 +11,7 @@ export function readWordPiece(part: Part): Model {
   const longest = part.count('max_input_chars_per_word')
   const unknown = unknownOf(part, vocabulary.ids)
   const trie = new Trie()
-  for (const [token, id] of vocabulary.ids) trie.set(token, id)
+  for (const [token, id] of vocabulary.ids) trie.set(searchable(part, token), id)
   const continuing = trie.walk(0, prefix)
 
   function split(word: string): number[] | null {

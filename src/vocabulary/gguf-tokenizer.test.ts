@@ -11,9 +11,9 @@ import { realModel, SMOLLM2 } from '../../test/real-model.mjs'
 import { readGguf } from '../checkpoint/gguf.js'
 import type { GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { openGgufTokenizer } from './gguf-tokenizer.js'
 import { cutLongRuns } from './long-runs.js'
-import type { Tokenizer } from './tokenizer.js'
 
 async function open(keys: VocabularyKeys): Promise<Tokenizer> {
   return (await openGgufTokenizer(metadataOf(keys)))!.tokenizer

@@ -2,9 +2,9 @@ import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { encodeGguf } from '../checkpoint/gguf-write.js'
 import { InputError, UnsupportedError } from '../errors.js'
 import { LlamaVocabulary, TOKEN_CONTROL, TOKEN_UNKNOWN } from '../ggml/llama-vocabulary.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type CheckedVocabulary, checkVocabulary, hasVocabulary } from './gguf-vocabulary.js'
 import { cutLongRuns, runEnd } from './long-runs.js'
-import type { Tokenizer } from './tokenizer.js'
 
 /** Texts that a token which ends a generation may begin with; libllama knows them by their text. */
 const END_TEXT = /^[<[_]/
