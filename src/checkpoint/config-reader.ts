@@ -64,11 +64,12 @@ export class ConfigReader {
     if (!known.includes(this.fields[field])) throw this.unsupported(field)
   }
 
-  /** Throws unless the field is absent or a list that has nothing but `known` in it. */
-  onlyListOf(field: string, known: unknown): void {
+  /** Throws unless the field is absent or a list of `length` times `known`. */
+  onlyListOf(field: string, known: unknown, length: number): void {
     if (!this.has(field)) return
     const list = this.fields[field]
-    if (!Array.isArray(list) || !list.every((entry) => entry === known)) throw this.unsupported(field)
+    if (!Array.isArray(list) || list.length !== length || !list.every((entry) => entry === known))
+      throw this.unsupported(field)
   }
 
   unsupported(field: string): UnsupportedError {

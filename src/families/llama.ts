@@ -28,7 +28,8 @@ export const llama: Family<LlamaHyperparameters> = {
     for (const field of ['quantization_config', 'sliding_window', 'no_rope_layers']) {
       if (config.has(field)) throw config.unsupported(field)
     }
-    config.onlyListOf('layer_types', 'full_attention')
+    const layers = config.count('num_hidden_layers', { max: MOST_LAYERS })
+    config.onlyListOf('layer_types', 'full_attention', layers)
     const hidden = config.count('hidden_size')
     const heads = config.count('num_attention_heads')
     const kvHeads = config.count('num_key_value_heads', { default: heads })
@@ -40,7 +41,7 @@ export const llama: Family<LlamaHyperparameters> = {
     const context = config.count('max_position_embeddings', { default: CONTEXT })
     return {
       architecture: 'llama',
-      layers: config.count('num_hidden_layers', { max: MOST_LAYERS }),
+      layers,
       hidden,
       heads,
       kvHeads,
