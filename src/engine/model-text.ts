@@ -1,3 +1,4 @@
+import type { SpecialTokens } from '../checkpoint/special-tokens.js'
 import { tokenizerOfGguf } from '../convert/load-tokenizer.js'
 import type { Package } from '../convert/package.js'
 import { FileError, InputError, type ShoalError, UnsupportedError } from '../errors.js'
@@ -57,14 +58,26 @@ const NO_CONVERSATION: OpenedConversation = { conversation: null, error: null }
 
 function openConversation({ path, chatTemplate, specialTokens }: Package, tokenizer: Tokenizer): OpenedConversation {
   if (chatTemplate === null) return NO_CONVERSATION
-  const { bos, eos, unknown, padding } = specialTokens
-  const named = { bos_token: bos, eos_token: eos, unk_token: unknown, pad_token: padding }
-  const given = Object.entries(named).flatMap(([name, text]) => (text === null ? [] : [[name, text] as const]))
   try {
-    const template = createChatTemplate(chatTemplate, { path, specialTokens: Object.fromEntries(given) })
+    const template = createChatTemplate(chatTemplate, { path, specialTokens: namedTokens(specialTokens) })
     return { conversation: new Conversation(tokenizer, template), error: null }
   } catch (error) {
     if (!(error instanceof InputError)) throw error
     return { conversation: null, error }
   }
+}
+
+/** Special tokens by the names that templates know them by; those that there are. */
+function namedTokens(tokens: SpecialTokens): Record<string, string | readonly string[]> {
+  const named = {
+    bos_token: tokens.bos,
+    eos_token: tokens.eos,
+    unk_token: tokens.unknown,
+    pad_token: tokens.padding,
+    sep_token: tokens.separator,
+    cls_token: tokens.classification,
+    mask_token: tokens.mask,
+    additional_special_tokens: tokens.additional.length === 0 ? null : tokens.additional,
+  }
+  return Object.fromEntries(Object.entries(named).flatMap(([name, text]) => (text === null ? [] : [[name, text]])))
 }
