@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGguf } from '../checkpoint/gguf.js'
 import { InputError } from '../errors.js'
-import { createChatTemplate, renderLiteral } from './index.js'
+import { answerEnd, createChatTemplate, renderLiteral } from './index.js'
 
 const messages = [
   { role: 'system', content: 'Be brief.' },
@@ -103,6 +103,16 @@ describe('renderLiteral', () => {
       ],
     })
     expect(pieces.filter(({ literal }) => literal).map(({ text }) => text)).toEqual([content, 'b'])
+  })
+})
+
+describe('answerEnd', () => {
+  it('is what follows an answer, or null where the template shows none', () => {
+    const chatml = '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}'
+    // One line break at a template's end goes, this one stands in the loop.
+    expect(answerEnd(createChatTemplate(chatml))).toBe('<|im_end|>\n')
+    expect(answerEnd(createChatTemplate('{{ messages[0].content }}'))).toBeNull()
+    expect(answerEnd(createChatTemplate("{{ raise_exception('no') }}"))).toBeNull()
   })
 })
 

@@ -1,3 +1,4 @@
+export { answerEnd } from './answer-end.js'
 export {
   type ChatInput,
   type ChatMessage,
