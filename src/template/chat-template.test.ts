@@ -109,7 +109,6 @@ describe('renderLiteral', () => {
 describe('answerEnd', () => {
   it('is what follows an answer, or null where the template shows none', () => {
     const chatml = '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}'
-    // One line break at a template's end goes, this one stands in the loop.
     expect(answerEnd(createChatTemplate(chatml))).toBe('<|im_end|>\n')
     expect(answerEnd(createChatTemplate('{{ messages[0].content }}'))).toBeNull()
     expect(answerEnd(createChatTemplate("{{ raise_exception('no') }}"))).toBeNull()
