@@ -93,6 +93,7 @@ function evaluateAll(nodes: readonly Expression[], scope: Scope, run: Run): Valu
 }
 
 function evaluateDict(node: Expression & { type: 'dict' }, scope: Scope, run: Run): Dict {
+  run.spend(10)
   const dict = new Dict()
   for (const [key, value] of node.pairs) dict.set(evaluate(key, scope, run), evaluate(value, scope, run), run)
   return dict

@@ -87,6 +87,14 @@ const HOSTILE: readonly (readonly [string, string])[] = [
   ['a block that calls itself', '{% block a %}{{ self.a() }}{% endblock %}'],
   ['a loop that calls itself', '{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}'],
   ['a width of a time', "{{ strftime_now('%9999Y' * 100000) }}"],
+  [
+    'texts that are replaced and kept',
+    "{% set s = 'é' * 8000000 %}{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = ns.l + [s.replace('é','ü')] %}{% endfor %}",
+  ],
+  [
+    'texts that are split and kept',
+    "{% set s = 'ab ' * 2000000 %}{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% set ns.l = ns.l + [s.split()] %}{% endfor %}",
+  ],
   ['digits', `{{ ${'9'.repeat(100_000)} }}`],
   ['stripping', `{{ '${' '.repeat(200_000)}'.strip() ~ 'x'.center(10**8) }}`],
   ['comments without an end', '{#'.repeat(100_000)],

@@ -135,7 +135,7 @@ export function exponentDigits(value: number, places: number): { digits: string;
 /** Python's `round(value, places)` of a float. */
 export function roundFloat(value: number, places: number): number {
   if (!Number.isFinite(value) || places > 330) return value
-  if (places < -330) return 0 * value
+  if (places < -330) return value < 0 ? -0 : 0
   return Number(`${sign(value)}${scaled(value, places)}e${-places}`)
 }
 

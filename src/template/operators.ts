@@ -3,7 +3,7 @@ import { checkInteger, floatFloorDivide, floatModulo, floorDivide, integerPower,
 import { printf } from './printf.js'
 import { type Run, TemplateError } from './run.js'
 import type { BinaryOperator, Comparison } from './syntax.js'
-import { compareText, isPlain } from './text.js'
+import { characters, compareText, isPlain } from './text.js'
 import {
   Dict,
   DictView,
@@ -284,7 +284,7 @@ export function slice(value: Value, start: Value, stop: Value, step: Value, run:
     run.makeString(text.length)
     let part: string
     if (by === 1n && isPlain(text)) part = text.slice(Number(from), Math.max(Number(from), Number(to)))
-    else part = picked([...text], from, to, by).join('')
+    else part = picked(characters(text), from, to, by).join('')
     return value instanceof Markup ? new Markup(part) : part
   }
   const items = picked(isList(value) ? value : (value as Tuple).items, from, to, by)

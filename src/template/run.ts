@@ -14,7 +14,7 @@ const MAX_DEPTH = 900
 /** A simple expression is one step. */
 const MAX_STEPS = 2_000_000
 /** Characters and list places that are made by one rendering, whatever becomes of them. */
-const MAX_MADE = 1 << 26
+const MAX_MADE = 1 << 25
 /** One string, and the text as a whole. */
 const MAX_STRING = 1 << 23
 

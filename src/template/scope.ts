@@ -28,26 +28,18 @@ export class Scope {
 
   /** A scope of what is set here and further out, as it is now: what a block sees. */
   visible(): Scope {
-    const scope = new Scope(null, NO_NAMES)
-    const chain: Scope[] = []
-    for (let outer: Scope | null = this; outer !== null; outer = outer.parent) chain.unshift(outer)
-    for (const { variables } of chain) {
-      for (const [name, value] of variables) if (value !== undefined) scope.variables.set(name, value)
-    }
+    const scope = this.parent === null ? new Scope(null, NO_NAMES) : this.parent.visible()
+    for (const [name, value] of this.variables) if (value !== undefined) scope.variables.set(name, value)
     return scope
   }
 
   private isUsed(name: string): boolean {
-    for (let scope: Scope | null = this; scope !== null; scope = scope.parent) if (scope.used.has(name)) return true
-    return false
+    return this.used.has(name) || (this.parent?.isUsed(name) ?? false)
   }
 
   get(name: string): Value | undefined {
-    for (let scope: Scope | null = this; scope !== null; scope = scope.parent) {
-      const value = scope.variables.get(name)
-      if (value !== undefined || scope.variables.has(name)) return value
-    }
-    return undefined
+    const value = this.variables.get(name)
+    return value !== undefined || this.variables.has(name) ? value : this.parent?.get(name)
   }
 
   set(name: string, value: Value): void {

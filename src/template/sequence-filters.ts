@@ -193,8 +193,8 @@ const last: Filter = (value, args, keywords, run) => {
 const reverse: Filter = (value, args, keywords, run) => {
   bind('reverse', [], 0, args, keywords)
   const items = backwards(value, run)
-  if (typeof value === 'string') return items!.join('')
-  if (value instanceof Markup) return new Markup(items!.map((item) => textOf(item)).join(''))
+  const text = textOf(value) === undefined ? undefined : items!.map((item) => textOf(item)).join('')
+  if (text !== undefined) return value instanceof Markup ? new Markup(text) : text
   return items === undefined ? listOf(value, run).reverse() : new Generator(items[Symbol.iterator](), 'reverseiterator')
 }
 

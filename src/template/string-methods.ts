@@ -3,8 +3,10 @@ import { formatString } from './format.js'
 import { escapeHtml, stripTags, unescapeHtml } from './html.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
+import { occurrences, splitBlanks, splitBlanksFromEnd, splitBy, splitByFromEnd } from './split.js'
 import {
   capitalize,
+  characters,
   codePointLength,
   isSpace,
   splitLines,
@@ -41,7 +43,9 @@ export function stringMethod(self: string | Markup, name: string): Value | undef
     return new NativeFunction(name, (args, keywords, run) => callFormat(self, name, args, keywords, run))
   }
   if (self instanceof Markup && (name === 'striptags' || name === 'unescape')) {
-    return new NativeFunction(name, () => unescapeHtml(name === 'unescape' ? text : collapse(stripTags(text))))
+    return new NativeFunction(name, (_args, _keywords, run) =>
+      unescapeHtml(name === 'unescape' ? text : collapse(stripTags(text), run)),
+    )
   }
   const method = METHODS.get(name)
   if (method === undefined) return undefined
@@ -52,8 +56,8 @@ export function stringMethod(self: string | Markup, name: string): Value | undef
   })
 }
 
-export function collapse(text: string): string {
-  return splitBlanks(text, -1).join(' ')
+export function collapse(text: string, run: Run): string {
+  return splitBlanks(text, -1, run).join(' ')
 }
 
 function asMarkup(value: Value): Value {
@@ -132,59 +136,6 @@ function affix(what: 'startswith' | 'endswith'): Method {
   }
 }
 
-function splitBlanks(text: string, most: number): string[] {
-  const parts: string[] = []
-  let rest = stripStart(text)
-  const blank = new RegExp(`[${WHITESPACE}]`)
-  while (rest !== '') {
-    const end = parts.length === most ? -1 : rest.search(blank)
-    if (end < 0) {
-      parts.push(rest)
-      break
-    }
-    parts.push(rest.slice(0, end))
-    rest = stripStart(rest.slice(end))
-  }
-  return parts
-}
-
-function splitBlanksFromEnd(text: string, most: number): string[] {
-  const parts: string[] = []
-  let rest = stripEnd(text)
-  while (rest !== '') {
-    let start = rest.length
-    while (start > 0 && !isSpace(rest[start - 1]!)) start--
-    if (parts.length === most) start = 0
-    parts.push(rest.slice(start))
-    rest = stripEnd(rest.slice(0, start))
-  }
-  return parts.reverse()
-}
-
-function splitBy(text: string, separator: string, most: number): string[] {
-  const parts: string[] = []
-  let from = 0
-  while (parts.length !== most) {
-    const at = text.indexOf(separator, from)
-    if (at < 0) break
-    parts.push(text.slice(from, at))
-    from = at + separator.length
-  }
-  return [...parts, text.slice(from)]
-}
-
-function splitByFromEnd(text: string, separator: string, most: number): string[] {
-  const parts: string[] = []
-  let to = text.length
-  while (parts.length !== most) {
-    const at = to < separator.length ? -1 : text.lastIndexOf(separator, to - separator.length)
-    if (at < 0) break
-    parts.push(text.slice(at + separator.length, to))
-    to = at
-  }
-  return [...parts, text.slice(0, to)].reverse()
-}
-
 function splitter(what: string, fromEnd: boolean): Method {
   return {
     parameters: ['sep', 'maxsplit'],
@@ -193,13 +144,12 @@ function splitter(what: string, fromEnd: boolean): Method {
       const limit = expectSize(maxsplit, what)
       const most = limit < 0 ? -1 : limit
       let parts: string[]
-      if (separator === null) parts = fromEnd ? splitBlanksFromEnd(text, most) : splitBlanks(text, most)
+      if (separator === null) parts = fromEnd ? splitBlanksFromEnd(text, most, run) : splitBlanks(text, most, run)
       else {
         const by = expectText(separator, what)
         if (by === '') throw new TemplateError('empty separator')
-        parts = fromEnd ? splitByFromEnd(text, by, most) : splitBy(text, by, most)
+        parts = fromEnd ? splitByFromEnd(text, by, most, run) : splitBy(text, by, most, run)
       }
-      run.makeList(parts.length)
       return parts
     },
   }
@@ -257,21 +207,22 @@ export const isLower = (text: string): boolean => /\p{Lowercase}/u.test(text) &&
 export function replaceText(text: string, old: string, by: string, count: number, run: Run): string {
   if (count === 0) return text
   if (old === '') {
-    const characters = [...text]
-    run.makeString(text.length + (characters.length + 1) * by.length)
+    const all = characters(text)
+    run.makeString(text.length + (all.length + 1) * by.length)
     let result = ''
     let left = count
-    for (const character of characters) {
+    for (const character of all) {
       if (left !== 0) result += by
       left = left === 0 ? 0 : left - 1
       result += character
     }
     return left === 0 ? result : result + by
   }
-  const parts = splitBy(text, old, count)
-  run.makeList(parts.length)
-  run.makeString(text.length + (parts.length - 1) * (by.length - old.length))
-  return parts.join(by)
+  const found = occurrences(text, old)
+  run.spend(found)
+  run.makeString(text.length + Math.max(found * (by.length - old.length), 0))
+  if (count < 0 || count >= found) return text.replaceAll(old, () => by)
+  return splitBy(text, old, count, run).join(by)
 }
 
 const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
@@ -318,7 +269,7 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
         const { from, to } = region(text, start, end, 'count')
         if (from > to) return 0n
         const inside = text.slice(from, to)
-        return BigInt(part === '' ? codePointLength(inside) + 1 : splitBy(inside, part, -1).length - 1)
+        return BigInt(part === '' ? codePointLength(inside) + 1 : occurrences(inside, part))
       },
     },
   ],

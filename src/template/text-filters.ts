@@ -9,7 +9,7 @@ import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import type { Filter } from './sequence-filters.js'
 import { collapse, replaceText, softText, stringMethod } from './string-methods.js'
-import { codePointLength, splitLines, stripEnd, stripStart, unitIndex, WHITESPACE } from './text.js'
+import { characters, codePointLength, splitLines, stripEnd, stripStart, unitIndex, WHITESPACE } from './text.js'
 import {
   Dict,
   each,
@@ -229,7 +229,9 @@ const filesizeformat: Filter = (value, args, keywords, run) => {
   const base = isBinary ? 1024 : 1000
   if (bytes === 1) return '1 Byte'
   if (bytes < base) return `${truncate(bytes)} Bytes`
-  const prefixes = [...'KMGTPEZY'].map((letter) => (isBinary ? `${letter}iB` : `${letter === 'K' ? 'k' : letter}B`))
+  const prefixes = characters('KMGTPEZY').map((letter) =>
+    isBinary ? `${letter}iB` : `${letter === 'K' ? 'k' : letter}B`,
+  )
   let index = 0
   while (index < prefixes.length - 1 && bytes >= base ** (index + 2)) index++
   return `${fixedDigits((base * bytes) / base ** (index + 2), 1)} ${prefixes[index]}`
@@ -307,7 +309,7 @@ export const TEXT_FILTERS: readonly (readonly [string, Filter])[] = [
   ['round', round],
   ['safe', plain((value, run) => new Markup(toText(value, run)))],
   ['string', plain((value, run) => softText(value, run))],
-  ['striptags', plain((value, run) => unescapeHtml(collapse(stripTags(toText(value, run)))))],
+  ['striptags', plain((value, run) => unescapeHtml(collapse(stripTags(toText(value, run)), run)))],
   ['title', title],
   ['tojson', toJson],
   ['trim', method('strip', ['chars'], 0)],

@@ -32,6 +32,11 @@ function isLowSurrogate(text: string, at: number): boolean {
   return at > 0 && /[\udc00-\udfff]/.test(text[at]!) && /[\ud800-\udbff]/.test(text[at - 1]!)
 }
 
+/** A text's code points. */
+export function characters(text: string): string[] {
+  return Array.from(text)
+}
+
 /** Whether characters and UTF-16 units are the same. */
 export function isPlain(text: string): boolean {
   return !/[\ud800-\udfff]/.test(text)
@@ -91,7 +96,7 @@ export function lower(text: string): string {
 
 /** Letters whose title case is neither their upper nor their lower case. */
 const TITLE_CASE: ReadonlyMap<string, string> = new Map(
-  ['Ǆǅǆ', 'Ǉǈǉ', 'Ǌǋǌ', 'Ǳǲǳ'].flatMap((three) => [...three].map((letter) => [letter, three[1]!] as const)),
+  ['Ǆǅǆ', 'Ǉǈǉ', 'Ǌǋǌ', 'Ǳǲǳ'].flatMap((three) => characters(three).map((letter) => [letter, three[1]!] as const)),
 )
 
 /** One character in title case. */

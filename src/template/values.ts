@@ -1,5 +1,5 @@
 import { type Run, TemplateError } from './run.js'
-import { codePointLength, isPlain } from './text.js'
+import { characters, codePointLength, isPlain } from './text.js'
 
 /**
  * Python's values: None is null, int bigint, float number, list an array. Strings are JavaScript's, read by code points.
@@ -414,7 +414,7 @@ export function characterAt(text: string, index: bigint, run: Run): string | und
     return at < 0n ? undefined : text[Number(at)]
   }
   run.makeList(text.length)
-  const characters = [...text]
-  const at = index < 0n ? index + BigInt(characters.length) : index
-  return at < 0n ? undefined : characters[Number(at)]
+  const all = characters(text)
+  const at = index < 0n ? index + BigInt(all.length) : index
+  return at < 0n ? undefined : all[Number(at)]
 }
