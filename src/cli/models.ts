@@ -26,12 +26,9 @@ export function buildModels(cli: Cli): Command {
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   models.addCommand(
-    shared(new Command('list').description('show names, sizes and when each was last used'))
-      .argument('[command...]')
-      .action(([other]: string[], options: ModelsOptions) => {
-        if (other !== undefined) throw unknownCommand(other, ['list', 'remove'])
-        return list(cli, options)
-      }),
+    shared(new Command('list').description('show names, sizes and when each was last used')).action(
+      (options: ModelsOptions) => list(cli, options),
+    ),
     { isDefault: true },
   )
   models.addCommand(
@@ -41,6 +38,11 @@ export function buildModels(cli: Cli): Command {
       .addHelpText('after', EXAMPLES)
       .action((names: string[], options: ModelsOptions) => remove(cli, names, options)),
   )
+  // What is no command would be an argument of the default one.
+  models.hook('preSubcommand', ({ args: [given = 'list'] }) => {
+    const known = models.commands.map((child) => child.name())
+    if (!given.startsWith('-') && !known.includes(given)) throw unknownCommand(given, known)
+  })
   return models
 }
 
