@@ -137,7 +137,7 @@ export class AddedTokenFinder {
 }
 
 function isWithinWord(text: string, start: number, end: number): boolean {
-  const before = [...text.slice(Math.max(0, start - 2), start)].at(-1) ?? ''
+  const before = Array.from(text.slice(Math.max(0, start - 2), start)).at(-1) ?? ''
   const after = text.slice(end, end + 2)
   return STARTS_WITH_WORD.test(asUnicode16(before)) || STARTS_WITH_WORD.test(asUnicode16(after))
 }

@@ -50,7 +50,7 @@ export class Part {
   /** One code point. */
   character(key: string): string {
     const value = this.string(key)
-    return [...value].length === 1 ? value : this.fail(`${key} is not one character`)
+    return Array.from(value).length === 1 ? value : this.fail(`${key} is not one character`)
   }
 
   boolean(key: string, absent?: boolean): boolean {

@@ -17,8 +17,7 @@ const WHITE_SPACE = /\p{White_Space}/gu
 const SPACES_AT_START = /^\p{White_Space}+/u
 const CHINESE =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it removes
-const NMT_REMOVED = /[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/g
+const NMT_REMOVED = /[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]/g
 const NMT_SPACES = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g
 
 /** The normalizer that a part of a tokenizer.json describes. Errors: FileError, UnsupportedError. */
@@ -116,7 +115,7 @@ function replace(part: Part): Normalizer {
     losesStart(text) {
       const [start, end] = pattern(text)
       if (start !== 0 || end === undefined) return false
-      return end > 0 && (content === '' || [...text.slice(0, end)].length > 1)
+      return end > 0 && (content === '' || Array.from(text.slice(0, end)).length > 1)
     },
   }
 }

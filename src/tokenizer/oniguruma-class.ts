@@ -1,7 +1,7 @@
 /** What Oniguruma's escapes and names mean, as sets in JavaScript's `v` syntax. Text is taken `asUnicode16`. */
 
 const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}'
-/** Oniguruma's `\w` has these too. */
+/** Oniguruma's `\w` has these too, but not within a class. */
 const WORD_NUMBERS = '\\xb2\\xb3\\xb9\\xbc-\\xbe'
 
 export const ESCAPED_SETS: Readonly<Record<string, string>> = {
@@ -13,6 +13,12 @@ export const ESCAPED_SETS: Readonly<Record<string, string>> = {
   S: '\\P{White_Space}',
   w: `[${WORD}${WORD_NUMBERS}]`,
   W: `[^${WORD}${WORD_NUMBERS}]`,
+}
+
+export const ESCAPED_SETS_IN_CLASS: Readonly<Record<string, string>> = {
+  ...ESCAPED_SETS,
+  w: `[${WORD}]`,
+  W: `[^${WORD}]`,
 }
 
 /** `[:name:]` within a class. */

@@ -1,4 +1,4 @@
-import { ESCAPED_SETS, literal, POSIX_SETS, propertySet } from './oniguruma-class.js'
+import { ESCAPED_SETS, ESCAPED_SETS_IN_CLASS, literal, POSIX_SETS, propertySet } from './oniguruma-class.js'
 
 /** What cannot be translated; the message names it. */
 export class UntranslatableError extends Error {}
@@ -63,7 +63,7 @@ class Translator {
   #depth = 0
 
   constructor(pattern: string) {
-    this.#pattern = [...pattern]
+    this.#pattern = Array.from(pattern)
   }
 
   run(): Translation {
@@ -73,12 +73,12 @@ class Translator {
   }
 
   #peek(text: string): boolean {
-    return [...text].every((c, i) => this.#pattern[this.#at + i] === c)
+    return Array.from(text).every((c, i) => this.#pattern[this.#at + i] === c)
   }
 
   #take(text: string): boolean {
     if (!this.#peek(text)) return false
-    this.#at += [...text].length
+    this.#at += Array.from(text).length
     return true
   }
 
@@ -224,11 +224,11 @@ class Translator {
     const c = this.#next()
     if (Object.hasOwn(ANCHORS, c)) return set(ANCHORS[c]!)
     if (c === 'R') return this.#atomic(set('(?:\\r\\n|[\\n-\\r\\x85\\u2028\\u2029])'))
-    return set(this.#escapedSet(c, modes) ?? character(this.#escapedCharacter(c), modes))
+    return set(this.#escapedSet(c, modes, ESCAPED_SETS) ?? character(this.#escapedCharacter(c), modes))
   }
 
-  #escapedSet(c: string, modes: Modes): string | null {
-    if (Object.hasOwn(ESCAPED_SETS, c)) return ESCAPED_SETS[c]!
+  #escapedSet(c: string, modes: Modes, sets: Readonly<Record<string, string>>): string | null {
+    if (Object.hasOwn(sets, c)) return sets[c]!
     if (c !== 'p' && c !== 'P') return null
     if (modes.ignoreCase) throw new UntranslatableError('\\p{…} within (?i)')
     if (!this.#take('{')) throw new UntranslatableError('\\p without {')
@@ -288,7 +288,7 @@ class Translator {
     let low = this.#next()
     if (low === '\\') {
       const c = this.#next()
-      const escaped = this.#escapedSet(c, modes)
+      const escaped = this.#escapedSet(c, modes, ESCAPED_SETS_IN_CLASS)
       if (escaped !== null) return escaped
       low = c === 'b' ? '\b' : this.#escapedCharacter(c)
     }
@@ -299,7 +299,8 @@ class Translator {
     if (high === '[') throw new UntranslatableError('a class as the end of a range')
     if (high === '\\') {
       const c = this.#next()
-      if (this.#escapedSet(c, modes) !== null) throw new UntranslatableError('a set as the end of a range')
+      if (this.#escapedSet(c, modes, ESCAPED_SETS_IN_CLASS) !== null)
+        throw new UntranslatableError('a set as the end of a range')
       high = c === 'b' ? '\b' : this.#escapedCharacter(c)
     }
     return classCharacters(low, high, modes)

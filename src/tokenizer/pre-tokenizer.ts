@@ -97,7 +97,7 @@ function fixedLength(part: Part): PreTokenizer {
   const length = part.value('length') === undefined ? 5 : part.count('length')
   if (length === 0) part.fail('length is 0')
   return ({ text, first }) => {
-    const characters = [...text]
+    const characters = Array.from(text)
     const pieces: Piece[] = []
     for (let start = 0; start < characters.length; start += length) {
       pieces.push({ text: characters.slice(start, start + length).join(''), first: first && start === 0 })

@@ -36,7 +36,7 @@ export function readWordPiece(part: Part): Model {
   return {
     vocabulary,
     encode(word, result) {
-      const isLong = word.length > longest && [...word].length > longest
+      const isLong = word.length > longest && Array.from(word).length > longest
       const pieces = isLong ? null : split(word)
       if (pieces === null) result.push(unknown())
       else for (const id of pieces) result.push(id)
