@@ -73,7 +73,7 @@ describe('commands of a chat', () => {
     expect(document.messages).toEqual([])
     expect(stderr).toMatch(/took back "Two" · \d+ of 4096 tokens\n.*no turn to take back\n.*no answer to give anew\n$/s)
     // Where nobody sits at a terminal an error ends the chat.
-    expect(code).toBe(1)
+    expect(code).toBe(2)
   })
 
   it('draw another answer at a retry, also with a seed', async () => {

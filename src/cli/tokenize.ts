@@ -54,7 +54,10 @@ async function tokenize(cli: Cli, model: string, text: string | undefined, optio
 function encode(cli: Cli, tokenizer: Tokenizer, text: string, { bos, special, json }: TokenizeOptions): void {
   const ids = tokenizer.encode(text, { addSpecialTokens: bos, parseSpecial: special })
   const pieces = ids.map((id) => tokenizer.decode([id], { continues: true }))
-  if (json) return printJson(cli, { ids, pieces })
+  if (json) {
+    printJson(cli, { ids, pieces })
+    return
+  }
   const width = String(ids.reduce((most, id) => Math.max(most, id), 0)).length
   for (const [i, id] of ids.entries()) {
     cli.stdout.write(`${String(id).padStart(width)}  ${JSON.stringify(pieces[i])}\n`)

@@ -18,11 +18,11 @@ function machine(most: number) {
   return {
     count,
     reads: () => reads,
-    pass(ms: number, own: number, others: number) {
+    pass: (ms: number, own: number, others: number): void => {
       at += ms
       if (time !== null) time = { busy: time.busy + ms * (own + others), own: time.own + ms * own }
     },
-    blind() {
+    blind: (): void => {
       time = null
     },
   }

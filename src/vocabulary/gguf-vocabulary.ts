@@ -14,15 +14,15 @@ const KINDS: Readonly<Record<string, { readonly bos: number | null; readonly eos
 /** Default separator of a `bert` vocabulary, which ends every text. */
 const BERT_SEPARATOR = 102
 
-const ID_KEYS = [
-  ...['bos', 'eos', 'eot', 'eom', 'unknown', 'seperator', 'padding', 'mask', 'cls'],
-  ...['fim_pre', 'fim_suf', 'fim_mid', 'fim_pad', 'fim_rep', 'fim_sep', 'prefix', 'suffix', 'middle'],
-].map((name) => `${name}_token_id`)
+const ID_KEYS =
+  `bos eos eot eom unknown seperator padding mask cls fim_pre fim_suf fim_mid fim_pad fim_rep fim_sep prefix suffix middle`
+    .split(' ')
+    .map((name) => `${name}_token_id`)
 
-const FLAG_KEYS = [
-  ...['add_bos_token', 'add_eos_token', 'add_sep_token', 'add_space_prefix', 'remove_extra_whitespaces'],
-  ...['normalizer.lowercase', 'normalizer.strip_accents'],
-]
+const FLAG_KEYS =
+  'add_bos_token add_eos_token add_sep_token add_space_prefix remove_extra_whitespaces normalizer.lowercase normalizer.strip_accents'.split(
+    ' ',
+  )
 
 /** Far above any real vocabulary: the longest tokens in use are 512 spaces, the largest vocabularies a million tokens. */
 const MOST_TOKENS = 4_000_000

@@ -7,53 +7,20 @@
 /** Characters that may stand together where `std::regex` splits the text. */
 const LONGEST = 1000
 
-/** `tokenizer.ggml.pre` whose splitters are loops of libllama's own, and need no guard. */
-const LOOPS = new Set([
-  ...[
-    'gpt-2',
-    'phi-2',
-    'jina-es',
-    'jina-de',
-    'gigachat',
-    'jina-v2-es',
-    'jina-v2-de',
-    'a.x-4.0',
-    'mellum',
-    'modern-bert',
-  ],
-  ...['jina-v1-en', 'jina-v2-code', 'roberta-bpe', 'exaone4', 'mpt', 'olmo', 'jais', 'trillion', 'granite-docling'],
-  ...['llama3', 'llama-v3', 'llama-bpe', 'falcon3', 'falcon-h1', 'pixtral', 'midm-2.0', 'lfm2', 'jina-v5-nano'],
-  ...[
-    'dbrx',
-    'smaug-bpe',
-    'glm4',
-    'chatglm-bpe',
-    'qwen2',
-    'deepseek-r1-qwen',
-    'kormo',
-    'f2llmv2',
-    'megrez',
-    'stablelm2',
-  ],
-  ...[
-    'hunyuan',
-    'solar-open',
-    'grok-2',
-    'laguna',
-    'qwen35',
-    'kimi-k2',
-    'gemma4',
-    'granite-embed-multi-311m',
-    'sarvam-moe',
-  ],
-  // One digit at a time by std::regex, then a loop.
-  ...['starcoder', 'refact', 'command-r', 'smollm', 'codeshell', 'exaone', 'minerva-7b', 'mellum2'],
-])
+/** `tokenizer.ggml.pre` whose splitters are loops of libllama's own (the last line behind one digit by std::regex): no guard. */
+const LOOPS = named(`
+  gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en jina-v2-code roberta-bpe
+  exaone4 mpt olmo jais trillion granite-docling
+  llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano dbrx smaug-bpe glm4 chatglm-bpe
+  qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 laguna qwen35
+  kimi-k2 gemma4 granite-embed-multi-311m sarvam-moe
+  starcoder refact command-r smollm codeshell exaone minerva-7b mellum2
+`)
 
 /** Kinds whose words hold letters, digits and signs in any mixture: what ends a run is a space. */
-const MIXED = new Set(['bloom', 'poro-chat', 'gpt3-finnish', 'viking'])
+const MIXED = named('bloom poro-chat gpt3-finnish viking')
 /** Kinds whose words hold single spaces too: what ends a run is a line break. */
-const LINES = new Set(['exaone-moe'])
+const LINES = named('exaone-moe')
 
 /** What a match may be made of, each kind by itself. */
 const RUNS = {
@@ -109,4 +76,8 @@ function beforeWhole(text: string, at: number, whole: readonly string[]): number
     if (found >= 0 && found < at && found + token.length > at) return found
   }
   return at
+}
+
+function named(names: string): ReadonlySet<string> {
+  return new Set(names.trim().split(/\s+/))
 }

@@ -29,14 +29,14 @@ export async function speedCases(
   model: Model,
   targets: readonly number[],
   batches: readonly number[],
-  options: PolicyOptions & { readonly maxTokens: number },
+  { maxTokens, ...options }: PolicyOptions & { readonly maxTokens: number },
 ): Promise<SpeedCase[]> {
   const cases: SpeedCase[] = []
   const resolve = async (target: number, method: SpeedMethod, batch: number, spec: string): Promise<SpeedCase> => {
     const key = { target, method, batch }
     try {
       const policy = await model.policy(spec, options)
-      const { stages } = depthExtent(policy, model.hyperparameters.layers, options.maxTokens)
+      const { stages } = depthExtent(policy, model.hyperparameters.layers, maxTokens)
       const plan = stages.length === 1 ? (stages[0]?.layers ?? null) : null
       const predicted = policy.kind === 'skip' ? (policy.speedup?.predicted ?? null) : null
       return { ...key, policy, reason: null, plan, predicted }
