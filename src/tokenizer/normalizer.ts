@@ -17,7 +17,8 @@ const WHITE_SPACE = /\p{White_Space}/gu
 const SPACES_AT_START = /^\p{White_Space}+/u
 const CHINESE =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu
-const NMT_REMOVED = new RegExp(String.raw`[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]`, 'g')
+const CONTROLS = String.raw`\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f`
+const NMT_REMOVED = new RegExp(`[${CONTROLS}]`, 'g')
 const NMT_SPACES = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g
 
 /** The normalizer that a part of a tokenizer.json describes. Errors: FileError, UnsupportedError. */

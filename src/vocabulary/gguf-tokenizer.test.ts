@@ -70,18 +70,8 @@ describe('byte-level BPE', () => {
       tekken chameleon gpt-4o llama4 kanana2 talkie minimax-m2 granite-embed-multi-97m tiny_aya cohere2moe superbpe bailingmoe
       bailingmoe2 llada-moe seed-coder afmoe exaone-moe jais-2 minicpm5
     `
-    const run = spawnSync(
-      process.execPath,
-      [
-        '--import',
-        './test/typescript-loader.mjs',
-        'test/long-runs.mjs',
-        ...kinds.trim().split(/\s+/).trim().split(/\s+/),
-      ],
-      {
-        encoding: 'utf8',
-      },
-    )
+    const script = ['--import', './test/typescript-loader.mjs', 'test/long-runs.mjs']
+    const run = spawnSync(process.execPath, [...script, ...kinds.trim().split(/\s+/)], { encoding: 'utf8' })
     expect(run.stdout.trimEnd().split('\n').at(-1), run.stderr).toBe('done')
   }, 120_000)
 })
