@@ -39,14 +39,17 @@ export async function busy({ rounds }) {
           setting.worker = await startWorker('./shoal-worker.js', start, (pid) => group?.add(pid))
           setting.speeds = []
         }
-        for (let round = 0; round <= rounds; round++) {
+        // A loss of nothing takes more rounds to see than one of a fifth.
+        const last = where === 'alone' ? 3 * rounds : rounds
+        for (let round = 0; round <= last; round++) {
           const order = settings.map((_, i) => settings[(i + round) % settings.length])
           for (const { worker, tokens, speeds } of order) {
             const { decodeMs, tokens: n } = await worker.ask({ run: { prompt: promptOf(16), tokens } })
             if (round > 0) speeds.push(((n - 1) * 1000) / decodeMs)
-            await new Promise((resolve) => setTimeout(resolve, 100))
+            // ggml's threads spin for some 0.3 s after a run, and would be the other program of who comes next.
+            await new Promise((resolve) => setTimeout(resolve, 600))
           }
-          if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${name} ${where}: round ${round} of ${rounds}`)
+          if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${name} ${where}: round ${round} of ${last}`)
         }
         for (const { worker } of settings) worker.end()
       } finally {

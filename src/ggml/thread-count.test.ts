@@ -18,9 +18,11 @@ function machine(most: number) {
   return {
     count,
     reads: () => reads,
+    /** Computes for so long, if it keeps any processor busy. */
     pass: (ms: number, own: number, others: number): void => {
       at += ms
       if (time !== null) time = { busy: time.busy + ms * (own + others), own: time.own + ms * own }
+      if (own > 0) count.took(1, 1)
     },
     blind: (): void => {
       time = null
@@ -43,6 +45,16 @@ describe('the number of threads', () => {
     expect(count.next()).toBe(6)
     pass(200, 6, 0.1)
     expect(count.next()).toBe(8)
+  })
+
+  it('does not go by what others did while it had nothing to compute', () => {
+    const { count, pass } = machine(2)
+    pass(3000, 0, 2)
+    expect(count.next()).toBe(2)
+    pass(200, 1.9, 0.1)
+    expect(count.next()).toBe(2)
+    pass(200, 1, 1)
+    expect(count.next()).toBe(1)
   })
 
   it('is never less than one', () => {
@@ -79,7 +91,7 @@ describe('the number of threads', () => {
   it('stays where the system does not tell what it is busy with', () => {
     const { count, pass, blind } = machine(4)
     blind()
-    pass(1000, 1, 3)
+    pass(300, 1, 3)
     expect(count.next()).toBe(4)
   })
 

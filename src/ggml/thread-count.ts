@@ -7,6 +7,8 @@ const SLOW = 3
 const SLOW_MS = 8
 /** Time that must have passed to judge by, in ms. */
 const LEAST_WINDOW = 40
+/** After so long without a compute what was read is forgotten, in ms. */
+const IDLE = 100
 /** A processor counts as free where others take no more of it than this. */
 const SPARE = 0.35
 
@@ -18,6 +20,8 @@ const SPARE = 0.35
 export class ThreadCount {
   private current: number
   private last: { at: number; time: ProcessorTime | null }
+  /** When the last compute ended. */
+  private busyUntil: number
 
   /**
    * @param most threads where nothing else runs
@@ -29,17 +33,22 @@ export class ThreadCount {
     private readonly now: () => number = () => performance.now(),
   ) {
     this.current = most
+    this.busyUntil = now()
     this.last = { at: now(), time: most > 1 ? read() : null }
   }
 
   /** For the compute that comes next. */
   next(): number {
-    if (this.most > 1 && this.now() - this.last.at >= INTERVAL) this.look()
+    if (this.most === 1) return 1
+    // What others did while this process had nothing to do says nothing of now.
+    if (this.now() - this.busyUntil > IDLE) this.last = { at: this.now(), time: this.read() }
+    else if (this.now() - this.last.at >= INTERVAL) this.look()
     return this.current
   }
 
   /** Tells what a compute took, and what it takes usually, in ms. */
   took(ms: number, usual: number): void {
+    this.busyUntil = this.now()
     if (this.current === 1 || ms < SLOW * usual || ms - usual < SLOW_MS) return
     if (this.now() - this.last.at >= LEAST_WINDOW) this.look()
   }
