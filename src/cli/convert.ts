@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
-import { convertModel, openPackage } from '../convert/package.js'
-import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped } from './cli.js'
+import { convertModel, locateModel, openPackage } from '../convert/package.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { progressText } from './model-options.js'
 import { bytesText, createProgressLine } from './progress-line.js'
 
@@ -24,13 +24,16 @@ Examples:
   $ shoal convert ./checkpoint -o model.gguf
   $ shoal convert ./checkpoint -o model-q4_0.gguf --quantization q4_0
   $ shoal convert ./checkpoint                           into the cache, where run looks for it
+  $ shoal convert model.gguf -o model-q8_0.gguf --quantization q8_0
 
 The file holds the tokenizer and the chat template; llama.cpp runs it too.`
 
 export function buildConvert(cli: Cli): Command {
   return new Command('convert')
-    .description('Write the GGUF file of a Hugging Face folder, the one that run would keep in the cache.')
-    .argument('<checkpoint>', 'folder with config.json and safetensors, or name of a bundled model')
+    .description(
+      'Write the GGUF file of a Hugging Face folder, the one that run would keep in the cache; or a GGUF file in another type.',
+    )
+    .argument('<checkpoint>', 'folder with config.json and safetensors, GGUF file, or name of a bundled model')
     .usage('CHECKPOINT [-o FILE.gguf] [options]')
     .option('-o, --output <file>', 'the file to write; default: into the cache')
     .addOption(
@@ -63,6 +66,9 @@ async function convert(cli: Cli, checkpoint: string, options: ConvertCommandOpti
     progress: (info: Parameters<typeof progressText>[0]) => line.show(progressText(info)),
   }
   try {
+    if (options.output === undefined && locateModel(checkpoint).kind === 'gguf') {
+      throw new UsageError(`${checkpoint} is a GGUF file and runs as it is; -o FILE.gguf writes it in another type`)
+    }
     if (options.output !== undefined) return await convertModel(checkpoint, options.output, settings)
     const { path, name, quantization, gguf, warnings } = await openPackage(checkpoint, settings)
     return { path, name, quantization, bytes: gguf.bytes, warnings }

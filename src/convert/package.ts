@@ -12,6 +12,7 @@ import { cacheFolder } from './cache-folder.js'
 import { type Conversion, convert, countParameters } from './convert.js'
 import { type PackageFacts, readPackageFacts } from './metadata.js'
 import type { ProgressListener } from './progress.js'
+import { requantize } from './requantize.js'
 
 /** The model that runs where none is named. */
 export const DEFAULT_MODEL = 'ripple-8m'
@@ -84,19 +85,37 @@ export interface ConvertModelOptions {
   readonly signal?: AbortSignal
 }
 
-/** Writes a checkpoint as the GGUF file that `openPackage` would keep in the cache. */
+/**
+ * Writes a checkpoint as the GGUF file that `openPackage` would keep in the cache, or a GGUF file with its matrices in another
+ * type.
+ */
 export async function convertModel(
   model: string,
   path: string,
   options: ConvertModelOptions = {},
-): Promise<Conversion & { name: string; quantization: Quantization }> {
+): Promise<Conversion & { name: string; quantization: string }> {
   const location = locateModel(model)
-  if (location.kind === 'gguf') throw new InputError(`${model}: is not a checkpoint folder`)
+  if (location.kind === 'gguf') return convertGguf(await readGguf(location.path), location.name, path, options)
   const checkpoint = await openHuggingFace(location.path)
   const family = familyOf(checkpoint)
   const quantization = chooseQuantization(checkpoint, family, options.quantization)
   const conversion = await convertTo(path, checkpoint, family, quantization, options)
   return { ...conversion, name: checkpoint.name, quantization }
+}
+
+async function convertGguf(
+  gguf: GgufFile,
+  name: string,
+  path: string,
+  { progress, ...options }: ConvertModelOptions,
+): Promise<Conversion & { name: string; quantization: string }> {
+  const conversion = await requantize(gguf, {
+    ...options,
+    path,
+    progress: (loaded, total) =>
+      progress?.({ status: 'progress', name, file: path, progress: (100 * loaded) / total, loaded, total }),
+  })
+  return { ...conversion, name, quantization: options.quantization ?? quantizationOf(gguf) }
 }
 
 async function openFolder(checkpoint: HuggingFaceFolder, options: PackageOptions): Promise<Package> {

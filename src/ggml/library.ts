@@ -60,6 +60,7 @@ const BASE = {
     'void *ggml_rope_ext(void *ctx, void *a, void *b, void *c, int dims, int mode, int ctxOrig, float base, float scale, float ext, float attn, float fast, float slow)',
   ggml_flash_attn_ext:
     'void *ggml_flash_attn_ext(void *ctx, void *q, void *k, void *v, void *mask, float scale, float maxBias, float softcap)',
+  ggml_get_type_traits: 'void *ggml_get_type_traits(int type)',
   ggml_quantize_chunk:
     'size_t ggml_quantize_chunk(int type, void *src, void *dst, int64_t start, int64_t rows, int64_t columns, void *imatrix)',
   ggml_fp32_to_fp16_row: 'void ggml_fp32_to_fp16_row(void *x, void *y, int64_t n)',

@@ -1,0 +1,127 @@
+import { realpathSync } from 'node:fs'
+import { openReader } from '../checkpoint/file-reader.js'
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { createGgufWriter } from '../checkpoint/gguf-write.js'
+import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
+import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import { familyByArchitecture } from '../families/index.js'
+import { dequantize } from '../ggml/dequantize.js'
+import { quantize } from '../ggml/quantize.js'
+import { checkValues } from './check-values.js'
+import type { Conversion } from './convert.js'
+import { FILE_TYPES, storedType } from './stored-type.js'
+
+/** Bytes or values in hand at a time. */
+const BLOCK = 2 * 1024 * 1024
+
+export interface RequantizeOptions {
+  readonly path: string
+  /** What the matrices become; default: what they are. */
+  readonly quantization?: Quantization
+  readonly progress?: (loaded: number, total: number) => void
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Writes a GGUF file with its matrices in another type. From one quantised type to another some precision is lost twice.
+ * The file appears under its name only when it is complete. Errors: FileError, UnsupportedError, ShoalError `aborted`.
+ */
+export async function requantize(gguf: GgufFile, options: RequantizeOptions): Promise<Conversion> {
+  const { path, quantization, progress, signal } = options
+  if (same(gguf.path, path)) throw new InputError(`${path}: is the file that is read; give another name`)
+  const matrices = matricesOf(gguf)
+  const tensors = [...gguf.tensors.values()].map((tensor) => ({ tensor, type: typeOf(tensor, matrices, quantization) }))
+  const declarations = tensors.map(({ tensor: { name, shape }, type }) => ({ name, shape, type }))
+  const reader = await openReader(gguf.path)
+  try {
+    const writer = await createGgufWriter(path, metadataWith(gguf.metadata, quantization), declarations)
+    try {
+      let loaded = 0
+      for (const { tensor, type } of tensors) {
+        for await (const chunk of blocksOf(gguf.path, tensor, type, reader)) {
+          await writer.append(tensor.name, chunk)
+          loaded += chunk.length
+          progress?.(loaded, writer.bytes)
+          if (signal?.aborted)
+            throw new ShoalError('aborted', `${path}: the conversion was stopped`, { cause: signal.reason })
+        }
+      }
+      await writer.finish()
+    } catch (error) {
+      await writer.abort()
+      throw error
+    }
+    return { path, bytes: writer.bytes, warnings: [] }
+  } finally {
+    await reader.close()
+  }
+}
+
+type Reader = Awaited<ReturnType<typeof openReader>>
+
+/** Names of the tensors that the family multiplies by. */
+function matricesOf({ metadata, tensors, path }: GgufFile): ReadonlySet<string> {
+  if (metadata.has('split.count') && metadata.number('split.count') > 1) {
+    throw new UnsupportedError(`${path}: is one part of a split GGUF file; merge the parts first`)
+  }
+  const family = familyByArchitecture(metadata.string('general.architecture'), path)
+  const mappings = family.tensors(family.fromMetadata(metadata, new Set(tensors.keys())))
+  return new Set(mappings.filter(({ quantize: isMatrix }) => isMatrix).map(({ name }) => name))
+}
+
+function typeOf({ name, type, shape }: GgufTensor, matrices: ReadonlySet<string>, wanted?: Quantization): TensorType {
+  return wanted === undefined || !matrices.has(name) ? type : storedType(wanted, shape[0]!)
+}
+
+function metadataWith(metadata: GgufMetadata, quantization?: Quantization): GgufMetadata {
+  if (quantization === undefined) return metadata
+  const entries = new Map<string, GgufValue>(metadata.values)
+  entries.set('general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] })
+  if (entries.has('shoal.quantization')) entries.set('shoal.quantization', { type: 'string', value: quantization })
+  return new GgufMetadata(metadata.path, entries)
+}
+
+/** The bytes of a tensor in another type, some rows at a time. */
+async function* blocksOf(
+  path: string,
+  tensor: GgufTensor,
+  type: TensorType,
+  reader: Reader,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { shape, offset } = tensor
+  if (type === tensor.type) {
+    const block = new Uint8Array(Math.min(BLOCK, tensor.bytes))
+    for (let position = 0; position < tensor.bytes; position += block.length) {
+      const part = block.subarray(0, Math.min(block.length, tensor.bytes - position))
+      await reader.read(part, offset + position)
+      yield part
+    }
+    return
+  }
+  const [columns = 1] = shape
+  const rows = shape.slice(1).reduce((product, n) => product * n, 1)
+  const height = Math.min(rows, Math.max(1, Math.floor(BLOCK / columns)))
+  const source = new Uint8Array(height * rowBytes(tensor.type, columns))
+  const values = new Float32Array(height * columns)
+  const target = new Uint8Array(height * rowBytes(type, columns))
+  for (let start = 0; start < rows; start += height) {
+    const count = Math.min(height, rows - start)
+    const part = source.subarray(0, count * rowBytes(tensor.type, columns))
+    await reader.read(part, offset + start * rowBytes(tensor.type, columns))
+    dequantize(tensor.type, part, count, columns, values)
+    const block = values.subarray(0, count * columns)
+    checkValues(path, tensor.name, block, type)
+    const encoded = target.subarray(0, count * rowBytes(type, columns))
+    quantize(type, block, count, columns, encoded)
+    yield encoded
+  }
+}
+
+function same(a: string, b: string): boolean {
+  try {
+    return realpathSync(a) === realpathSync(b)
+  } catch {
+    return false
+  }
+}
