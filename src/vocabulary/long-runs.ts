@@ -34,8 +34,6 @@ export type RunEnd = keyof typeof RUNS
 
 /** What ends a match of a kind's splitter, or null where any length is fine. */
 export function runEnd(model: string, pre: string): RunEnd | null {
-  // Words of WordPiece are matched from each position anew.
-  if (model === 'bert') return 'space'
   if (model !== 'gpt2' || LOOPS.has(pre)) return null
   if (LINES.has(pre)) return 'line'
   return MIXED.has(pre) ? 'space' : 'class'

@@ -73,8 +73,12 @@ function readPairs(path) {
   } catch {
     return []
   }
-  const ids = readFileSync(`${path}.out`, 'utf8').trimEnd().split('\n')
-  if (texts.length !== ids.length) throw new Error(`${path}: ${texts.length} texts and ${ids.length} lines of ids`)
+  const ids = readFileSync(`${path}.out`, 'utf8').split('\n')
+  // Most files end with a separator.
+  if (texts.length === ids.length && texts.at(-1) === '') texts.pop()
+  if (ids.pop() !== '' || texts.length !== ids.length) {
+    throw new Error(`${path}: ${texts.length} texts and ${ids.length} lines of ids`)
+  }
   return texts.map((text, i) => [text, ids[i].trim()])
 }
 
