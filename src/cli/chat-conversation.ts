@@ -11,6 +11,7 @@ import { noteWarnings, streamAnswer } from './stream-answer.js'
 export interface ChatOptions extends ModelOptions, GenerationOptions, ForceOption {
   readonly system?: string
   readonly showDepth?: boolean
+  readonly literalContent?: boolean
   readonly whenFull?: 'stop' | 'drop'
 }
 
@@ -40,6 +41,7 @@ export class Conversation {
     this.session = model.chat({
       ...recommendedOptions(cli, model, options),
       ...(options.system === undefined ? {} : { system: options.system }),
+      ...(options.literalContent === undefined ? {} : { literalContent: options.literalContent }),
     })
   }
 

@@ -26,6 +26,7 @@ export function buildChat(cli: Cli): Command {
     .option('--system <text>', 'what the model is told before the conversation')
   addForceOption(addGenerationOptions(command))
     .option('--show-depth', 'colour each token by the layers that it ran')
+    .option('--literal-content', 'special tokens that a message spells stay text')
     .addOption(
       new Option(
         '--when-full <what>',
@@ -39,7 +40,9 @@ export function buildChat(cli: Cli): Command {
 }
 
 async function chat(cli: Cli, name: string | undefined, model: Model, options: ChatOptions): Promise<void> {
-  if (model.tokenizer === null) throw new UnsupportedError(`${model.name} has no tokenizer; a chat needs one`)
+  if (model.tokenizer === null) {
+    throw model.tokenizerError ?? new UnsupportedError(`${model.name} has no tokenizer; a chat needs one`)
+  }
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
   await refuseOtherDepth(cli, model, policy, options)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true

@@ -177,10 +177,12 @@ function buildProgram(cli: Cli): Command {
       getOutHelpWidth: () => cli.stdout.columns || 80,
       outputError: (text, write) =>
         write(
-          `shoal: ${text
-            .replace(/^error: /, '')
-            .trim()
-            .replaceAll('\n', ' ')}${isText(text) ? '; a prompt that begins with - goes behind --' : ''}\n`,
+          `shoal: ${printable(
+            text
+              .replace(/^error: /, '')
+              .trim()
+              .replaceAll('\n', ' '),
+          )}${isText(text) ? '; a prompt that begins with - goes behind --' : ''}\n`,
         ),
     })
     .showSuggestionAfterError()

@@ -69,7 +69,7 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
     name,
     options,
     async (model) => {
-      const ids = options.tokens ?? encodeText(model, text ?? '')
+      const ids = options.tokens ?? encodeText(cli, model, text ?? '')
       const policy = await announceDepth(cli, model, options.depth)
       await noteOtherDepths(cli, model, [policy])
       const line = createProgressLine(cli)

@@ -1,7 +1,9 @@
 import { readInput, readStream } from '../checkpoint/text-file.js'
 import { firstInvalidUtf8 } from '../checkpoint/utf8.js'
 import type { Model } from '../engine/api.js'
+import { promptTokens } from '../engine/prompt-tokens.js'
 import { FileError, UnsupportedError } from '../errors.js'
+import { type Cli, note } from './cli.js'
 
 /** All of a stream as text, without the line break at its end. Throws FileError for bytes that are not UTF-8. */
 export async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
@@ -32,10 +34,12 @@ function asWritten(text: string): string {
   return text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n')
 }
 
-/** Token ids of a text, with what the tokenizer's post-processor adds. */
-export function encodeText(model: Model, text: string): number[] {
+/** Token ids of a text, with what the tokenizer adds: as a prompt has them. */
+export function encodeText(cli: Cli, model: Model, text: string): number[] {
   if (model.tokenizer === null) {
-    throw new UnsupportedError(`${model.name} has no tokenizer that Shoal can use; give token ids with --tokens`)
+    throw model.tokenizerError ?? new UnsupportedError(`${model.name} has no tokenizer; give token ids with --tokens`)
   }
-  return model.tokenizer.encode(text)
+  const { ids, warnings } = promptTokens(model.tokenizer, text)
+  for (const warning of warnings) note(cli, `warning: ${warning}`)
+  return ids
 }

@@ -94,7 +94,7 @@ async function trace(
     name,
     options,
     async (model) => {
-      const ids = typeof prompt === 'string' ? encodeText(model, prompt) : prompt
+      const ids = typeof prompt === 'string' ? encodeText(cli, model, prompt) : prompt
       await noteFullDepth(cli, model)
       const result = await model.trace(ids, { signal: cli.signal })
       if (options.out !== undefined) await saveTrace(options.out, model, result)

@@ -2,6 +2,7 @@ import { InputError, ShoalError } from '../errors.js'
 import type { ChatMessage, ChatSession, GenerateOptions, Generation } from './api.js'
 import type { Engine } from './engine.js'
 import type { KeptSequence } from './generation.js'
+import { refuseUnknownOptions } from './known-options.js'
 import type { Sequence } from './sequence.js'
 import type { TokenDepth } from './token-depth.js'
 
@@ -108,10 +109,12 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
       return conversation(turns)
     },
     send(text, options = {}) {
+      refuseUnknownOptions('generate', options)
       checkIdle()
       return answer(turns, text, options)
     },
     retry(options = {}) {
+      refuseUnknownOptions('generate', options)
       checkIdle()
       const asked = turns.at(-2)
       if (asked === undefined) throw new InputError('there is no answer to give anew')
