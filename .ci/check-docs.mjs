@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { realModel, SMOLLM2 } from '../test/real-model.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const [folder = '', only = ''] = process.argv.slice(2)
@@ -62,6 +63,8 @@ function prepare(cwd, shoal) {
   for (const name of ['checkpoint', 'model', 'bloomz']) {
     if (!existsSync(join(cwd, name))) symlinkSync(join(pretrained, 'ripple-8m'), join(cwd, name))
   }
+  // Where the real model is not here the bundled one stands in for it.
+  if (!existsSync(join(cwd, SMOLLM2))) symlinkSync(smollm2 ?? join(pretrained, 'ripple-8m'), join(cwd, SMOLLM2))
   for (const name of ['chapter.txt', 'book.txt']) cpSync(join(pretrained, 'tasks', 'prose.txt'), join(cwd, name))
   write('prompts.jsonl', '{"prompt": "The sea"}\n{"prompt": "A king", "id": "king"}\n')
   write('summaries.jsonl', '{"input": "It rained all day.", "output": "Rain."}\n'.repeat(2))
@@ -76,6 +79,7 @@ function prepare(cwd, shoal) {
   write('dropped/config.json', JSON.stringify({ drop_attn_list: [7, 8], drop_mlp_list: [7, 8] }))
 }
 
+const smollm2 = realModel(SMOLLM2)
 let failures = 0
 
 function runBlock(block, cwd) {

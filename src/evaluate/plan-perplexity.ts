@@ -1,6 +1,7 @@
 import type { Plan } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { FileError } from '../errors.js'
+import { leadOf } from '../tokenizer/lead.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** Tokens of a window, and how many of them are its prompt. */
@@ -86,12 +87,4 @@ function windowsOf(tokenizer: Tokenizer, text: string, size: number, maxTokens: 
     if (window.length >= 8 && (from === 0 || window.length >= size / 2)) windows.push(window)
   }
   return windows
-}
-
-/** What a tokenizer puts before a text. */
-function leadOf(tokenizer: Tokenizer): number[] {
-  const whole = tokenizer.encode('a')
-  const bare = tokenizer.encode('a', { addSpecialTokens: false })
-  const at = whole.findIndex((_, i) => bare.every((id, k) => whole[i + k] === id))
-  return whole.slice(0, Math.max(0, at))
 }

@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readTextFile } from '../checkpoint/text-file.js'
 import { FileError } from '../errors.js'
+import { leadOf } from '../tokenizer/lead.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** The opening of a novel that the bundled models never saw; it comes with the package. */
@@ -43,7 +44,7 @@ export async function loadText(name: string): Promise<TextTask> {
 export function textWindows(tokenizer: Tokenizer, { path, text }: TextTask, options: WindowOptions): number[][] {
   const { window, promptLength, limit = Number.POSITIVE_INFINITY } = options
   const ids = tokenizer.encode(text, { addSpecialTokens: false })
-  const lead = leadOf(tokenizer.encode(text), ids)
+  const lead = leadOf(tokenizer)
   const windows: number[][] = []
   for (let from = 0; from < ids.length && windows.length < limit; from += window - lead.length) {
     const run = [...lead, ...ids.slice(from, from + window - lead.length)]
@@ -53,13 +54,4 @@ export function textWindows(tokenizer: Tokenizer, { path, text }: TextTask, opti
     throw new FileError(path, `has ${ids.length} tokens, too few to score any after the first ${promptLength}`)
   }
   return windows
-}
-
-/** The special tokens before a text. */
-function leadOf(whole: readonly number[], plain: readonly number[]): readonly number[] {
-  const start = plain.slice(0, 8)
-  for (let k = 0; k <= whole.length - plain.length; k++) {
-    if (start.every((id, i) => whole[k + i] === id)) return whole.slice(0, k)
-  }
-  return []
 }

@@ -1,13 +1,13 @@
 // The converted files in node-llama-cpp give Shoal's greedy tokens, and files exported for a plan give Shoal's tokens under
 // that plan. A difference is excused only where Shoal's own two best logits are closer than NEAR_TIE: there rounding
 // decides. Run `npm run build` and `npm ci` here first.
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { main } from '../../dist/cli/main.js'
 import { loadModel } from '../../dist/index.js'
+import { ask } from './ask.js'
 import { PROMPTS } from './prompts.js'
 
 const MODELS = ['ripple-8m', 'ripple-8m-flex', 'ripple-8m-unified2x']
@@ -77,7 +77,7 @@ async function compareTexts(name, quantization, depth = 'full', path = null) {
   const model = await loadModel(name, { quantization, context: CONTEXT, threads: THREADS })
   try {
     const prompts = PROMPTS.map((text) => model.tokenizer.encode(text))
-    const theirs = llama({ path: path ?? model.path, prompts, texts: PROMPTS, tokens: TOKENS })
+    const theirs = ask('./greedy.js', { path: path ?? model.path, prompts, texts: PROMPTS, tokens: TOKENS })
     const outcome = { equal: 0, excused: 0, wrong: [] }
     for (const [i, prompt] of prompts.entries()) {
       const encoded = model.tokenizer.encode(PROMPTS[i], { addSpecialTokens: false })
@@ -98,7 +98,7 @@ async function compareIds(name, depth = 'full', path = null) {
     const prompts = PROMPTS.map((_, i) =>
       Array.from({ length: 12 + i }, (_, k) => (k * k * 7 + 3 * k * i + i) % vocabulary),
     )
-    const { continuations } = llama({ path: path ?? model.path, prompts, texts: [], tokens: TOKENS })
+    const { continuations } = ask('./greedy.js', { path: path ?? model.path, prompts, texts: [], tokens: TOKENS })
     const outcome = { equal: 0, excused: 0, wrong: [] }
     for (const [i, prompt] of prompts.entries()) await judge(outcome, model, depth, i, prompt, continuations[i])
     return outcome
@@ -126,16 +126,4 @@ async function lead(model, depth, prompt, tokens, at, other) {
   const { logits } = await model.score(ids, { promptLength: at > 0 ? prompt.length : prompt.length - 1, depth })
   const row = logits.subarray(logits.length - vocabulary)
   return row[tokens[at]] - (row[other] ?? Number.NEGATIVE_INFINITY)
-}
-
-function llama(job) {
-  const script = fileURLToPath(new URL('./greedy.js', import.meta.url))
-  const run = spawnSync(process.execPath, [script], {
-    input: JSON.stringify(job),
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  if (run.status !== 0) throw new Error(`node-llama-cpp ended with ${run.status ?? run.signal}`)
-  return JSON.parse(run.stdout)
 }

@@ -1,9 +1,8 @@
 // A real model from its GGUF file: node-llama-cpp's greedy tokens, forced through Shoal, lie within NEAR of the best logit
 // that Shoal has at their place, and both encode the prompts alike. Run `npm run build` and `npm ci` here first.
-import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { loadModel } from '../../dist/index.js'
 import { realModel, SMOLLM2 } from '../real-model.mjs'
+import { ask } from './ask.js'
 
 const TOKENS = 64
 const NEAR = 0.1
@@ -45,7 +44,7 @@ if (path !== null) {
 async function compare(model) {
   const texts = [...TEXTS, ...QUESTIONS.map((q) => `<|im_start|>user\n${q}<|im_end|>\n<|im_start|>assistant\n`)]
   const prompts = texts.map((text) => model.tokenizer.encode(text, { addSpecialTokens: false }))
-  const { continuations, encoded } = llama({ path, prompts, texts, tokens: TOKENS })
+  const { continuations, encoded } = ask('./greedy.js', { path, prompts, texts, tokens: TOKENS })
   const { vocabulary } = model.hyperparameters
   let farthest = 0
   let forced = 0
@@ -69,16 +68,4 @@ async function compare(model) {
   )
   for (const line of wrong) console.log(`  ${line}`)
   process.exitCode = wrong.length === 0 ? 0 : 1
-}
-
-function llama(job) {
-  const script = fileURLToPath(new URL('./greedy.js', import.meta.url))
-  const run = spawnSync(process.execPath, [script], {
-    input: JSON.stringify(job),
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  if (run.status !== 0) throw new Error(`node-llama-cpp ended with ${run.status ?? run.signal}`)
-  return JSON.parse(run.stdout)
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadTokenizer } from '../../dist/index.js'
+import { ask } from './ask.js'
 import { randomTexts } from './random-texts.js'
 
 const STRINGS = 100
@@ -51,7 +52,7 @@ async function compare(name, path) {
   const pairs = readPairs(path)
   const wrong = pairs.filter(([text, ids]) => tokenizer.encode(text, options).join(' ') !== ids)
   const texts = randomTexts(name, STRINGS, tokenizer)
-  const theirs = llama({ path, texts })
+  const theirs = ask('./vocabulary-worker.js', { path, texts })
   const different = texts.filter(
     (text, i) => tokenizer.encode(text, { addSpecialTokens: false }).join() !== theirs[i].join(),
   )
@@ -80,16 +81,4 @@ function readPairs(path) {
     throw new Error(`${path}: ${texts.length} texts and ${ids.length} lines of ids`)
   }
   return texts.map((text, i) => [text, ids[i].trim()])
-}
-
-function llama(job) {
-  const script = fileURLToPath(new URL('./vocabulary-worker.js', import.meta.url))
-  const run = spawnSync(process.execPath, [script], {
-    input: JSON.stringify(job),
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  if (run.status !== 0) throw new Error(`node-llama-cpp ended with ${run.status ?? run.signal}`)
-  return JSON.parse(run.stdout)
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readTextFile } from '../../checkpoint/text-file.js'
 import { FileError } from '../../errors.js'
 import { isJsonObject } from '../../json.js'
+import { leadOf } from '../../tokenizer/lead.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { ForcedText } from '../api.js'
 
@@ -111,12 +112,4 @@ function createReader(path: string, { tokenizer, vocabulary, window, promptShare
     throw new FileError(path, `${where} must have "input" and "output", or "text", "tokens" or "prompt"`)
   }
   return { line, text }
-}
-
-/** What a tokenizer puts before a text. */
-function leadOf(tokenizer: Tokenizer): readonly number[] {
-  const [marked, bare] = [tokenizer.encode('a'), tokenizer.encode('a', { addSpecialTokens: false })]
-  const starts = (at: number): boolean => bare.every((id, i) => marked[at + i] === id)
-  for (let at = 0; at + bare.length <= marked.length; at++) if (starts(at)) return marked.slice(0, at)
-  return []
 }
