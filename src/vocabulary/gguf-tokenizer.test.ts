@@ -64,6 +64,25 @@ describe('byte-level BPE', () => {
     expect(warnings).toEqual([expect.stringMatching(/does not say how to split text/)])
   })
 
+  it('gives the event loop its turns while it loads', async () => {
+    const keys = byteLevelVocabulary('gpt-2')
+    const more = Array.from({ length: 100_000 }, (_, i) => `w${i}`)
+    const tokens = [...(keys.tokens as { value: readonly string[] }).value, ...more]
+    let turns = 0
+    let loading = true
+    const turn = (): void => {
+      turns++
+      if (loading) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const { token_type: _, ...untyped } = keys
+    const t = await open({ ...untyped, tokens: strings(tokens) })
+    loading = false
+    expect(t.encode('w7')).toEqual([119, 55])
+    expect(turns).toBeGreaterThan(5)
+    t.dispose()
+  })
+
   it('ends with ids on runs that would overflow the stack of std::regex', () => {
     const kinds = `
       falcon default deepseek-llm deepseek-coder deepseek-v3 hunyuan-dense joyai-llm youtu bloom poro-chat gpt3-finnish viking
