@@ -198,13 +198,17 @@ describe('shoal calibrate --task and shoal eval', () => {
       at('t.parquet'),
     ])
     expect(traced.code).toBe(0)
-    const applied = await shoal(['policy', 'apply', at('svm.policy.json'), '--traces', at('t.parquet'), '--json'])
+    // Traces have the whole head's features, and which layers it pays to check is measured: the policy fixes both.
+    const fit = ['calibrate', '--task', 'capitalize', '--shots', '3', '--limit', '24', '--policy', 'adainfer-svm']
+    const settings = ['--set', 'check-tokens=0', '--set', 'layers=6,8,10,12', '--threads', '1']
+    expect(await shoal([...fit, ...settings, '-o', at('whole.policy.json')])).toMatchObject({ code: 0 })
+    const applied = await shoal(['policy', 'apply', at('whole.policy.json'), '--traces', at('t.parquet'), '--json'])
     const { instances } = JSON.parse(applied.stdout) as { instances: { exit: number }[] }
     const rows = await parquetReadObjects({ file: await asyncBufferFromFile(at('t.parquet')) })
     const task = await loadTask('capitalize')
     const { questions } = questionsOf(model, task, { shots: 3, seed: 0, score: 'token', limit: 40 })
     for (const [i, { prompt }] of questions.entries()) {
-      const { top, depth } = await model.predict(prompt.ids, { depth: `adainfer:${at('svm.policy.json')}` })
+      const { top, depth } = await model.predict(prompt.ids, { depth: `adainfer:${at('whole.policy.json')}` })
       expect(depth).toBe(instances[i]!.exit + 1)
       expect(top).toBe(rows[i * 16 + instances[i]!.exit]!.top1)
     }
