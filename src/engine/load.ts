@@ -77,6 +77,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
         package: p,
         text,
         warnings: threadWarnings(threads),
+        gaveWay: () => backend.gaveWay,
         hyperparameters: h,
         parameters,
         context,

@@ -53,6 +53,8 @@ import { trace } from './trace.js'
 export interface ModelParts {
   readonly package: Package
   readonly text: ModelText
+  /** Computes that had fewer threads than `machine` says. */
+  gaveWay(): number
   /** Beside those of the package. */
   readonly warnings: readonly string[]
   readonly hyperparameters: Hyperparameters
@@ -285,8 +287,10 @@ export class LoadedModel implements Model {
     const kept = keptCosts(this.parts.cacheDir, key, this.hyperparameters.layers)
     const known = work.anew ? null : await kept.recall(batch)
     if (known !== null) return known
+    const before = this.parts.gaveWay()
     const costs = await this.batch.alone(() => measureCosts(this.generationParts(), batch, work))
-    await kept.keep(costs)
+    // Beside a busy program other costs hold than on other days: for now they serve, and the next time measures again.
+    if (this.parts.gaveWay() === before) await kept.keep(costs)
     return costs
   }
 

@@ -24,6 +24,8 @@ export class Backend {
   readonly hostBufferType: Pointer
   /** What the processor calls itself. */
   readonly description: string
+  /** Computes that had fewer threads than there are, because other programs needed processors. */
+  gaveWay = 0
   private readonly computeThreads: Threads
   private readonly count: ThreadCount | null
   private running: Promise<void> | null = null
@@ -69,7 +71,9 @@ export class Backend {
     if (this.disposed) throw new ShoalError('disposed', 'this model was disposed')
     if (this.running !== null) throw new Error('a compute is already running on this backend')
     const { functions: f } = ggml()
-    this.computeThreads.prepare(this.count?.next() ?? this.threads, expectedMs > ASYNC_ABOVE_MS)
+    const threads = this.count?.next() ?? this.threads
+    if (threads < this.threads) this.gaveWay++
+    this.computeThreads.prepare(threads, expectedMs > ASYNC_ABOVE_MS)
     if (expectedMs <= ASYNC_ABOVE_MS) {
       check(f.ggml_backend_graph_compute(this.pointer, graph))
       return
