@@ -32,6 +32,7 @@ export async function chooseBuffers(
     candidates.set(key, { tensor, buffers })
   }
   const choices = new Map<string, string | null>()
+  const before = backend.gaveWay
   const learned: Record<string, string> = {}
   for (const [key, { tensor, buffers }] of candidates) {
     if (buffers.length === 0) {
@@ -44,7 +45,8 @@ export async function chooseBuffers(
     if (!holds) learned[key] = choice
     choices.set(key, choice === PLAIN ? null : choice)
   }
-  await memory.add(learned)
+  // What was weighed beside a busy program is weighed again next time.
+  if (backend.gaveWay === before) await memory.add(learned)
   return (tensor) => choices.get(keyOf(backend, tensor)) ?? null
 }
 

@@ -43,8 +43,9 @@ export async function choosePadding(
   const where = `${buffer ?? 'plain'}, ${Math.ceil(bytesInTurn / 2 ** 20)} MiB in turn`
   const key = `${machineName(backend)} | ${tensor.type} ${tensor.shape.join('x')} in ${where} | rows filled up`
   const known = read(memory.get(key))
+  const before = backend.gaveWay
   const filled = known ?? fill(productCosts(backend, buffer, tensor.type, shape, ROWS, { bytesInTurn }))
-  if (known === null) await memory.add({ [key]: filled.join(' ') })
+  if (known === null && backend.gaveWay === before) await memory.add({ [key]: filled.join(' ') })
   return (rows) => filled[rows - 1] ?? rows
 }
 
