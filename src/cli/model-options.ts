@@ -30,7 +30,11 @@ export function addModelOptions(command: Command): Command {
         'f16',
       ]),
     )
-    .option('--threads <n>', 'threads that compute; default all cores', wholeNumber(1, 1024))
+    .option(
+      '--threads <n>',
+      'threads that compute, always so many; default as many as others leave free',
+      wholeNumber(1, 512),
+    )
     .option('--device <name>', 'what computes; only cpu for now', 'cpu')
     .option(
       '--context <n>',

@@ -115,6 +115,8 @@ export class GenerationJob implements Job, Generation {
     this.warnings = warnings
     this.sampler = createSampler(sampling, promptTokens)
     const stops = typeof stop === 'string' ? [stop] : stop
+    if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string'))
+      throw new InputError('stop must be a text or a list of texts')
     if (stops.length > 0 && parts.decode === null)
       throw new InputError('stop strings need a tokenizer, and this model has none')
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops, parts.spell)

@@ -102,8 +102,21 @@ export function refuseUnknownOptions(call: keyof typeof KNOWN, options: object):
     throw new InputError(`the options of ${call} must be an object, not ${String(options)}`)
   const known = Object.keys(KNOWN[call])
   const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if ('signal' in options) checkSignal(call, options.signal)
+  if ('depth' in options) checkDepth(call, options.depth)
   if (unknown === undefined) return
   throw new InputError(
     `${call} has no option ${JSON.stringify(unknown.slice(0, 60))}; it has ${known.join(', ')}${didYouMean(unknown, known)}`,
   )
+}
+
+function checkSignal(call: string, signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new InputError(`the signal of ${call} must be an AbortSignal`)
+}
+
+function checkDepth(call: string, depth: unknown): void {
+  if (depth === undefined || typeof depth === 'string') return
+  if (typeof depth !== 'object' || depth === null || !('kind' in depth))
+    throw new InputError(`the depth of ${call} must be a SPEC or a policy object, such as "gap:0.8"`)
 }

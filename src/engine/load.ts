@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { cacheFolder } from '../convert/cache-folder.js'
 import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
@@ -49,7 +50,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   }
   const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
 
-  const backend = new Backend({ threads })
+  // More threads than processors wait for each other, in native code that nothing can stop.
+  const backend = new Backend({ threads: threads && Math.min(threads, availableParallelism()) })
   try {
     const cacheDir = options.cacheDir ?? cacheFolder()
     const memory = await MachineMemory.open(cacheDir)
@@ -101,7 +103,12 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
 function threadWarnings(threads: number | undefined): string[] {
   const most = processors()
   if (threads === undefined || threads <= most) return []
-  return [`${threads} threads share ${most} ${most === 1 ? 'processor' : 'processors'} and will wait for each other`]
+  const processorsText = most === 1 ? '1 processor' : `${most} processors`
+  return threads > availableParallelism()
+    ? [`${threads} threads on ${processorsText} would wait for each other: ${availableParallelism()} compute`]
+    : [
+        `${threads} threads share ${processorsText}, as far as this process may keep them busy, and will wait for each other`,
+      ]
 }
 
 function wholeNumber(name: string, value: number, most: number): void {

@@ -319,6 +319,7 @@ export class LoadedModel implements Model {
     { literalContent = false }: Pick<GenerateOptions, 'literalContent'> = {},
   ): { ids: readonly number[]; warnings: readonly string[] } {
     if (typeof prompt === 'string') return promptTokens(this.parts.text.requireTokenizer(), prompt)
+    checkList(prompt)
     if (!isMessages(prompt)) return { ids: prompt, warnings: [] }
     return { ids: this.parts.text.requireConversation().encode(prompt, { literalContent }), warnings: [] }
   }
@@ -336,6 +337,7 @@ export class LoadedModel implements Model {
 
   /** A copy: the work begins later, and an id that has no row would end the process. */
   private idsOfVocabulary(given: readonly number[]): readonly number[] {
+    checkList(given)
     const ids = Array.from(given)
     const { vocabulary } = this.hyperparameters
     const wrong = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
@@ -354,5 +356,11 @@ export class LoadedModel implements Model {
 }
 
 function isMessages(prompt: readonly number[] | readonly PromptMessage[]): prompt is readonly PromptMessage[] {
-  return typeof prompt[0] === 'object'
+  return typeof prompt[0] === 'object' && prompt[0] !== null
+}
+
+/** What is no list at all would fail far from here, or count as empty. */
+function checkList(given: unknown): void {
+  if (Array.isArray(given) || ArrayBuffer.isView(given)) return
+  throw new InputError('a prompt must be a text, a list of token ids or a list of chat messages')
 }

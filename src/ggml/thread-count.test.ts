@@ -3,12 +3,13 @@ import type { ProcessorTime } from './processors.js'
 import { ThreadCount } from './thread-count.js'
 
 /** A machine where this process keeps `own` processors busy and others `others`. */
-function machine(most: number) {
+function machine(most: number, available = most) {
   let at = 1000
   let time: ProcessorTime | null = { busy: 0, own: 0 }
   let reads = 0
   const count = new ThreadCount(
     most,
+    available,
     () => {
       reads++
       return time
@@ -54,6 +55,14 @@ describe('the number of threads', () => {
     pass(200, 1.9, 0.1)
     expect(count.next()).toBe(2)
     pass(200, 1, 1)
+    expect(count.next()).toBe(1)
+  })
+
+  it('is that of a quota as long as other processors are free', () => {
+    const { count, pass } = machine(2, 64)
+    pass(200, 1.9, 20)
+    expect(count.next()).toBe(2)
+    pass(200, 1.9, 63)
     expect(count.next()).toBe(1)
   })
 

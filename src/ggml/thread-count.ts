@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { type ProcessorTime, readProcessorTime } from './processors.js'
 
 /** How often the use of the processors is looked at, in ms; the system counts it in steps of 10. */
@@ -25,10 +26,12 @@ export class ThreadCount {
 
   /**
    * @param most threads where nothing else runs
+   * @param available processors that this process may run on, which a quota may keep it from filling
    * @param read,now the system's clocks, for tests
    */
   constructor(
     private readonly most: number,
+    private readonly available: number = availableParallelism(),
     private readonly read: () => ProcessorTime | null = readProcessorTime,
     private readonly now: () => number = () => performance.now(),
   ) {
@@ -60,6 +63,6 @@ export class ThreadCount {
     this.last = { at, time }
     if (time === null || last === null) return
     const others = Math.max(0, time.busy - last.busy - (time.own - last.own)) / (at - before)
-    this.current = Math.min(this.most, Math.max(1, Math.floor(this.most - others + SPARE)))
+    this.current = Math.min(this.most, Math.max(1, Math.floor(this.available - others + SPARE)))
   }
 }

@@ -10,10 +10,10 @@ import {
 import { realModel, SMOLLM2 } from '../../test/real-model.mjs'
 import { readGguf } from '../checkpoint/gguf.js'
 import type { GgufValue } from '../checkpoint/gguf-metadata.js'
-import { FileError, UnsupportedError } from '../errors.js'
+import { FileError, InputError, UnsupportedError } from '../errors.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { openGgufTokenizer } from './gguf-tokenizer.js'
-import { cutLongRuns } from './long-runs.js'
+import { cutLongRuns, WholeTexts } from './long-runs.js'
 
 async function open(keys: VocabularyKeys): Promise<Tokenizer> {
   return (await openGgufTokenizer(metadataOf(keys)))!.tokenizer
@@ -58,6 +58,27 @@ describe('byte-level BPE', () => {
     expect(t.decode([9999, 258])).toBe(' the')
     t.dispose()
   })
+
+  it('refuses a text of which it would leave some out', async () => {
+    const keys = byteLevelVocabulary('llama-bpe')
+    const all = (keys.tokens as { value: readonly string[] }).value
+    const { token_type: _, ...untyped } = keys
+    const t = await open({ ...untyped, tokens: strings(all.filter((text) => text !== 'x')) })
+    expect(t.encode(' the')).toHaveLength(1)
+    expect(() => t.encode('a x')).toThrow(InputError)
+    t.dispose()
+  })
+
+  it('cuts a million characters without a space in seconds, whatever stands for itself', async () => {
+    const keys = byteLevelVocabulary('deepseek-llm')
+    const specials = Array.from({ length: 20_000 }, (_, i) => `<|special ${i}|>`)
+    const tokens = [...(keys.tokens as { value: readonly string[] }).value, ...specials]
+    const types = [...(keys.token_type as { value: readonly number[] }).value, ...specials.map(() => 3)]
+    const token_type: GgufValue = { type: 'array', of: 'int32', value: types }
+    const t = await open({ ...keys, tokens: strings(tokens), token_type })
+    for (const run of ['a', ' ', '漢']) expect(t.encode(run.repeat(300_000)).length).toBeGreaterThan(1000)
+    t.dispose()
+  }, 60_000)
 
   it('says where a file does not tell how to split text', async () => {
     const { warnings } = (await openGgufTokenizer(metadataOf(byteLevelVocabulary('default'))))!
@@ -205,7 +226,7 @@ describe('a vocabulary that would end the process is refused in one line', () =>
 describe('long runs are cut', () => {
   it.each(['class', 'space', 'line'] as const)('nowhere in a text whose runs end by %s', (end) => {
     const text = `${'word 12 — '.repeat(50)}\n`.repeat(20)
-    expect(cutLongRuns(text, end, [])).toEqual([text])
+    expect(cutLongRuns(text, end, new WholeTexts([]))).toEqual([text])
   })
 
   it('so that none is longer than a thousand characters, and nothing is lost', () => {
@@ -215,7 +236,7 @@ describe('long runs are cut', () => {
         fc.constantFrom('class', 'space', 'line'),
         (runs, end) => {
           const text = runs.map(([c, n]) => c.repeat(n)).join('')
-          const pieces = cutLongRuns(text, end as 'class', [])
+          const pieces = cutLongRuns(text, end as 'class', new WholeTexts([]))
           expect(pieces.join('')).toBe(text)
           if (end !== 'class') return
           for (const piece of pieces) expect(/([a-zé])\1{1001}|(!)\2{1001}| {1002}/.test(piece)).toBe(false)
@@ -226,7 +247,7 @@ describe('long runs are cut', () => {
 
   it('but not inside a token that stands for itself', () => {
     const text = `${'<'.repeat(998)}<|im_end|>${'<'.repeat(500)}`
-    const pieces = cutLongRuns(text, 'space', ['<|im_end|>'])
+    const pieces = cutLongRuns(text, 'space', new WholeTexts(['<|im_end|>']))
     expect(pieces.join('')).toBe(text)
     expect(pieces.some((piece) => piece.includes('<|im_end|>'))).toBe(true)
   })

@@ -28,10 +28,14 @@ const FLAG_KEYS =
 const MOST_TOKENS = 4_000_000
 const MOST_MERGES = 8_000_000
 const LONGEST_TOKEN = 4096
+/** libllama looks for each of these in every text. */
+const MOST_SPECIAL = 65_536
 
 /** Characters that libllama may write for tokens whose characters stand for no byte: it repeats the token for each. */
 const MOST_ODD_TEXT = 2 ** 26
 
+const UNKNOWN_TYPE = 2
+const USER_DEFINED_TYPE = 4
 const BYTE_TYPE = 6
 const NORMAL_TYPE = 1
 
@@ -74,8 +78,9 @@ export async function checkVocabulary(metadata: GgufMetadata): Promise<CheckedVo
   const copy = (name: string): void => {
     entries.push([key(name), metadata.values.get(key(name))!])
   }
-  // libllama knows Phi 3 by its name.
-  if (metadata.has('general.name'))
+  // libllama knows Phi 3 by its name, and takes for granted that it has these tokens.
+  const phi = ['</s>', '<unk>', '<s>', '<|endoftext|>'].every((text) => tokens.includes(text))
+  if (phi && metadata.values.get('general.name')?.type === 'string')
     entries.push(['general.name', { type: 'string', value: metadata.string('general.name') }])
   copy('tokens')
   if (types !== null) copy('token_type')
@@ -148,6 +153,7 @@ async function checkTokens(
   const tokens: string[] = []
   const ids = new Map<string, number>()
   let oddText = 0
+  let special = 0
   for (let id = 0; id < count; id++) {
     const text = metadata.stringAt(name, id)!
     const type = types?.[id] ?? NORMAL_TYPE
@@ -163,6 +169,9 @@ async function checkTokens(
     if (byteLevel && type === NORMAL_TYPE && ODD.test(text)) {
       oddText += text.length * (3 * text.length + 16)
       if (oddText > MOST_ODD_TEXT) throw new FileError(path, 'too many of its tokens are no byte-level BPE')
+    }
+    if (type >= UNKNOWN_TYPE && type <= USER_DEFINED_TYPE && ++special > MOST_SPECIAL) {
+      throw new FileError(path, `has more than ${MOST_SPECIAL} special tokens`)
     }
     tokens.push(text)
     const turn = id % 256 === 0 ? pace.next() : null

@@ -39,11 +39,47 @@ export function runEnd(model: string, pre: string): RunEnd | null {
   return MIXED.has(pre) ? 'space' : 'class'
 }
 
-/**
- * Cuts text so that no run is longer than 1,000 characters.
- * @param whole texts that must not be cut: tokens that stand for themselves
- */
-export function cutLongRuns(text: string, end: RunEnd, whole: readonly string[]): string[] {
+/** Longer tokens that stand for themselves may be cut: real ones are far shorter. */
+const LONGEST_WHOLE = 256
+/** Tokens that may overlap where a cut is looked for. */
+const MOST_OVERLAPS = 8
+
+/** Texts that must not be cut: tokens that stand for themselves. */
+export class WholeTexts {
+  private readonly texts: ReadonlySet<string>
+  private readonly lengths: readonly number[]
+
+  constructor(texts: Iterable<string>) {
+    this.texts = new Set([...texts].filter((text) => text.length > 1 && text.length <= LONGEST_WHOLE))
+    this.lengths = [...new Set([...this.texts].map((text) => text.length))].sort((a, b) => a - b)
+  }
+
+  /** A place not far before `at` that lies in none of them, or `at` where there is none. */
+  placeBefore(text: string, start: number, at: number): number {
+    let place = at
+    for (let i = 0; i < MOST_OVERLAPS; i++) {
+      const before = this.beginBefore(text, place)
+      if (before === place) return place
+      if (before <= start) break
+      place = before
+    }
+    return at
+  }
+
+  /** Where the first text begins that `at` lies in, or `at`. */
+  private beginBefore(text: string, at: number): number {
+    let first = at
+    for (const length of this.lengths) {
+      for (let begin = at - length + 1; begin < first; begin++) {
+        if (begin >= 0 && this.texts.has(text.slice(begin, begin + length))) first = begin
+      }
+    }
+    return first
+  }
+}
+
+/** Cuts text so that no run is longer than 1,000 characters. */
+export function cutLongRuns(text: string, end: RunEnd, whole: WholeTexts): string[] {
   if (text.length <= LONGEST) return [text]
   const pieces: string[] = []
   let start = 0
@@ -55,8 +91,7 @@ export function cutLongRuns(text: string, end: RunEnd, whole: readonly string[])
       if (!kind.test(character)) begins[k] = null
       else begins[k] = Math.max(begins[k] ?? i, start)
       if (i - (begins[k] ?? i) < LONGEST) continue
-      const cut = beforeWhole(text, i, whole)
-      if (cut <= start) continue
+      const cut = whole.placeBefore(text, start, i)
       pieces.push(text.slice(start, cut))
       start = cut
       begins[k] = cut
@@ -65,15 +100,6 @@ export function cutLongRuns(text: string, end: RunEnd, whole: readonly string[])
   }
   pieces.push(text.slice(start))
   return pieces
-}
-
-/** The last place up to `at` that lies in none of the texts which must stay whole. */
-function beforeWhole(text: string, at: number, whole: readonly string[]): number {
-  for (const token of whole) {
-    const found = text.lastIndexOf(token, at - 1)
-    if (found >= 0 && found < at && found + token.length > at) return found
-  }
-  return at
 }
 
 function named(names: string): ReadonlySet<string> {
