@@ -74,7 +74,7 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
         ...parseEndIds(config.path, config.fields.eos_token_id ?? null),
       ]),
     ],
-    sampling: samplingOfGenerationConfig(generationPath, generation),
+    sampling: samplingOfGenerationConfig(generation),
     settings: settings === null ? {} : parseSettings(settingsPath, settings),
   }
 }

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { FileError } from '../errors.js'
 import type { JsonObject } from '../json.js'
 import { GgufMetadata, type GgufValue } from './gguf-metadata.js'
 import { samplingEntries, samplingOfGenerationConfig, samplingOfMetadata } from './sampling-defaults.js'
 
-const read = (json: JsonObject) => samplingOfGenerationConfig('generation_config.json', json)
+const read = samplingOfGenerationConfig
 
 describe('the sampling of a generation_config.json', () => {
   it.each<[string, JsonObject, object]>([
@@ -38,9 +37,8 @@ describe('the sampling of a generation_config.json', () => {
     [{ top_k: 0.5 }],
     [{ min_p: '0.1' }],
     [{ repetition_penalty: 0 }],
-  ])('is refused by name: %j', (json) => {
-    expect(() => read({ do_sample: true, ...json })).toThrow(FileError)
-    expect(() => read({ do_sample: true, ...json })).toThrow(Object.keys(json)[0])
+  ])('leaves out what sampling cannot use: %j', (json) => {
+    expect(read({ do_sample: true, ...json })).toEqual({ temperature: 1 })
   })
 })
 
@@ -69,5 +67,7 @@ describe('the sampling of a GGUF file', () => {
       repetitionPenalty: 1.5,
     })
     expect(of([])).toEqual({})
+    expect(of([['general.sampling.temp', { type: 'float32', value: Number.NaN }]])).toEqual({})
+    expect(of([['general.sampling.temp', { type: 'string', value: 'warm' }]])).toEqual({})
   })
 })

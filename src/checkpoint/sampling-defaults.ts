@@ -1,8 +1,10 @@
-import { FileError } from '../errors.js'
 import type { JsonObject } from '../json.js'
 import type { GgufMetadata, GgufValue } from './gguf-metadata.js'
 
-/** How a checkpoint says that its tokens are to be drawn. What it does not say, or turns off, is left out. */
+/**
+ * How a checkpoint says that its tokens are to be drawn. What it does not say, turns off, or says in a way that sampling cannot
+ * use is left out: a recommendation is nothing that a model needs.
+ */
 export interface SamplingDefaults {
   readonly temperature?: number
   readonly topK?: number
@@ -42,10 +44,9 @@ const FILTERS: readonly Name[] = ['topK', 'topP', 'minP']
 /**
  * The sampling of a generation_config.json, read as transformers does: it draws where `do_sample` is true, at temperature
  * 1 unless another is named, and penalises repetition in either case.
- * @throws FileError where a field cannot be what it says
  */
-export function samplingOfGenerationConfig(path: string, json: JsonObject): SamplingDefaults {
-  const sampling = readFields(path, (field) => [field.json, json[field.json] ?? null])
+export function samplingOfGenerationConfig(json: JsonObject): SamplingDefaults {
+  const sampling = readFields((field) => json[field.json])
   if (json.do_sample === true) return { temperature: 1, ...sampling }
   const { repetitionPenalty } = sampling
   return repetitionPenalty === undefined ? {} : { repetitionPenalty }
@@ -53,10 +54,10 @@ export function samplingOfGenerationConfig(path: string, json: JsonObject): Samp
 
 /** The sampling of GGUF's keys `general.sampling.*`; filters without a temperature are meant for temperature 1. */
 export function samplingOfMetadata(metadata: GgufMetadata): SamplingDefaults {
-  const sampling = readFields(metadata.path, ({ gguf }) => {
-    const key = `general.sampling.${gguf}`
+  const sampling = readFields(({ gguf }) => {
+    const value = metadata.values.get(`general.sampling.${gguf}`)?.value
     // Single precision: 0.9 comes as 0.8999999762.
-    return [key, metadata.has(key) ? Number(metadata.number(key).toPrecision(6)) : null]
+    return typeof value === 'number' ? Number(value.toPrecision(6)) : null
   })
   const draws = sampling.temperature === undefined && FILTERS.some((name) => sampling[name] !== undefined)
   return draws ? { temperature: 1, ...sampling } : sampling
@@ -69,16 +70,11 @@ export function samplingEntries(sampling: SamplingDefaults): [string, GgufValue]
   })
 }
 
-function readFields(
-  path: string,
-  read: (field: (typeof FIELDS)[number]) => readonly [string, unknown],
-): SamplingDefaults {
+function readFields(read: (field: (typeof FIELDS)[number]) => unknown): SamplingDefaults {
   const sampling: { -readonly [K in Name]?: number } = {}
   for (const field of FIELDS) {
-    const [key, value] = read(field)
-    if (value === null) continue
-    if (typeof value !== 'number' || !Number.isFinite(value) || !field.valid(value))
-      throw new FileError(path, `${key} is not a value that sampling can use`)
+    const value = read(field)
+    if (typeof value !== 'number' || !Number.isFinite(value) || !field.valid(value)) continue
     // Some files write -1 for a top-k that is off.
     const known = field.name === 'topK' ? Math.max(0, value) : value
     if (known !== field.off) sampling[field.name] = known
