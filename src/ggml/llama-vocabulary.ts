@@ -1,5 +1,5 @@
 import koffi from 'koffi'
-import { UnsupportedError } from '../errors.js'
+import { ShoalError, UnsupportedError } from '../errors.js'
 import { ggml, type KoffiFunction, librariesFolder, openLibrary, type Pointer } from './library.js'
 
 /** What libllama says of a token (`enum llama_token_attr`). */
@@ -31,6 +31,7 @@ interface Llama {
 }
 
 let loaded: Llama | null = null
+let lastLoad: Promise<unknown> = Promise.resolve()
 
 /** Frees vocabularies that nobody holds any more and nobody disposed. */
 const forgotten = new FinalizationRegistry<Pointer>((model) => llama().functions.llama_model_free(model))
@@ -109,12 +110,22 @@ export class LlamaVocabulary {
    * @param gguf a GGUF file without tensors that holds `general.architecture` and the keys `tokenizer.ggml.*`
    * @throws UnsupportedError with libllama's reason
    */
-  static async load(gguf: Uint8Array): Promise<LlamaVocabulary> {
+  static load(gguf: Uint8Array): Promise<LlamaVocabulary> {
+    // One after the other: the reason of a refusal comes through a log that all share.
+    const loaded = lastLoad.then(() => LlamaVocabulary.loadNow(gguf))
+    lastLoad = loaded.catch(() => undefined)
+    return loaded
+  }
+
+  private static async loadNow(gguf: Uint8Array): Promise<LlamaVocabulary> {
     const { initFromBuffer, initFromUser, freeMetadata, parameters } = llama()
-    const metadata = await off<Pointer | null>(initFromBuffer, gguf, gguf.length, { no_alloc: true, ctx: null })
+    const metadata = await onOtherThread<Pointer | null>(initFromBuffer, gguf, gguf.length, {
+      no_alloc: true,
+      ctx: null,
+    })
     if (metadata === null) throw new UnsupportedError('libllama cannot read this vocabulary')
     try {
-      const model = await off<Pointer | null>(initFromUser, metadata, null, null, parameters)
+      const model = await onOtherThread<Pointer | null>(initFromUser, metadata, null, null, parameters)
       if (model === null) throw new UnsupportedError(`libllama refuses this vocabulary: ${reasonOf(metadata)}`)
       return new LlamaVocabulary(model)
     } finally {
@@ -172,15 +183,20 @@ export class LlamaVocabulary {
   }
 
   private check(id = 0): void {
-    if (this.disposed) throw new Error('the vocabulary was disposed')
+    if (this.disposed) throw new ShoalError('disposed', 'the tokenizer was disposed')
     if (!Number.isInteger(id) || id < 0 || id >= this.size) throw new RangeError(`${id} is no token of ${this.size}`)
   }
 }
 
 /** Calls a native function on another thread. */
-function off<T>(f: KoffiFunction, ...args: unknown[]): Promise<T> {
+function onOtherThread<T>(f: KoffiFunction, ...args: unknown[]): Promise<T> {
   return new Promise((resolve, reject) => {
-    f.async(...args, (error: unknown, value: T) => (error ? reject(error as Error) : resolve(value)))
+    f.async(...args, (error: unknown, value: T) => {
+      // Until now the native side may have read the memory of an argument, so it must not be collected.
+      args.length = 0
+      if (error) reject(error as Error)
+      else resolve(value)
+    })
   })
 }
 
@@ -206,5 +222,7 @@ function reasonOf(metadata: Pointer): string {
     koffi.unregister(log)
   }
   const line = lines.find((text) => text.includes('error loading model')) ?? 'without a reason'
+  // What C++ says of a key that a table lacks.
+  if (line.includes('::at')) return 'it lacks a token that libllama looks for'
   return line.trim().replace(/^\w+: (error loading model( \w+)?: )*/, '')
 }
