@@ -158,6 +158,14 @@ describe('a full context', () => {
     expect(stderr).toMatch(/too long for the context of 64 tokens/)
   })
 
+  it('keeps every turn where the system text leaves no room for the message, and names it', async () => {
+    const args = ['--context', '64', '--when-full', 'drop', '--system', 'Be very brief. '.repeat(6)]
+    const { code, stderr, document } = await chat(['a', 'b '.repeat(18)], args)
+    expect(code).toBe(1)
+    expect(document).toMatchObject({ forgotten: 0, turns: [{ user: 'a' }] })
+    expect(stderr).toMatch(/^shoal: the system text and the message together are too long .* of 64 tokens: .*\n$/)
+  })
+
   it('is told of where it cuts an answer', async () => {
     const { stderr, document } = await chat(['One'], ['--context', '32', '--max-tokens', '200'])
     expect(document.turns[0]!.finish_reason).toBe('length')

@@ -66,7 +66,7 @@ export class Conversation {
     const needed = this.session.countTokens(text)
     if (needed >= context) {
       this.pending = text
-      throw new InputError(this.fullMessage(needed), 'context_exceeded')
+      throw new InputError(this.fullMessage(needed, this.countAlone(text)), 'context_exceeded')
     }
     this.pending = null
     this.retries = 0
@@ -142,16 +142,39 @@ export class Conversation {
       note(cli, `the context is full, so the answer ends here; ${this.choices}`)
   }
 
-  /** Forgets turns until a message fits, and an answer of usual length behind it. */
+  /** Forgets turns until a message fits, and an answer of usual length behind it; none where all of them would not do. */
   private makeRoom(cli: Cli, text: string): void {
-    const { session } = this
+    const { session, answerRoom } = this
     const { context } = this.model
-    const room = Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(context / 4))
-    // No turn goes for a message that is too long by itself.
-    if (session.countTokens(text) - this.usedTokens >= context) return
+    if (this.countAlone(text) + answerRoom > context) return
     let turns = 0
-    while (session.countTokens(text) + room > context && session.forget(1) === 1) turns++
+    while (session.countTokens(text) + answerRoom > context && session.forget(1) === 1) turns++
     this.noteForgotten(cli, turns)
+  }
+
+  /** Tokens of an answer of usual length. */
+  private get answerRoom(): number {
+    return Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(this.model.context / 4))
+  }
+
+  private get system(): string | null {
+    const [first] = this.session.messages
+    return first?.role === 'system' ? first.content : null
+  }
+
+  /** Tokens of the prompt if every turn were forgotten: the system message stays. */
+  private countAlone(text: string): number {
+    const { system } = this
+    const { literalContent } = this.options
+    // It answers nothing, so it takes no memory, and at full depth nothing is measured for it.
+    const fresh = this.model.chat({
+      depth: 'full',
+      ...(system === null ? {} : { system }),
+      ...(literalContent === undefined ? {} : { literalContent }),
+    })
+    const tokens = fresh.countTokens(text)
+    fresh.dispose()
+    return tokens
   }
 
   private forget(cli: Cli, count: number): void {
@@ -163,11 +186,15 @@ export class Conversation {
     if (turns > 0) note(cli, `forgot the oldest ${turns === 1 ? 'turn' : `${turns} turns`} to make room`)
   }
 
-  private fullMessage(needed: number): string {
+  private fullMessage(needed: number, alone: number): string {
+    const { answerRoom, system } = this
     const { context } = this.model
-    if (needed - this.usedTokens >= context)
-      return `the message is too long for the context of ${context} tokens; --context N holds more if the model does`
-    return `the context is full: with this message the conversation has ${needed} of ${context} tokens, and it was not sent; ${this.choices}`
+    if (alone + answerRoom > context) {
+      const what = system === null ? 'the message is' : 'the system text and the message together are'
+      const shorter = system === null ? '' : 'a shorter system text leaves more room, '
+      return `${what} too long for the context of ${context} tokens: ${alone} tokens, and ${answerRoom} for an answer; nothing was sent; ${shorter}--context N holds more if the model does`
+    }
+    return `the context is full: with this message the conversation takes ${needed} tokens, which leaves no room for an answer in the context of ${context} tokens, and it was not sent; ${this.choices}`
   }
 
   private get choices(): string {
