@@ -2,7 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runChatCommand } from '../src/cli/chat-commands.js'
+import { Conversation } from '../src/cli/chat-conversation.js'
 import type { Cli } from '../src/cli/cli.js'
+import { loadModel } from '../src/index.js'
 import { speakChatml } from './chatml-checkpoint.js'
 import { shoal } from './cli-runner.js'
 import { writeRandomCheckpoint } from './random-checkpoint.js'
@@ -71,9 +74,45 @@ describe('commands of a chat', () => {
     const [, , third, again] = document.turns
     expect(again!.tokens).toEqual(third!.tokens)
     expect(document.messages).toEqual([])
-    expect(stderr).toMatch(/took back "Two" · \d+ of 4096 tokens\n.*no turn to take back\n.*no answer to give anew\n$/s)
-    // Where nobody sits at a terminal an error ends the chat.
-    expect(code).toBe(2)
+    expect(stderr).toMatch(
+      /took back "Two" · \d+ of 4096 tokens\n.*forgot the conversation\n.*no turn to take back\n.*no answer to give anew\n$/s,
+    )
+    expect(code).toBe(0)
+  })
+
+  it('that cannot be done say so, and the chat goes on', async () => {
+    const nowhere = join(folder, 'nowhere', 'x.json')
+    const { code, stderr, document } = await chat(['/retry', '/depth gapp', `/save ${nowhere}`, '/save', 'One'])
+    expect(code).toBe(0)
+    expect(stderr.split('\n')).toHaveLength(5)
+    expect(stderr).toMatch(/no answer to give anew\n.*gapp.*\n.*folder does not exist\n.*needs the name of a file\n$/)
+    expect(document.turns.map(({ user }) => user)).toEqual(['One'])
+  })
+
+  it('that come after a message which did not fit do not send it: /undo takes it back alone', async () => {
+    const loaded = await loadModel(model, { context: 64 })
+    try {
+      const options = { maxTokens: 6, ignoreEos: true, json: true }
+      for (const command of ['/undo', '/retry', '/system Be brief.', '/reset']) {
+        let said = ''
+        const output = { write: (text: string) => (said += text) }
+        const cli = { stdout: output, stderr: output, signal: new AbortController().signal } as unknown as Cli
+        const terminal = new Conversation(cli, loaded, options, true)
+        await terminal.say(cli, 'One')
+        await terminal.say(cli, 'Two')
+        const unsent = 'a '.repeat(28).trim()
+        await expect(terminal.say(cli, unsent)).rejects.toThrow(/\/drop forgets the oldest turns and sends it/)
+        await runChatCommand(cli, terminal, command)
+        const before = terminal.session.messages.filter(({ role }) => role === 'user')
+        expect(before).toHaveLength(command === '/reset' ? 0 : 2)
+        if (command === '/undo') expect(said).toContain(`took back "${unsent}", which was not sent`)
+        await runChatCommand(cli, terminal, '/drop')
+        expect(JSON.stringify(terminal.session.messages)).not.toContain(unsent)
+        terminal.session.dispose()
+      }
+    } finally {
+      await loaded.dispose()
+    }
   })
 
   it('draw another answer at a retry, also with a seed', async () => {

@@ -1,14 +1,16 @@
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { InputError } from '../errors.js'
+import { InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
 import type { Conversation } from './chat-conversation.js'
-import { type Cli, note } from './cli.js'
+import { type Cli, note, UsageError } from './cli.js'
 
 interface ChatCommand {
   readonly name: string
   /** What stands behind the name; null where nothing may. */
   readonly argument: string | null
   readonly summary: string
+  /** Whether it sends a message: then its errors are that message's. */
+  readonly sends?: true
   run(cli: Cli, conversation: Conversation, argument: string): Promise<void> | void
 }
 
@@ -17,8 +19,9 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/system',
     argument: 'TEXT',
     summary: 'tell the model something before the conversation; without TEXT nothing any more',
-    run(cli, { session }, text) {
-      session.setSystem(text === '' ? null : text)
+    run(cli, conversation, text) {
+      conversation.session.setSystem(text === '' ? null : text)
+      conversation.withdraw()
       note(cli, text === '' ? 'no system message' : 'the system message is set')
     },
   },
@@ -34,8 +37,13 @@ const COMMANDS: readonly ChatCommand[] = [
   {
     name: '/undo',
     argument: null,
-    summary: 'take back the last message and its answer',
+    summary: 'take back the last message and its answer, or the message that did not fit',
     run(cli, conversation) {
+      const unsent = conversation.withdraw()
+      if (unsent !== null) {
+        note(cli, `took back ${shortened(unsent)}, which was not sent · ${conversation.used}`)
+        return
+      }
       const undone = conversation.session.undo()
       note(
         cli,
@@ -47,12 +55,14 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/retry',
     argument: null,
     summary: 'answer the last message anew',
+    sends: true,
     run: (cli, conversation) => conversation.retry(cli),
   },
   {
     name: '/drop',
     argument: null,
     summary: 'forget the oldest turn, or as many as a message needs that did not fit',
+    sends: true,
     run: (cli, conversation) => conversation.drop(cli),
   },
   {
@@ -69,7 +79,11 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/reset',
     argument: null,
     summary: 'forget the conversation; the system message stays',
-    run: (_, conversation) => conversation.reset(),
+    run(cli, conversation) {
+      conversation.withdraw()
+      conversation.session.forget()
+      note(cli, 'forgot the conversation')
+    },
   },
   {
     name: '/help',
@@ -91,7 +105,11 @@ const COMMANDS: readonly ChatCommand[] = [
   },
 ]
 
-/** Runs a line that begins with a slash. Nothing of it goes to the model. */
+/**
+ * Runs a line that begins with a slash. Nothing of it goes to the model. A command that cannot be done says so, and the
+ * chat goes on.
+ * @throws what a message's answer throws
+ */
 export async function runChatCommand(cli: Cli, conversation: Conversation, line: string): Promise<void> {
   const [name = ''] = line.split(/\s/, 1)
   const argument = line.slice(name.length).trim()
@@ -105,7 +123,13 @@ export async function runChatCommand(cli: Cli, conversation: Conversation, line:
     note(cli, `${name} takes nothing behind it; nothing was done`)
     return
   }
-  await command.run(cli, conversation, argument)
+  try {
+    await command.run(cli, conversation, argument)
+  } catch (error) {
+    const refused = error instanceof ShoalError || error instanceof UsageError
+    if (command.sends || cli.signal.aborted || !refused) throw error
+    note(cli, error.message)
+  }
 }
 
 async function saveMessages(path: string, messages: readonly object[]): Promise<void> {

@@ -74,6 +74,11 @@ export class Conversation {
   }
 
   async retry(cli: Cli): Promise<void> {
+    this.withdraw()
+    if (!this.session.messages.some(({ role }) => role === 'user')) {
+      note(cli, 'there is no answer to give anew')
+      return
+    }
     this.retries++
     const { seed } = this.options
     const another = seed === undefined || seed < 0 ? {} : { seed: seed + this.retries }
@@ -92,10 +97,11 @@ export class Conversation {
     await this.say(cli, pending)
   }
 
-  /** What `/reset` does. */
-  reset(): void {
+  /** Takes back the message that was not sent, which `/drop` would send, and returns it; null where there is none. */
+  withdraw(): string | null {
+    const { pending } = this
     this.pending = null
-    this.session.forget()
+    return pending
   }
 
   async chooseDepth(cli: Cli, spec: string): Promise<void> {
