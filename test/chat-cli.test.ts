@@ -80,6 +80,14 @@ describe('commands of a chat', () => {
     expect(code).toBe(0)
   })
 
+  it('forget what they are told to, or say that there is nothing', async () => {
+    const { code, stderr, document } = await chat(['One', '/drop', '/drop', '/reset'])
+    expect({ code, forgotten: document.forgotten }).toEqual({ code: 0, forgotten: 1 })
+    expect(stderr).toBe(
+      'shoal: forgot the oldest turn · 0 of 4096 tokens\nshoal: there is no turn to forget\nshoal: forgot the conversation\n',
+    )
+  })
+
   it('that cannot be done say so, and the chat goes on', async () => {
     const nowhere = join(folder, 'nowhere', 'x.json')
     const { code, stderr, document } = await chat(['/retry', '/depth gapp', `/save ${nowhere}`, '/save', 'One'])
@@ -208,7 +216,16 @@ describe('a full context', () => {
   it('is told of where it cuts an answer', async () => {
     const { stderr, document } = await chat(['One'], ['--context', '32', '--max-tokens', '200'])
     expect(document.turns[0]!.finish_reason).toBe('length')
-    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; /)
+    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; --when-full drop /)
+    expect(document.context_used).toBe(32)
+  })
+
+  it('is never more than full, and nobody is told to do what is done', async () => {
+    const args = ['--max-tokens', '200', '--ignore-eos', '--context', '32', '--when-full', 'drop']
+    const { stdout, stderr } = await shoal(['chat', model, ...args], { input: 'One\n' })
+    expect(stdout).toMatch(/ 32 of 32 tokens, full\n$/)
+    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; the next message [^\n]*\n$/)
+    expect(stderr).not.toContain('--when-full')
   })
 })
 

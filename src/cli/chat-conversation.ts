@@ -47,10 +47,17 @@ export class Conversation {
 
   /** `312 of 2048 tokens` */
   get used(): string {
-    return `${this.usedTokens} of ${this.model.context} tokens`
+    const { usedTokens } = this
+    const { context } = this.model
+    return `${usedTokens} of ${context} tokens${usedTokens === context ? ', full' : ''}`
   }
 
+  /** At most the context: the token that ends an answer there, and what the template writes behind it, were never fed. */
   private get usedTokens(): number {
+    return Math.min(this.countConversation(), this.model.context)
+  }
+
+  private countConversation(): number {
     try {
       return this.session.countTokens()
     } catch {
@@ -90,7 +97,9 @@ export class Conversation {
   async drop(cli: Cli): Promise<void> {
     const { pending } = this
     if (pending === null) {
-      this.forget(cli, 1)
+      const turns = this.session.forget(1)
+      this.forgotten += turns
+      note(cli, turns === 0 ? 'there is no turn to forget' : `forgot the oldest turn · ${this.used}`)
       return
     }
     this.makeRoom(cli, pending)
@@ -155,7 +164,8 @@ export class Conversation {
     if (this.countAlone(text) + answerRoom > context) return
     let turns = 0
     while (session.countTokens(text) + answerRoom > context && session.forget(1) === 1) turns++
-    this.noteForgotten(cli, turns)
+    this.forgotten += turns
+    if (turns > 0) note(cli, `forgot the oldest ${turns === 1 ? 'turn' : `${turns} turns`} to make room`)
   }
 
   /** Tokens of an answer of usual length. */
@@ -183,15 +193,6 @@ export class Conversation {
     return tokens
   }
 
-  private forget(cli: Cli, count: number): void {
-    this.noteForgotten(cli, this.session.forget(count))
-  }
-
-  private noteForgotten(cli: Cli, turns: number): void {
-    this.forgotten += turns
-    if (turns > 0) note(cli, `forgot the oldest ${turns === 1 ? 'turn' : `${turns} turns`} to make room`)
-  }
-
   private fullMessage(needed: number, alone: number): string {
     const { answerRoom, system } = this
     const { context } = this.model
@@ -204,6 +205,8 @@ export class Conversation {
   }
 
   private get choices(): string {
+    if (this.options.whenFull === 'drop')
+      return 'the next message makes the oldest turns go; --context N holds more if the model does'
     return this.interactive
       ? `/drop forgets the oldest ${this.pending === null ? 'turn' : 'turns and sends it'}; /save FILE keeps the conversation, /reset begins anew`
       : '--when-full drop forgets the oldest turns, --context N holds more'
