@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runChatCommand } from '../src/cli/chat-commands.js'
 import { Conversation } from '../src/cli/chat-conversation.js'
 import type { Cli } from '../src/cli/cli.js'
-import { loadModel } from '../src/index.js'
+import { InputError, loadModel } from '../src/index.js'
 import { speakChatml } from './chatml-checkpoint.js'
 import { shoal } from './cli-runner.js'
 import { writeRandomCheckpoint } from './random-checkpoint.js'
@@ -78,6 +78,34 @@ describe('commands of a chat', () => {
       /took back "Two" · \d+ of 4096 tokens\n.*forgot the conversation\n.*no turn to take back\n.*no answer to give anew\n$/s,
     )
     expect(code).toBe(0)
+  })
+
+  it('save at home, and replace no file but a saved chat', async () => {
+    const home = { HOME: process.env.HOME, USERPROFILE: process.env.USERPROFILE }
+    Object.assign(process.env, { HOME: folder, USERPROFILE: folder })
+    const weights = join(model, 'model.safetensors')
+    const before = readFileSync(weights)
+    const config = join(model, 'config.json')
+    try {
+      const { code, stderr, document } = await chat([
+        'One',
+        '/save ~/home.json',
+        'Two',
+        '/save ~/home.json',
+        `/save ${weights}`,
+        `/save ${config}`,
+      ])
+      expect(code).toBe(0)
+      expect(JSON.parse(readFileSync(join(folder, 'home.json'), 'utf8'))).toEqual({ messages: document.messages })
+      expect(stderr.match(/exists and is no saved chat/g)).toHaveLength(2)
+      expect(readFileSync(weights).equals(before)).toBe(true)
+      expect(JSON.parse(readFileSync(config, 'utf8'))).not.toHaveProperty('messages')
+    } finally {
+      for (const [name, value] of Object.entries(home)) {
+        if (value === undefined) delete process.env[name]
+        else process.env[name] = value
+      }
+    }
   })
 
   it('forget what they are told to, or say that there is nothing', async () => {
@@ -168,6 +196,21 @@ it('a chat drafts under --lossless and shows depths, also after another depth wa
   expect(document.turns.map(({ depth }) => depth)).toEqual(['exit:2', 'exit:3'])
   const { stdout } = await shoal(['chat', model, ...SHORT, '--show-depth', '--depth', 'exit:2'], { input: 'One\n' })
   expect(stdout).toMatch(/[\u2080-\u2089]|[\u2070-\u2079\u00b2\u00b3]/)
+})
+
+it('a session refuses a message that is no text', async () => {
+  const loaded = await loadModel(model)
+  try {
+    const session = loaded.chat()
+    const wrong = 5 as unknown as string
+    for (const act of [() => session.send(wrong), () => session.setSystem(wrong), () => session.countTokens(wrong)]) {
+      expect(act).toThrow(new InputError('a message must be a text'))
+    }
+    expect(session.messages).toEqual([])
+    session.dispose()
+  } finally {
+    await loaded.dispose()
+  }
 })
 
 describe('a full context', () => {

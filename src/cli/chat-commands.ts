@@ -1,8 +1,13 @@
+import { readFile, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { InputError, ShoalError } from '../errors.js'
+import { FileError, InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
 import type { Conversation } from './chat-conversation.js'
 import { type Cli, note, UsageError } from './cli.js'
+
+/** Bytes that are read to see whether a file is a saved chat. */
+const LONGEST_SAVED = 64 * 2 ** 20
 
 interface ChatCommand {
   readonly name: string
@@ -69,8 +74,9 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/save',
     argument: 'FILE',
     summary: 'write the conversation as JSON',
-    async run(cli, { session }, path) {
-      if (path === '') throw new InputError('/save needs the name of a file')
+    async run(cli, { session }, name) {
+      if (name === '') throw new InputError('/save needs the name of a file')
+      const path = name.replace(/^~(?=$|[/\\])/, () => homedir())
       await saveMessages(path, session.messages)
       note(cli, `saved ${session.messages.length} messages as ${path}`)
     },
@@ -132,10 +138,26 @@ export async function runChatCommand(cli: Cli, conversation: Conversation, line:
   }
 }
 
+/** Replaces a saved chat and no other file: a name is soon mistaken, and the model's is on the same command line. */
 async function saveMessages(path: string, messages: readonly object[]): Promise<void> {
+  if (!(await mayReplace(path)))
+    throw new FileError(path, 'exists and is no saved chat, so it stays; give another name')
   const file = await createAtomicFile(path)
   await file.write(Buffer.from(`${JSON.stringify({ messages }, null, 2)}\n`), 0)
   await file.commit()
+}
+
+async function mayReplace(path: string): Promise<boolean> {
+  const target = await stat(path).catch(() => null)
+  // Nothing there, or what `createAtomicFile` refuses.
+  if (target === null || !target.isFile()) return true
+  if (target.size > LONGEST_SAVED) return false
+  try {
+    const saved = JSON.parse(await readFile(path, 'utf8')) as { messages?: unknown } | null
+    return Array.isArray(saved?.messages)
+  } catch {
+    return false
+  }
 }
 
 /** In quotes, on one line. */
