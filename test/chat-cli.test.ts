@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runChatCommand } from '../src/cli/chat-commands.js'
-import { Conversation } from '../src/cli/chat-conversation.js'
+import { TerminalChat } from '../src/cli/chat-conversation.js'
 import type { Cli } from '../src/cli/cli.js'
 import { InputError, loadModel } from '../src/index.js'
 import { speakChatml } from './chatml-checkpoint.js'
@@ -128,12 +128,12 @@ describe('commands of a chat', () => {
   it('that come after a message which did not fit do not send it: /undo takes it back alone', async () => {
     const loaded = await loadModel(model, { context: 64 })
     try {
-      const options = { maxTokens: 6, ignoreEos: true, json: true }
+      const options = { maxTokens: 6, ignoreEos: true, json: true, device: 'cpu' } as const
       for (const command of ['/undo', '/retry', '/system Be brief.', '/reset']) {
         let said = ''
         const output = { write: (text: string) => (said += text) }
         const cli = { stdout: output, stderr: output, signal: new AbortController().signal } as unknown as Cli
-        const terminal = new Conversation(cli, loaded, options, true)
+        const terminal = new TerminalChat(cli, loaded, options, true)
         await terminal.say(cli, 'One')
         await terminal.say(cli, 'Two')
         const unsent = 'a '.repeat(28).trim()

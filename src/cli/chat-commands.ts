@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { FileError, InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
-import type { Conversation } from './chat-conversation.js'
+import type { TerminalChat } from './chat-conversation.js'
 import { type Cli, note, UsageError } from './cli.js'
 
 /** Bytes that are read to see whether a file is a saved chat. */
@@ -16,7 +16,7 @@ interface ChatCommand {
   readonly summary: string
   /** Whether it sends a message: then its errors are that message's. */
   readonly sends?: true
-  run(cli: Cli, conversation: Conversation, argument: string): Promise<void> | void
+  run(cli: Cli, conversation: TerminalChat, argument: string): Promise<void> | void
 }
 
 const COMMANDS: readonly ChatCommand[] = [
@@ -116,7 +116,7 @@ const COMMANDS: readonly ChatCommand[] = [
  * chat goes on.
  * @throws what a message's answer throws
  */
-export async function runChatCommand(cli: Cli, conversation: Conversation, line: string): Promise<void> {
+export async function runChatCommand(cli: Cli, conversation: TerminalChat, line: string): Promise<void> {
   const [name = ''] = line.split(/\s/, 1)
   const argument = line.slice(name.length).trim()
   const command = COMMANDS.find((known) => known.name === name)

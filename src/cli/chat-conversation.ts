@@ -16,7 +16,7 @@ export interface ChatOptions extends ModelOptions, GenerationOptions, ForceOptio
 }
 
 /** A chat as the command line has it: what was asked and answered, and what to do where the context is full. */
-export class Conversation {
+export class TerminalChat {
   readonly session: ChatSession
   /** The SPEC of the answers to come. */
   depth: string | undefined
@@ -212,3 +212,6 @@ export class Conversation {
       : '--when-full drop forgets the oldest turns, --context N holds more'
   }
 }
+
+/** The name that the command knows it by. */
+export { TerminalChat as Conversation }
