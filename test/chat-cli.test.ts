@@ -2,7 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runChatCommand } from '../src/cli/chat-commands.js'
+import { TerminalChat } from '../src/cli/chat-conversation.js'
 import type { Cli } from '../src/cli/cli.js'
+import { InputError, loadModel } from '../src/index.js'
 import { speakChatml } from './chatml-checkpoint.js'
 import { shoal } from './cli-runner.js'
 import { writeRandomCheckpoint } from './random-checkpoint.js'
@@ -71,9 +74,81 @@ describe('commands of a chat', () => {
     const [, , third, again] = document.turns
     expect(again!.tokens).toEqual(third!.tokens)
     expect(document.messages).toEqual([])
-    expect(stderr).toMatch(/took back "Two" · \d+ of 4096 tokens\n.*no turn to take back\n.*no answer to give anew\n$/s)
-    // Where nobody sits at a terminal an error ends the chat.
-    expect(code).toBe(2)
+    expect(stderr).toMatch(
+      /took back "Two" · \d+ of 4096 tokens\n.*forgot the conversation\n.*no turn to take back\n.*no answer to give anew\n$/s,
+    )
+    expect(code).toBe(0)
+  })
+
+  it('save at home, and replace no file but a saved chat', async () => {
+    const home = { HOME: process.env.HOME, USERPROFILE: process.env.USERPROFILE }
+    Object.assign(process.env, { HOME: folder, USERPROFILE: folder })
+    const weights = join(model, 'model.safetensors')
+    const before = readFileSync(weights)
+    const config = join(model, 'config.json')
+    try {
+      const { code, stderr, document } = await chat([
+        'One',
+        '/save ~/home.json',
+        'Two',
+        '/save ~/home.json',
+        `/save ${weights}`,
+        `/save ${config}`,
+      ])
+      expect(code).toBe(0)
+      expect(JSON.parse(readFileSync(join(folder, 'home.json'), 'utf8'))).toEqual({ messages: document.messages })
+      expect(stderr.match(/exists and is no saved chat/g)).toHaveLength(2)
+      expect(readFileSync(weights).equals(before)).toBe(true)
+      expect(JSON.parse(readFileSync(config, 'utf8'))).not.toHaveProperty('messages')
+    } finally {
+      for (const [name, value] of Object.entries(home)) {
+        if (value === undefined) delete process.env[name]
+        else process.env[name] = value
+      }
+    }
+  })
+
+  it('forget what they are told to, or say that there is nothing', async () => {
+    const { code, stderr, document } = await chat(['One', '/drop', '/drop', '/reset'])
+    expect({ code, forgotten: document.forgotten }).toEqual({ code: 0, forgotten: 1 })
+    expect(stderr).toBe(
+      'shoal: forgot the oldest turn · 0 of 4096 tokens\nshoal: there is no turn to forget\nshoal: forgot the conversation\n',
+    )
+  })
+
+  it('that cannot be done say so, and the chat goes on', async () => {
+    const nowhere = join(folder, 'nowhere', 'x.json')
+    const { code, stderr, document } = await chat(['/retry', '/depth gapp', `/save ${nowhere}`, '/save', 'One'])
+    expect(code).toBe(0)
+    expect(stderr.split('\n')).toHaveLength(5)
+    expect(stderr).toMatch(/no answer to give anew\n.*gapp.*\n.*folder does not exist\n.*needs the name of a file\n$/)
+    expect(document.turns.map(({ user }) => user)).toEqual(['One'])
+  })
+
+  it('that come after a message which did not fit do not send it: /undo takes it back alone', async () => {
+    const loaded = await loadModel(model, { context: 64 })
+    try {
+      const options = { maxTokens: 6, ignoreEos: true, json: true, device: 'cpu' } as const
+      for (const command of ['/undo', '/retry', '/system Be brief.', '/reset']) {
+        let said = ''
+        const output = { write: (text: string) => (said += text) }
+        const cli = { stdout: output, stderr: output, signal: new AbortController().signal } as unknown as Cli
+        const terminal = new TerminalChat(cli, loaded, options, true)
+        await terminal.say(cli, 'One')
+        await terminal.say(cli, 'Two')
+        const unsent = 'a '.repeat(28).trim()
+        await expect(terminal.say(cli, unsent)).rejects.toThrow(/\/drop forgets the oldest turns and sends it/)
+        await runChatCommand(cli, terminal, command)
+        const before = terminal.session.messages.filter(({ role }) => role === 'user')
+        expect(before).toHaveLength(command === '/reset' ? 0 : 2)
+        if (command === '/undo') expect(said).toContain(`took back "${unsent}", which was not sent`)
+        await runChatCommand(cli, terminal, '/drop')
+        expect(JSON.stringify(terminal.session.messages)).not.toContain(unsent)
+        terminal.session.dispose()
+      }
+    } finally {
+      await loaded.dispose()
+    }
   })
 
   it('draw another answer at a retry, also with a seed', async () => {
@@ -123,6 +198,21 @@ it('a chat drafts under --lossless and shows depths, also after another depth wa
   expect(stdout).toMatch(/[\u2080-\u2089]|[\u2070-\u2079\u00b2\u00b3]/)
 })
 
+it('a session refuses a message that is no text', async () => {
+  const loaded = await loadModel(model)
+  try {
+    const session = loaded.chat()
+    const wrong = 5 as unknown as string
+    for (const act of [() => session.send(wrong), () => session.setSystem(wrong), () => session.countTokens(wrong)]) {
+      expect(act).toThrow(new InputError('a message must be a text'))
+    }
+    expect(session.messages).toEqual([])
+    session.dispose()
+  } finally {
+    await loaded.dispose()
+  }
+})
+
 describe('a full context', () => {
   const LINES = ['One is a long message', 'Two is as long as that', 'Three is not shorter', 'Four']
 
@@ -158,10 +248,27 @@ describe('a full context', () => {
     expect(stderr).toMatch(/too long for the context of 64 tokens/)
   })
 
+  it('keeps every turn where the system text leaves no room for the message, and names it', async () => {
+    const args = ['--context', '64', '--when-full', 'drop', '--system', 'Be very brief. '.repeat(6)]
+    const { code, stderr, document } = await chat(['a', 'b '.repeat(18)], args)
+    expect(code).toBe(1)
+    expect(document).toMatchObject({ forgotten: 0, turns: [{ user: 'a' }] })
+    expect(stderr).toMatch(/^shoal: the system text and the message together are too long .* of 64 tokens: .*\n$/)
+  })
+
   it('is told of where it cuts an answer', async () => {
     const { stderr, document } = await chat(['One'], ['--context', '32', '--max-tokens', '200'])
     expect(document.turns[0]!.finish_reason).toBe('length')
-    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; /)
+    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; --when-full drop /)
+    expect(document.context_used).toBe(32)
+  })
+
+  it('is never more than full, and nobody is told to do what is done', async () => {
+    const args = ['--max-tokens', '200', '--ignore-eos', '--context', '32', '--when-full', 'drop']
+    const { stdout, stderr } = await shoal(['chat', model, ...args], { input: 'One\n' })
+    expect(stdout).toMatch(/ 32 of 32 tokens, full\n$/)
+    expect(stderr).toMatch(/^shoal: the context is full, so the answer ends here; the next message [^\n]*\n$/)
+    expect(stderr).not.toContain('--when-full')
   })
 })
 

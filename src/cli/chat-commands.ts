@@ -1,15 +1,22 @@
+import { readFile, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
-import { InputError } from '../errors.js'
+import { FileError, InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
-import type { Conversation } from './chat-conversation.js'
-import { type Cli, note } from './cli.js'
+import type { TerminalChat } from './chat-conversation.js'
+import { type Cli, note, UsageError } from './cli.js'
+
+/** Bytes that are read to see whether a file is a saved chat. */
+const LONGEST_SAVED = 64 * 2 ** 20
 
 interface ChatCommand {
   readonly name: string
   /** What stands behind the name; null where nothing may. */
   readonly argument: string | null
   readonly summary: string
-  run(cli: Cli, conversation: Conversation, argument: string): Promise<void> | void
+  /** Whether it sends a message: then its errors are that message's. */
+  readonly sends?: true
+  run(cli: Cli, conversation: TerminalChat, argument: string): Promise<void> | void
 }
 
 const COMMANDS: readonly ChatCommand[] = [
@@ -17,8 +24,9 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/system',
     argument: 'TEXT',
     summary: 'tell the model something before the conversation; without TEXT nothing any more',
-    run(cli, { session }, text) {
-      session.setSystem(text === '' ? null : text)
+    run(cli, conversation, text) {
+      conversation.session.setSystem(text === '' ? null : text)
+      conversation.withdraw()
       note(cli, text === '' ? 'no system message' : 'the system message is set')
     },
   },
@@ -34,8 +42,13 @@ const COMMANDS: readonly ChatCommand[] = [
   {
     name: '/undo',
     argument: null,
-    summary: 'take back the last message and its answer',
+    summary: 'take back the last message and its answer, or the message that did not fit',
     run(cli, conversation) {
+      const unsent = conversation.withdraw()
+      if (unsent !== null) {
+        note(cli, `took back ${shortened(unsent)}, which was not sent · ${conversation.used}`)
+        return
+      }
       const undone = conversation.session.undo()
       note(
         cli,
@@ -47,20 +60,23 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/retry',
     argument: null,
     summary: 'answer the last message anew',
+    sends: true,
     run: (cli, conversation) => conversation.retry(cli),
   },
   {
     name: '/drop',
     argument: null,
     summary: 'forget the oldest turn, or as many as a message needs that did not fit',
+    sends: true,
     run: (cli, conversation) => conversation.drop(cli),
   },
   {
     name: '/save',
     argument: 'FILE',
     summary: 'write the conversation as JSON',
-    async run(cli, { session }, path) {
-      if (path === '') throw new InputError('/save needs the name of a file')
+    async run(cli, { session }, name) {
+      if (name === '') throw new InputError('/save needs the name of a file')
+      const path = name.replace(/^~(?=$|[/\\])/, () => homedir())
       await saveMessages(path, session.messages)
       note(cli, `saved ${session.messages.length} messages as ${path}`)
     },
@@ -69,7 +85,11 @@ const COMMANDS: readonly ChatCommand[] = [
     name: '/reset',
     argument: null,
     summary: 'forget the conversation; the system message stays',
-    run: (_, conversation) => conversation.reset(),
+    run(cli, conversation) {
+      conversation.withdraw()
+      conversation.session.forget()
+      note(cli, 'forgot the conversation')
+    },
   },
   {
     name: '/help',
@@ -91,8 +111,12 @@ const COMMANDS: readonly ChatCommand[] = [
   },
 ]
 
-/** Runs a line that begins with a slash. Nothing of it goes to the model. */
-export async function runChatCommand(cli: Cli, conversation: Conversation, line: string): Promise<void> {
+/**
+ * Runs a line that begins with a slash. Nothing of it goes to the model. A command that cannot be done says so, and the
+ * chat goes on.
+ * @throws what a message's answer throws
+ */
+export async function runChatCommand(cli: Cli, conversation: TerminalChat, line: string): Promise<void> {
   const [name = ''] = line.split(/\s/, 1)
   const argument = line.slice(name.length).trim()
   const command = COMMANDS.find((known) => known.name === name)
@@ -105,13 +129,35 @@ export async function runChatCommand(cli: Cli, conversation: Conversation, line:
     note(cli, `${name} takes nothing behind it; nothing was done`)
     return
   }
-  await command.run(cli, conversation, argument)
+  try {
+    await command.run(cli, conversation, argument)
+  } catch (error) {
+    const refused = error instanceof ShoalError || error instanceof UsageError
+    if (command.sends || cli.signal.aborted || !refused) throw error
+    note(cli, error.message)
+  }
 }
 
+/** Replaces a saved chat and no other file: a name is soon mistaken, and the model's is on the same command line. */
 async function saveMessages(path: string, messages: readonly object[]): Promise<void> {
+  if (!(await mayReplace(path)))
+    throw new FileError(path, 'exists and is no saved chat, so it stays; give another name')
   const file = await createAtomicFile(path)
   await file.write(Buffer.from(`${JSON.stringify({ messages }, null, 2)}\n`), 0)
   await file.commit()
+}
+
+async function mayReplace(path: string): Promise<boolean> {
+  const target = await stat(path).catch(() => null)
+  // Nothing there, or what `createAtomicFile` refuses.
+  if (target === null || !target.isFile()) return true
+  if (target.size > LONGEST_SAVED) return false
+  try {
+    const saved = JSON.parse(await readFile(path, 'utf8')) as { messages?: unknown } | null
+    return Array.isArray(saved?.messages)
+  } catch {
+    return false
+  }
 }
 
 /** In quotes, on one line. */

@@ -16,7 +16,7 @@ export interface ChatOptions extends ModelOptions, GenerationOptions, ForceOptio
 }
 
 /** A chat as the command line has it: what was asked and answered, and what to do where the context is full. */
-export class Conversation {
+export class TerminalChat {
   readonly session: ChatSession
   /** The SPEC of the answers to come. */
   depth: string | undefined
@@ -47,10 +47,17 @@ export class Conversation {
 
   /** `312 of 2048 tokens` */
   get used(): string {
-    return `${this.usedTokens} of ${this.model.context} tokens`
+    const { usedTokens } = this
+    const { context } = this.model
+    return `${usedTokens} of ${context} tokens${usedTokens === context ? ', full' : ''}`
   }
 
+  /** At most the context: the token that ends an answer there, and what the template writes behind it, were never fed. */
   private get usedTokens(): number {
+    return Math.min(this.countConversation(), this.model.context)
+  }
+
+  private countConversation(): number {
     try {
       return this.session.countTokens()
     } catch {
@@ -66,7 +73,7 @@ export class Conversation {
     const needed = this.session.countTokens(text)
     if (needed >= context) {
       this.pending = text
-      throw new InputError(this.fullMessage(needed), 'context_exceeded')
+      throw new InputError(this.fullMessage(needed, this.countAlone(text)), 'context_exceeded')
     }
     this.pending = null
     this.retries = 0
@@ -74,6 +81,11 @@ export class Conversation {
   }
 
   async retry(cli: Cli): Promise<void> {
+    this.withdraw()
+    if (!this.session.messages.some(({ role }) => role === 'user')) {
+      note(cli, 'there is no answer to give anew')
+      return
+    }
     this.retries++
     const { seed } = this.options
     const another = seed === undefined || seed < 0 ? {} : { seed: seed + this.retries }
@@ -85,17 +97,20 @@ export class Conversation {
   async drop(cli: Cli): Promise<void> {
     const { pending } = this
     if (pending === null) {
-      this.forget(cli, 1)
+      const turns = this.session.forget(1)
+      this.forgotten += turns
+      note(cli, turns === 0 ? 'there is no turn to forget' : `forgot the oldest turn · ${this.used}`)
       return
     }
     this.makeRoom(cli, pending)
     await this.say(cli, pending)
   }
 
-  /** What `/reset` does. */
-  reset(): void {
+  /** Takes back the message that was not sent, which `/drop` would send, and returns it; null where there is none. */
+  withdraw(): string | null {
+    const { pending } = this
     this.pending = null
-    this.session.forget()
+    return pending
   }
 
   async chooseDepth(cli: Cli, spec: string): Promise<void> {
@@ -142,37 +157,61 @@ export class Conversation {
       note(cli, `the context is full, so the answer ends here; ${this.choices}`)
   }
 
-  /** Forgets turns until a message fits, and an answer of usual length behind it. */
+  /** Forgets turns until a message fits, and an answer of usual length behind it; none where all of them would not do. */
   private makeRoom(cli: Cli, text: string): void {
-    const { session } = this
+    const { session, answerRoom } = this
     const { context } = this.model
-    const room = Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(context / 4))
-    // No turn goes for a message that is too long by itself.
-    if (session.countTokens(text) - this.usedTokens >= context) return
+    if (this.countAlone(text) + answerRoom > context) return
     let turns = 0
-    while (session.countTokens(text) + room > context && session.forget(1) === 1) turns++
-    this.noteForgotten(cli, turns)
-  }
-
-  private forget(cli: Cli, count: number): void {
-    this.noteForgotten(cli, this.session.forget(count))
-  }
-
-  private noteForgotten(cli: Cli, turns: number): void {
+    while (session.countTokens(text) + answerRoom > context && session.forget(1) === 1) turns++
     this.forgotten += turns
     if (turns > 0) note(cli, `forgot the oldest ${turns === 1 ? 'turn' : `${turns} turns`} to make room`)
   }
 
-  private fullMessage(needed: number): string {
+  /** Tokens of an answer of usual length. */
+  private get answerRoom(): number {
+    return Math.min(this.options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(this.model.context / 4))
+  }
+
+  private get system(): string | null {
+    const [first] = this.session.messages
+    return first?.role === 'system' ? first.content : null
+  }
+
+  /** Tokens of the prompt if every turn were forgotten: the system message stays. */
+  private countAlone(text: string): number {
+    const { system } = this
+    const { literalContent } = this.options
+    // It answers nothing, so it takes no memory, and at full depth nothing is measured for it.
+    const fresh = this.model.chat({
+      depth: 'full',
+      ...(system === null ? {} : { system }),
+      ...(literalContent === undefined ? {} : { literalContent }),
+    })
+    const tokens = fresh.countTokens(text)
+    fresh.dispose()
+    return tokens
+  }
+
+  private fullMessage(needed: number, alone: number): string {
+    const { answerRoom, system } = this
     const { context } = this.model
-    if (needed - this.usedTokens >= context)
-      return `the message is too long for the context of ${context} tokens; --context N holds more if the model does`
-    return `the context is full: with this message the conversation has ${needed} of ${context} tokens, and it was not sent; ${this.choices}`
+    if (alone + answerRoom > context) {
+      const what = system === null ? 'the message is' : 'the system text and the message together are'
+      const shorter = system === null ? '' : 'a shorter system text leaves more room, '
+      return `${what} too long for the context of ${context} tokens: ${alone} tokens, and ${answerRoom} for an answer; nothing was sent; ${shorter}--context N holds more if the model does`
+    }
+    return `the context is full: with this message the conversation takes ${needed} tokens, which leaves no room for an answer in the context of ${context} tokens, and it was not sent; ${this.choices}`
   }
 
   private get choices(): string {
+    if (this.options.whenFull === 'drop')
+      return 'the next message makes the oldest turns go; --context N holds more if the model does'
     return this.interactive
       ? `/drop forgets the oldest ${this.pending === null ? 'turn' : 'turns and sends it'}; /save FILE keeps the conversation, /reset begins anew`
       : '--when-full drop forgets the oldest turns, --context N holds more'
   }
 }
+
+/** The name that the command knows it by. */
+export { TerminalChat as Conversation }

@@ -46,6 +46,11 @@ export function reusable(
   return sequence.waiting === sequence.length - sequence.complete ? shared : Math.min(shared, sequence.complete)
 }
 
+/** For callers without types. */
+function checkText(text: unknown): void {
+  if (typeof text !== 'string') throw new InputError('a message must be a text')
+}
+
 /** A conversation on one sequence of its own. */
 export function createChat({ engine, start, countTokens, checkSystem }: ChatParts): ChatSession {
   let system: ChatMessage | null = null
@@ -111,6 +116,7 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
     send(text, options = {}) {
       refuseUnknownOptions('generate', options)
       checkIdle()
+      checkText(text)
       return answer(turns, text, options)
     },
     retry(options = {}) {
@@ -134,11 +140,17 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
     },
     setSystem(text) {
       checkIdle()
-      if (text !== null) checkSystem()
+      if (text !== null) {
+        checkText(text)
+        checkSystem()
+      }
       system = text === null ? null : { role: 'system', content: text }
     },
     countTokens(next) {
-      if (next !== undefined) return countTokens(conversation([...turns, { role: 'user', content: next }]), true)
+      if (next !== undefined) {
+        checkText(next)
+        return countTokens(conversation([...turns, { role: 'user', content: next }]), true)
+      }
       return turns.length === 0 ? 0 : countTokens(conversation(turns), false)
     },
     dispose() {
