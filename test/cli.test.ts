@@ -280,6 +280,18 @@ describe('run --prompts', () => {
     failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
   })
 
+  it.each(['Dear diary', '{"name": "mine"}', '{"name": "mine"}\nand more'])(
+    "leaves somebody else's file as it is: %j",
+    async (text) => {
+      const prompts = join(folder, 'own.jsonl')
+      const out = join(folder, 'diary.txt')
+      writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
+      writeFileSync(out, text)
+      failure(await shoal(['run', '--prompts', prompts, '--out', out]), 1, /line 1 is not a result of shoal run/)
+      expect(readFileSync(out, 'utf8')).toBe(text)
+    },
+  )
+
   it('does not mix tokens that were chosen in other ways', async () => {
     const prompts = join(folder, 'sampling.jsonl')
     const out = join(folder, 'sampling.out.jsonl')
