@@ -76,7 +76,7 @@ describe('wrong usage ends with 2 and one line', () => {
     [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
     [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
     [['run', '--tokens', '1,b'], /--tokens .*token ids/],
-    [['run', 'ripple-8m', 'p', '--tokens', '1'], /with --tokens there is no PROMPT/],
+    [['run', 'ripple-8m', 'p', '--tokens', '1'], /a PROMPT does not stand beside --tokens/],
     [['run', 'x', '--out', 'file'], /go with --prompts/],
     [['run', 'x', '--quantization', 'q9'], /--quantization .*f32, f16/],
     [['trace'], /a PROMPT is missing/],
@@ -268,7 +268,7 @@ describe('run --prompts', () => {
   ])('refuses %j before a model is loaded', async (text, reason) => {
     const prompts = join(folder, 'wrong.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
   })
 
   it.each([
@@ -277,7 +277,7 @@ describe('run --prompts', () => {
   ])('refuses fields that it would ignore: %j', async (text, reason) => {
     const prompts = join(folder, 'fields.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
   })
 
   it.each(['Dear diary', '{"name": "mine"}', '{"name": "mine"}\nand more'])(
