@@ -113,7 +113,12 @@ async function runOne(cli: Cli, model: Model, prompt: string | number[], options
   const generation = model.generate(prompt, recommendedOptions(cli, model, options))
   if (options.json) {
     noteWarnings(cli, generation)
-    printJson(cli, resultJson(model, await generation.result))
+    const result = await generation.result.catch((error: unknown) => {
+      if (!cli.signal.aborted) throw error
+      return generation.partial()
+    })
+    printJson(cli, resultJson(model, result))
+    if (result.finishReason === 'aborted') cli.exitCode = 130
     return
   }
   const { finishReason } = await streamAnswer(cli, model, generation, options)
