@@ -260,7 +260,8 @@ describe('run --prompts', () => {
   })
 
   it.each([
-    ['not json', /line 1 is not JSON/],
+    ['not json', /the text of line 1 is not valid JSON/],
+    [`{"tokens": ${'['.repeat(300)}`, /the text of line 1 is nested more than 256 deep/],
     ['[1]', /line 1 is not an object/],
     ['{"tokens": []}', /line 1 must have either/],
     ['{"prompt": "x", "tokens": [1]}', /line 1 must have either/],
