@@ -214,3 +214,30 @@ describe('bytes of stdin and of text files', () => {
     expect(traces[1]).toBe(traces[0])
   })
 })
+
+describe('what would do nothing, or something else, is refused', () => {
+  it.each([
+    [['eval', '--tasks', ''], /--tasks.*must be names/],
+    [['trace', '--task', ' , ', '--out', 'x.parquet'], /--task.*must be names/],
+    [['score', '--text', '-'], /the text of - is empty/],
+    [['trace', 'hello', '--out', 'tr.parquet'], /a \.parquet file holds the traces of --task NAMES/],
+  ])('%j', async (args, reason) => {
+    const line = await refused(args)
+    expect(line).toMatch(/^2 /)
+    expect(line).toMatch(reason)
+  })
+})
+
+it('score --text - reads stdin', async () => {
+  const text = join(folder, 'score.txt')
+  writeFileSync(text, 'The sea is wide.\n')
+  const args = (from: string) => ['score', '--text', from, '--threads', '1', '--json']
+  expect((await shoal(args('-'), { input: 'The sea is wide.\n' })).stdout).toBe((await shoal(args(text))).stdout)
+})
+
+it('a path that is printed does nothing to the terminal', async () => {
+  const out = join(folder, 'a\u001b[31m\n.safetensors')
+  const { code, stdout } = await shoal(['trace', 'hi', '--out', out, '--threads', '1'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/a\\u\{1b\}\[31m\\n\.safetensors: hidden [^\n]*\n$/)
+})

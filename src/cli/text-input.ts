@@ -20,6 +20,11 @@ export async function readTextFile(path: string): Promise<string> {
   return asWritten(decode(await readInput(path), path))
 }
 
+/** The text that an option names: of a file, or of stdin where it says `-`. Throws FileError. */
+export async function readGivenText(cli: Cli, path: string): Promise<string> {
+  return path === '-' ? asWritten(await readExactly(cli.stdin)) : readTextFile(path)
+}
+
 /** A line of a stream is a message or a command: one that is longer has no end, as /dev/zero has none. */
 const LONGEST_LINE = 1024 * 1024
 
