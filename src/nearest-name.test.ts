@@ -28,6 +28,16 @@ it('orders all names where nothing is too far', () => {
   ])
 })
 
+it('puts names that begin with what was typed first, then those that have it within', () => {
+  const names = ['first', 'animal_v_fruit', 'fruit_v_animal_3', 'fruits']
+  expect(nearestNames('Fruit', names, Number.POSITIVE_INFINITY)).toEqual([
+    'fruits',
+    'fruit_v_animal_3',
+    'animal_v_fruit',
+    'first',
+  ])
+})
+
 it('takes no longer for a name of a million letters', () => {
   expect(nearestNames('a'.repeat(1e6), KINDS)).toEqual([])
 })

@@ -1,5 +1,5 @@
 /**
- * The known names that are closest to a mistyped one, closest first: by the number of letters to insert, delete, change or
+ * The known names that are closest to a mistyped one, closest first: those that begin with it or have it within, then by the number of letters to insert, delete, change or
  * swap with their neighbour (optimal string alignment), upper and lower case alike.
  * @param most how far a name may be; default a third of the longer name's letters, one at least
  */
@@ -12,8 +12,14 @@ export function nearestNames(name: string, known: readonly string[], most?: numb
       ({ candidate, distance }) =>
         distance <= (most ?? Math.max(1, Math.floor(Math.max(typed.length, candidate.length) / 3))),
     )
-    .sort((a, b) => a.distance - b.distance)
+    .sort((a, b) => rank(typed, a.candidate) - rank(typed, b.candidate) || a.distance - b.distance)
     .map(({ candidate }) => candidate)
+}
+
+/** Whoever types a part of a name means no other of the same length. */
+function rank(typed: string, candidate: string): number {
+  const at = candidate.toLowerCase().indexOf(typed)
+  return at < 0 ? 2 : Math.min(at, 1)
 }
 
 /** `; did you mean gap?`, or nothing where no known name is close. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runChatCommand } from '../src/cli/chat-commands.js'
 import { TerminalChat } from '../src/cli/chat-conversation.js'
@@ -186,6 +187,43 @@ describe('commands of a chat', () => {
     expect(stderr).toMatch(/\/undo takes nothing behind it/)
     expect(stderr).toContain('\n  /save FILE ')
     expect(document.turns.map(({ user }) => user)).toEqual(['/undo'])
+  })
+})
+
+describe('lines of a pipe', () => {
+  const piped = (...chunks: Buffer[]) => ({ stdin: Readable.from(chunks, { objectMode: false }) })
+
+  it('lose a byte-order mark and carriage returns, wherever the chunks are cut', async () => {
+    const bytes = Buffer.from('\ufeffHall\u00e9\r\n\r\nOne\r\nTwo')
+    const chunks = Array.from(bytes, (_, i) => bytes.subarray(i, i + 1))
+    const { code, document } = await chat([], [], piped(...chunks))
+    expect(code).toBe(0)
+    expect(document.turns.map(({ user }) => user)).toEqual(['Hall\u00e9', 'One', 'Two'])
+  })
+
+  it('that are no UTF-8 end the chat, with their position', async () => {
+    const { code, stderr, document } = await chat([], [], piped(Buffer.from('One\ncaf\xe9\n', 'latin1')))
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'shoal: stdin: is not UTF-8 text: byte 7 is 0xe9\n' })
+    expect(document.turns.map(({ user }) => user)).toEqual(['One'])
+  })
+
+  it('may not be without an end', async () => {
+    const zeros = function* () {
+      for (;;) yield Buffer.alloc(65536)
+    }
+    const { code, stderr } = await chat([], [], { stdin: Readable.from(zeros(), { objectMode: false }) })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'shoal: stdin: a line has more than 1048576 bytes\n' })
+  })
+
+  it('that never come are not waited for after Ctrl-C', async () => {
+    let interrupt = (): void => undefined
+    const takeInterrupts = (given: () => void) => {
+      interrupt = given
+      setTimeout(() => interrupt(), 50)
+      return () => undefined
+    }
+    const { code } = await chat([], [], { stdin: new Readable({ read: () => undefined }), takeInterrupts })
+    expect(code).toBe(130)
   })
 })
 

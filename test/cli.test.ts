@@ -76,7 +76,7 @@ describe('wrong usage ends with 2 and one line', () => {
     [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
     [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
     [['run', '--tokens', '1,b'], /--tokens .*token ids/],
-    [['run', 'ripple-8m', 'p', '--tokens', '1'], /with --tokens there is no PROMPT/],
+    [['run', 'ripple-8m', 'p', '--tokens', '1'], /a PROMPT does not stand beside --tokens/],
     [['run', 'x', '--out', 'file'], /go with --prompts/],
     [['run', 'x', '--quantization', 'q9'], /--quantization .*f32, f16/],
     [['trace'], /a PROMPT is missing/],
@@ -260,7 +260,8 @@ describe('run --prompts', () => {
   })
 
   it.each([
-    ['not json', /line 1 is not JSON/],
+    ['not json', /the text of line 1 is not valid JSON/],
+    [`{"tokens": ${'['.repeat(300)}`, /the text of line 1 is nested more than 256 deep/],
     ['[1]', /line 1 is not an object/],
     ['{"tokens": []}', /line 1 must have either/],
     ['{"prompt": "x", "tokens": [1]}', /line 1 must have either/],
@@ -268,7 +269,7 @@ describe('run --prompts', () => {
   ])('refuses %j before a model is loaded', async (text, reason) => {
     const prompts = join(folder, 'wrong.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
   })
 
   it.each([
@@ -277,8 +278,20 @@ describe('run --prompts', () => {
   ])('refuses fields that it would ignore: %j', async (text, reason) => {
     const prompts = join(folder, 'fields.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', 'no-such-model', '--prompts', prompts]), 1, reason)
+    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
   })
+
+  it.each(['Dear diary', '{"name": "mine"}', '{"name": "mine"}\nand more'])(
+    "leaves somebody else's file as it is: %j",
+    async (text) => {
+      const prompts = join(folder, 'own.jsonl')
+      const out = join(folder, 'diary.txt')
+      writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
+      writeFileSync(out, text)
+      failure(await shoal(['run', '--prompts', prompts, '--out', out]), 1, /line 1 is not a result of shoal run/)
+      expect(readFileSync(out, 'utf8')).toBe(text)
+    },
+  )
 
   it('does not mix tokens that were chosen in other ways', async () => {
     const prompts = join(folder, 'sampling.jsonl')

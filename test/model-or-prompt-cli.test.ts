@@ -80,14 +80,24 @@ describe('one argument', () => {
     expect((await shoal(['run', 'ripple-8m', '--tokens', '5,6', ...SHORT], { stdin })).code).toBe(0)
   })
 
-  it.each(['model.gguf', './no-such-folder', '../x', '/no/such', '~/model', 'TinyLlama/TinyLlama-1.1B', 'ripple-8n'])(
-    '%s is an error where there is no such model: nobody wants a path to be continued',
-    async (name) => {
-      expect(await refused(['run', name])).toMatch(/^1 .*: no such file, folder or bundled model.*shoal run ripple-8m /)
-    },
-  )
+  it.each([
+    'model.gguf',
+    'my model.gguf',
+    './My Models/x.gguf',
+    './my model',
+    'C:\\Models\\my model',
+    './no-such-folder',
+    '../x',
+    '/no/such',
+    '~/model',
+    '~/my model',
+    'TinyLlama/TinyLlama-1.1B',
+    'ripple-8n',
+  ])('%s is an error where there is no such model: nobody wants a path to be continued', async (name) => {
+    expect(await refused(['run', name])).toMatch(/^1 .*: no such file, folder or bundled model.*shoal run ripple-8m /)
+  })
 
-  it.each(['ripples', 'and / or', 'What does a/b mean?', '3/4 of it', 'a.b', '-3'])(
+  it.each(['ripples', 'and / or', 'What does a/b mean?', '3/4 of it', 'a.b', '-3', '/ or not', 'a\nb.gguf'])(
     '%j is a prompt',
     async (prompt) => {
       expect((await shoal(['run', prompt, ...SHORT])).code).toBe(0)
@@ -96,6 +106,20 @@ describe('one argument', () => {
 })
 
 describe('a prompt', () => {
+  it('does not stand behind a dash, nor beside --tokens or --prompts', async () => {
+    expect(await refused(['run', '-', 'hello'])).toMatch(/^2 .*- stands for a prompt from stdin/)
+    for (const option of ['--tokens=1,2', '--prompts=f.jsonl']) {
+      const name = option.split('=')[0] as string
+      expect(await refused(['run', option, 'hello'])).toMatch(`2 shoal: a PROMPT does not stand beside ${name};`)
+      expect(await refused(['run', option, 'ripple-8m', 'hello'])).toMatch(`a PROMPT does not stand beside ${name};`)
+      expect(await refused(['run', option, './no such.gguf'])).toMatch(/^1 .*: no such file, folder or bundled model/)
+    }
+  })
+
+  it('of several words needs quotation marks, and the message says so', async () => {
+    expect(await refused(['run', 'a', 'b', 'c'])).toMatch(/^2 .*too many arguments.*needs quotation marks\.$/m)
+  })
+
   it('that begins with - goes behind --, and the message says so', async () => {
     expect(await refused(['run', '-3 + 5 ='])).toMatch(
       /^2 .*unknown option '-3 \+ 5 ='; a prompt that .* goes behind --$/m,
@@ -189,4 +213,31 @@ describe('bytes of stdin and of text files', () => {
     }
     expect(traces[1]).toBe(traces[0])
   })
+})
+
+describe('what would do nothing, or something else, is refused', () => {
+  it.each([
+    [['eval', '--tasks', ''], /--tasks.*must be names/],
+    [['trace', '--task', ' , ', '--out', 'x.parquet'], /--task.*must be names/],
+    [['score', '--text', '-'], /the text of - is empty/],
+    [['trace', 'hello', '--out', 'tr.parquet'], /a \.parquet file holds the traces of --task NAMES/],
+  ])('%j', async (args, reason) => {
+    const line = await refused(args)
+    expect(line).toMatch(/^2 /)
+    expect(line).toMatch(reason)
+  })
+})
+
+it('score --text - reads stdin', async () => {
+  const text = join(folder, 'score.txt')
+  writeFileSync(text, 'The sea is wide.\n')
+  const args = (from: string) => ['score', '--text', from, '--threads', '1', '--json']
+  expect((await shoal(args('-'), { input: 'The sea is wide.\n' })).stdout).toBe((await shoal(args(text))).stdout)
+})
+
+it('a path that is printed does nothing to the terminal', async () => {
+  const out = join(folder, 'a\u001b[31m\n.safetensors')
+  const { code, stdout } = await shoal(['trace', 'hi', '--out', out, '--threads', '1'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/a\\u\{1b\}\[31m\\n\.safetensors: hidden [^\n]*\n$/)
 })

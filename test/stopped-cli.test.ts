@@ -2,8 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Cli } from '../src/cli/cli.js'
+import type { Generation } from '../src/engine/api.js'
 import { loadModel } from '../src/engine/load.js'
 import { shoal } from './cli-runner.js'
+import { matches } from './schema.js'
 
 let folder: string
 let cacheBefore: string | undefined
@@ -94,3 +97,47 @@ it('run --prompts keeps what is in --out', async () => {
   const printed = await stopped(args, 2)
   expect(printed.stderr).toMatch(/stopped; finished prompts are the lines on stdout: with --out FILE\.jsonl/)
 })
+
+it('run --prompts says where no prompt was finished', async () => {
+  const prompts = at('long.jsonl')
+  writeFileSync(prompts, '{"tokens": [5, 6]}\n')
+  const stop = new AbortController()
+  const { code, stderr } = await shoal(
+    ['run', '--prompts', prompts, '--out', at('long.out.jsonl'), '--max-tokens', '200', '--ignore-eos'],
+    { signal: stop.signal, loadModel: stoppingAtToken(stop, 3) },
+  )
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/stopped; no prompt was finished: the same command begins anew$/m)
+})
+
+it('run --json prints what was said until it was stopped', async () => {
+  const stop = new AbortController()
+  const { code, stdout } = await shoal(
+    ['run', 'ripple-8m', '--tokens', '5,6', '--max-tokens', '200', '--ignore-eos', '--json'],
+    { signal: stop.signal, loadModel: stoppingAtToken(stop, 3) },
+  )
+  expect(code).toBe(130)
+  const document = matches('run', stdout)
+  expect(document).toMatchObject({ finish_reason: 'aborted' })
+  expect(document.tokens).not.toHaveLength(0)
+  expect(document.tokens).not.toHaveLength(200)
+})
+
+/** A model whose generations are stopped after some tokens. */
+function stoppingAtToken(stop: AbortController, after: number): Cli['loadModel'] {
+  return async (name, options) => {
+    const model = await loadModel(name, options)
+    const generate = model.generate.bind(model)
+    model.generate = (prompt, how) => {
+      const generation = generate(prompt, how)
+      void stopAtToken(generation, stop, after)
+      return generation
+    }
+    return model
+  }
+}
+
+async function stopAtToken(generation: Generation, stop: AbortController, after: number): Promise<void> {
+  while (generation.partial().tokens.length < after) await new Promise((resolve) => setTimeout(resolve, 1))
+  stop.abort()
+}

@@ -10,7 +10,15 @@ export const MAX_TEXT_BYTES = 256 * 1024 * 1024
 
 /** A whole UTF-8 file. What is no regular file is refused: a device may have no end. */
 export async function readTextFile(path: string): Promise<string> {
-  const bytes = await readBytes(path)
+  return decode(path, await readBytes(path))
+}
+
+/** The text of `readInput`. */
+export async function readInputText(path: string): Promise<string> {
+  return decode(path, await readInput(path))
+}
+
+function decode(path: string, bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (error) {

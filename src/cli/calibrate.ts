@@ -9,6 +9,7 @@ import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
 import { needsCheckBefore } from '../depth/exit-features.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
+import { printable } from '../errors.js'
 import { answerSettings, DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
 import { traceAnswers } from './calibrate-traces.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
@@ -200,7 +201,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
   }
   if (!json) {
     for (const line of explainPolicy(policy)) cli.stdout.write(`${line}\n`)
-    cli.stdout.write(`written to ${output}\n`)
+    cli.stdout.write(`written to ${printable(output)}\n`)
     return
   }
   const {

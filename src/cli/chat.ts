@@ -1,4 +1,5 @@
 import { createInterface, type Interface } from 'node:readline'
+import { Readable } from 'node:stream'
 import { Command, Option } from 'commander'
 import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
 import type { Model } from '../engine/api.js'
@@ -9,6 +10,7 @@ import { type Cli, note } from './cli.js'
 import { addGenerationOptions, announceDepth, noteRecommended } from './generation-options.js'
 import { addForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, withModel } from './model-options.js'
+import { readLines } from './text-input.js'
 
 const EXAMPLES = `
 Examples:
@@ -66,11 +68,14 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
 
 /** Line after line until the input ends, the user leaves, or a turn fails where nobody sits at a terminal. */
 async function converse(cli: Cli, conversation: Conversation, interactive: boolean): Promise<void> {
-  const lines = createInterface({ input: cli.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: '> ' })
-  const interrupts = listen(cli, lines)
+  const terminal =
+    cli.stdin.isTTY === true
+      ? createInterface({ input: cli.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: '> ' })
+      : null
+  const interrupts = listen(cli, terminal)
   try {
-    if (interactive) lines.prompt()
-    for await (const line of lines) {
+    if (interactive) terminal?.prompt()
+    for await (const line of terminal ?? readLines(cli.stdin)) {
       if (interrupts.leaving) break
       const turn = { ...cli, signal: interrupts.begin() }
       try {
@@ -82,13 +87,16 @@ async function converse(cli: Cli, conversation: Conversation, interactive: boole
         interrupts.end()
       }
       if (interrupts.leaving || conversation.ended) break
-      if (interactive) lines.prompt()
+      if (interactive) terminal?.prompt()
     }
-    if (interrupts.leaving) cli.exitCode = 130
-    if (interactive) cli.stderr.write('\n')
+  } catch (error) {
+    // Leaving breaks off a read that is under way.
+    if (!interrupts.leaving) throw error
   } finally {
     interrupts.dispose()
-    lines.close()
+    terminal?.close()
+    if (interrupts.leaving) cli.exitCode = 130
+    if (interactive) cli.stderr.write('\n')
   }
 }
 
@@ -99,25 +107,26 @@ async function take(cli: Cli, conversation: Conversation, text: string): Promise
 }
 
 /** Ctrl-C ends the answer that is under way; where there is none, or a second time, the chat. */
-function listen(cli: Cli, lines: Interface) {
+function listen(cli: Cli, terminal: Interface | null) {
   let turn: AbortController | null = null
   let leaving = false
   const leave = (): void => {
     leaving = true
     turn?.abort()
-    lines.close()
+    if (terminal !== null) terminal.close()
+    else if (cli.stdin instanceof Readable) cli.stdin.destroy()
   }
   const interrupt = (): void => {
     if (leaving) process.exit(130)
     if (turn !== null && !turn.signal.aborted) turn.abort()
-    else if (turn === null && lines.terminal && lines.line !== '') {
-      lines.write(null, { ctrl: true, name: 'e' })
-      lines.write(null, { ctrl: true, name: 'u' })
+    else if (turn === null && terminal?.terminal === true && terminal.line !== '') {
+      terminal.write(null, { ctrl: true, name: 'e' })
+      terminal.write(null, { ctrl: true, name: 'u' })
     } else leave()
   }
   const release = cli.takeInterrupts(interrupt)
   // On a terminal readline takes Ctrl-C for itself.
-  lines.on('SIGINT', interrupt)
+  terminal?.on('SIGINT', interrupt)
   cli.signal.addEventListener('abort', leave)
   return {
     get leaving() {

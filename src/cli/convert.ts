@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { convertModel, locateModel, openPackage } from '../convert/package.js'
+import { printable } from '../errors.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { progressText } from './model-options.js'
 import { bytesText, createProgressLine } from './progress-line.js'
@@ -54,7 +55,7 @@ export function buildConvert(cli: Cli): Command {
       for (const warning of converted.warnings) note(cli, `warning: ${warning}`)
       const { path, name, quantization, bytes, warnings } = converted
       if (options.json) printJson(cli, { path, model: name, quantization, bytes, warnings })
-      else cli.stdout.write(`${path} · ${quantization} · ${bytesText(bytes)}\n`)
+      else cli.stdout.write(`${printable(path)} · ${quantization} · ${bytesText(bytes)}\n`)
     })
 }
 

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Model } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { GENERATION_METRICS, type MetricFamily } from '../evaluate/generation/cells.js'
 import { evaluateGeneration, type GenerationOptions } from '../evaluate/generation/evaluate.js'
 import type { BeamSettings } from '../evaluate/generation/turn.js'
@@ -205,7 +206,7 @@ function show(cli: Cli, report: EvalReport, { report: path }: EvalGenerationOpti
     cli.stdout.write(`windows of ${window} tokens, the first ${promptLength} at full depth and not scored\n`)
   }
   cli.stdout.write(`${report.model} · ${report.quantization} · ${report.layers} layers\n`)
-  if (path !== undefined) cli.stdout.write(`written to ${path}\n`)
+  if (path !== undefined) cli.stdout.write(`written to ${printable(path)}\n`)
 }
 
 function print<T>(cli: Cli, columns: readonly TextColumn<T>[], cells: readonly T[]): void {

@@ -3,6 +3,7 @@ import type { Target } from '../calibrate/threshold.js'
 import { baseModels } from '../convert/lineage.js'
 import { POLICY_KINDS, type PolicyKind } from '../depth/policy-file.js'
 import type { Model } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { machineName } from '../evaluate/machine.js'
 import { generalisationMatrix, type MatrixFit, matrixChecks } from '../evaluate/matrix.js'
 import { type MatrixFile, openMatrixFile } from '../evaluate/matrix-file.js'
@@ -240,5 +241,5 @@ function show(cli: Cli, matrix: GeneralisationMatrix, { report }: EvalMatrixOpti
   cli.stdout.write(`${MATRIX_KEY}\n`)
   cli.stdout.write(`${matrix.policy}, threshold for ${matrix.target}, ${matrix.shots} shots\n`)
   for (const line of matrix.notes) cli.stdout.write(`${line}\n`)
-  if (report !== undefined) cli.stdout.write(`written to ${report}\n`)
+  if (report !== undefined) cli.stdout.write(`written to ${printable(report)}\n`)
 }

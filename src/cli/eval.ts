@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import type { Policy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { openAnswersFile } from '../evaluate/answers-file.js'
 import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
 import { reportJson } from '../evaluate/report/json.js'
@@ -216,7 +217,7 @@ function show(cli: Cli, report: EvalReport, { report: path }: EvalOptions): void
   cli.stdout.write(
     `${report.model} · ${report.quantization} · ${report.layers} layers · FLOPs and time against full depth\n`,
   )
-  if (path !== undefined) cli.stdout.write(`written to ${path}\n`)
+  if (path !== undefined) cli.stdout.write(`written to ${printable(path)}\n`)
 }
 
 function share({ mean, low, high }: Interval): string {

@@ -15,7 +15,7 @@ import type { Plan, Policy } from '../depth/policy.js'
 import { everyTokenOf } from '../depth/same-layers.js'
 import { measurementsOf, parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
-import { InputError, SpecError } from '../errors.js'
+import { InputError, printable, SpecError } from '../errors.js'
 import { type PlanPerplexity, planPerplexity } from '../evaluate/plan-perplexity.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, throwIfStopped } from './cli.js'
 import { announceDepth } from './generation-options.js'
@@ -238,7 +238,7 @@ function show(
     return
   }
   const size = `${count(parameters)} of ${count(totalParameters)} parameters · ${bytesText(bytes)}`
-  cli.stdout.write(`${path} · ${plan.length} of ${source.layers} layers: ${plan.join(', ')} · ${size}\n`)
+  cli.stdout.write(`${printable(path)} · ${plan.length} of ${source.layers} layers: ${plan.join(', ')} · ${size}\n`)
   if (perplexity !== null) showPerplexity(cli, perplexity, textName(options))
 }
 
@@ -262,7 +262,7 @@ function showPerplexity(cli: Cli, perplexity: PlanPerplexity, text: string): voi
     row('the plan everywhere: what was written', plan),
   ])
   cli.stdout.write(
-    `\n${tokens} tokens of ${text} in ${windows === 1 ? 'one window, its first quarter the' : `${windows} windows, the first quarter of each its`} prompt.\n` +
+    `\n${tokens} tokens of ${printable(text)} in ${windows === 1 ? 'one window, its first quarter the' : `${windows} windows, the first quarter of each its`} prompt.\n` +
       'Without the other layers prompts run the plan too; Unified Layer Skipping has them run every layer, which run does.\n',
   )
 }

@@ -182,7 +182,7 @@ function buildProgram(cli: Cli): Command {
               .replace(/^error: /, '')
               .trim()
               .replaceAll('\n', ' '),
-          )}${isText(text) ? '; a prompt that begins with - goes behind --' : ''}\n`,
+          )}${hint(text)}\n`,
         ),
     })
     .showSuggestionAfterError()
@@ -195,9 +195,12 @@ function refuseUnknown(command: string | undefined): void {
   throw unknownCommand(command, known)
 }
 
-/** Whether what commander takes for an option is a text: no option has spaces, or a digit in front. */
-function isText(error: string): boolean {
-  return /unknown option '-(\d|[^']*\s)/.test(error)
+/** What commander does not know: that one of the arguments is a text. */
+function hint(error: string): string {
+  // No option has spaces, or a digit in front.
+  if (/unknown option '-(\d|[^']*\s)/.test(error)) return '; a prompt that begins with - goes behind --'
+  if (/too many arguments for '(run|trace)'/.test(error)) return ' A prompt of several words needs quotation marks.'
+  return ''
 }
 
 function version(): string {

@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
 import { FileError } from '../errors.js'
@@ -22,7 +24,9 @@ export interface ModelAndPrompt {
 }
 
 /** The name of a file or of a model on the Hub, not of a sentence. */
-const MODEL_LIKE = /^(\.{0,2}\/\S*|~\/\S*|[\w.-]+\/[\w.-]+|\S+\.(gguf|safetensors))$/
+const MODEL_LIKE = /^(\.{0,2}\/\S*|~\/\S*|[\w.-]+\/[\w.-]+|.+\.(gguf|safetensors)|[a-z]:\\.*)$/i
+/** A path that may have spaces. */
+const PATH_LIKE = /^(\.{1,2}|~)?\/.+$/
 
 /** Longer arguments are prompts: no system has longer paths. */
 const LONGEST_PATH = 4096
@@ -40,6 +44,8 @@ export async function modelAndPrompt(
   second: string | undefined,
   { allowEmpty = false }: AllowEmptyOption,
 ): Promise<ModelAndPrompt> {
+  if (first === '-' && second !== undefined)
+    throw new UsageError('- stands for a prompt from stdin, and nothing goes behind it')
   const isModel = second !== undefined || (first !== undefined && namesModel(first))
   const model = isModel ? first : undefined
   const given = isModel ? second : first
@@ -55,13 +61,26 @@ function namesModel(name: string): boolean {
   const bundled = bundledModels()
   if (bundled.includes(name) || existsSync(name)) return true
   const [nearest] = nearestNames(name, bundled, 2)
-  if (!MODEL_LIKE.test(name) && nearest === undefined) return false
+  if (!MODEL_LIKE.test(name) && !isInFolder(name) && nearest === undefined) return false
   const meant = nearest === undefined ? '' : `; did you mean ${nearest}?`
   throw new FileError(
     name,
     `no such file, folder or bundled model${meant}; a prompt like this goes behind its model: shoal run ${DEFAULT_MODEL} PROMPT`,
     'file_missing',
   )
+}
+
+/** Whether this is a path into a folder that exists. The root always does, and says nothing. */
+function isInFolder(name: string): boolean {
+  if (!PATH_LIKE.test(name)) return false
+  const parent = dirname(name.replace(/^~/, homedir()))
+  return parent !== '/' && existsSync(parent)
+}
+
+/** Refuses an argument that is no model, where an option gives the prompt. */
+export function onlyModel(first: string | undefined, second: string | undefined, option: string): void {
+  if (second !== undefined || (first !== undefined && !namesModel(first)))
+    throw new UsageError(`a PROMPT does not stand beside ${option}; the one argument may be a model`)
 }
 
 function missing(command: string, model: string | undefined, why: string): UsageError {

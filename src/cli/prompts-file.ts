@@ -1,5 +1,5 @@
 import { FileError } from '../errors.js'
-import { isJsonObject } from '../json.js'
+import { CONFIG_LIMITS, isJsonObject, parseJson } from '../json.js'
 import { didYouMean } from '../nearest-name.js'
 import type { AllowEmptyOption } from './model-or-prompt.js'
 import { readTextFile } from './text-input.js'
@@ -29,12 +29,7 @@ export async function readPromptsFile(path: string, { allowEmpty = false }: Allo
 }
 
 function parseLine(path: string, line: string, number: number, index: number, allowEmpty: boolean): PromptLine {
-  let value: unknown
-  try {
-    value = JSON.parse(line)
-  } catch {
-    throw new FileError(path, `line ${number} is not JSON`)
-  }
+  const value = parseJson(path, line, `text of line ${number}`, CONFIG_LIMITS)
   if (!isJsonObject(value)) throw new FileError(path, `line ${number} is not an object`)
   const unknown = Object.keys(value).find((field) => !FIELDS.includes(field))
   if (unknown !== undefined) {

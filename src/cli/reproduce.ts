@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { printable } from '../errors.js'
 import { type ReproducedCell, reproduceAdaInfer } from '../evaluate/reproduce/adainfer.js'
 import { reproductionJson } from '../evaluate/reproduce/json.js'
 import {
@@ -121,7 +122,7 @@ function show(cli: Cli, run: Reproduction, out: string | undefined): void {
   for (const line of tableNotes({ ...run, missing: [] })) cli.stdout.write(`${line}\n`)
   cli.stdout.write('\npublished over several tasks:\n')
   printTable(cli, claimRows())
-  if (out !== undefined) cli.stdout.write(`written to ${out}\n`)
+  if (out !== undefined) cli.stdout.write(`written to ${printable(out)}\n`)
 }
 
 function shotList(text: string): number[] {

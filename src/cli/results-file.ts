@@ -4,7 +4,7 @@ import type { Plan } from '../depth/policy.js'
 import type { GenerateOptions } from '../engine/api.js'
 import { DEFAULT_MAX_TOKENS } from '../engine/generation.js'
 import { FileError } from '../errors.js'
-import { isJsonObject } from '../json.js'
+import { isJsonObject, parseJson } from '../json.js'
 import type { BeamOptions } from './beams.js'
 import type { PromptLine } from './prompts-file.js'
 
@@ -54,6 +54,9 @@ export interface ResultsFile {
   close(): Promise<void>
 }
 
+/** What every line begins with. */
+const LINE_START = '{"index":'
+
 /** Opens or creates the file. A last line that a killed run left half written is cut away. */
 export async function openResultsFile(
   path: string,
@@ -70,12 +73,15 @@ export async function openResultsFile(
     if (!(await handle.stat()).isFile()) throw new FileError(path, 'is not a regular file')
     const bytes = await handle.readFile()
     const whole = bytes.lastIndexOf(0x0a) + 1
-    if (whole < bytes.length) await handle.truncate(whole)
     const finished = new Set<number>()
     const lines = bytes.subarray(0, whole).toString('utf8').split('\n')
     lines.forEach((line, i) => {
       if (line !== '') finished.add(checkLine(path, line, i + 1, prompts, settings))
     })
+    // Only what is surely a result may go: a text of someone's own may be one line without an end.
+    const last = bytes.toString('utf8', whole, whole + LINE_START.length)
+    if (!LINE_START.startsWith(last)) throw notOurs(path, lines.length)
+    if (whole < bytes.length) await handle.truncate(whole)
     return {
       finished,
       async append(line) {
@@ -103,13 +109,13 @@ function checkLine(
 ): number {
   let value: unknown
   try {
-    value = JSON.parse(line)
+    value = parseJson(path, line)
   } catch {
     value = null
   }
   const index = isJsonObject(value) ? value.index : null
   if (!isJsonObject(value) || typeof index !== 'number' || !Array.isArray(value.tokens)) {
-    throw new FileError(path, `line ${number} is not a result of shoal run; give another file to --out`)
+    throw notOurs(path, number)
   }
   const prompt = prompts[index]
   const same =
@@ -138,6 +144,10 @@ function checkLine(
     )
   }
   return index
+}
+
+function notOurs(path: string, number: number): FileError {
+  return new FileError(path, `line ${number} is not a result of shoal run; give another file to --out`)
 }
 
 /** Lines of earlier versions do not say how their tokens were chosen, and are kept. */

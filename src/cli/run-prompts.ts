@@ -1,6 +1,7 @@
 import type { TargetSpeedup } from '../depth/policy.js'
 import type { GenerationResult, Model } from '../engine/api.js'
 import { speedupOf } from '../engine/generation.js'
+import { printable } from '../errors.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions, recommendedOptions } from './generation-options.js'
@@ -133,12 +134,13 @@ async function runPrompts(
   }
   if (cli.signal.aborted) {
     cli.exitCode = 130
-    note(cli, `stopped; ${keptResults(options)}`)
+    note(cli, `stopped; ${keptResults(options, prompts.length - waiting.length + total.finished)}`)
   } else if (total.failed > 0) cli.exitCode = 1
 }
 
-function keptResults({ out, json }: PromptsOptions): string {
-  if (out !== undefined) return `${out} keeps the results so far, and the same command goes on`
+function keptResults({ out, json }: PromptsOptions, finished: number): string {
+  if (finished === 0) return 'no prompt was finished: the same command begins anew'
+  if (out !== undefined) return `${printable(out)} keeps the results so far, and the same command goes on`
   const kept = json ? 'nothing is kept' : 'finished prompts are the lines on stdout'
   return `${kept}: with --out FILE.jsonl the same command goes on where it was`
 }

@@ -20,7 +20,7 @@ import {
 } from './generation-options.js'
 import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
-import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt } from './model-or-prompt.js'
+import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, onlyModel } from './model-or-prompt.js'
 import { resultJson, summarize } from './result.js'
 import { runPromptsFile } from './run-prompts.js'
 import { noteWarnings, streamAnswer } from './stream-answer.js'
@@ -84,9 +84,8 @@ async function run(
     throw new UsageError('--batch and --out go with --prompts FILE.jsonl')
   }
   if (prompts !== undefined || tokens !== undefined) {
-    const instead = prompts === undefined ? '--tokens' : '--prompts'
-    if (second !== undefined) throw new UsageError(`with ${instead} there is no PROMPT`)
     if (prompts !== undefined && tokens !== undefined) throw new UsageError('--prompts and --tokens exclude each other')
+    onlyModel(first, second, prompts === undefined ? '--tokens' : '--prompts')
   }
   if (prompts !== undefined) {
     if (options.showDepth) throw new UsageError('--show-depth shows one prompt; it does not go with --prompts')
@@ -114,7 +113,12 @@ async function runOne(cli: Cli, model: Model, prompt: string | number[], options
   const generation = model.generate(prompt, recommendedOptions(cli, model, options))
   if (options.json) {
     noteWarnings(cli, generation)
-    printJson(cli, resultJson(model, await generation.result))
+    const result = await generation.result.catch((error: unknown) => {
+      if (!cli.signal.aborted) throw error
+      return generation.partial()
+    })
+    printJson(cli, resultJson(model, result))
+    if (result.finishReason === 'aborted') cli.exitCode = 130
     return
   }
   const { finishReason } = await streamAnswer(cli, model, generation, options)

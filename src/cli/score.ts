@@ -7,7 +7,7 @@ import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { encodeText, readTextFile } from './text-input.js'
+import { encodeText, readGivenText } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
 
 interface ScoreCommandOptions extends ModelOptions {
@@ -41,7 +41,7 @@ export function buildScore(cli: Cli): Command {
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
     .usage('[MODEL] (--tokens IDS | --text FILE) [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7', tokenIds)
-    .option('--text <file>', 'file with the text')
+    .option('--text <file>', 'file with the text; - reads stdin')
     .option('--prompt-length <n>', 'tokens that are prefilled at full depth', wholeNumber(1), 1)
     .option(
       '--stride <n>',
@@ -63,7 +63,8 @@ async function score(cli: Cli, name: string | undefined, options: ScoreCommandOp
   if ((options.tokens === undefined) === (options.text === undefined)) {
     throw new UsageError('give either --tokens IDS or --text FILE; shoal score --help shows examples')
   }
-  const text = options.text === undefined ? null : await readTextFile(options.text)
+  const text = options.text === undefined ? null : await readGivenText(cli, options.text)
+  if (text === '') throw new UsageError(`the text of ${options.text} is empty: there is nothing to score`)
   await withModel(
     cli,
     name,

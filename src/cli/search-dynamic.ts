@@ -4,6 +4,7 @@ import type { SearchTexts } from '../calibrate/search-texts.js'
 import { type DynamicFile, planFor } from '../depth/dynamic-file.js'
 import type { Plan, PromptPass } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { type Interval, ratioBootstrap } from '../evaluate/bootstrap.js'
 import type { TextLosses } from '../evaluate/plan-comparison.js'
 import type { Cli } from './cli.js'
@@ -112,6 +113,6 @@ export function showDynamic(cli: Cli, { target, fitted, heldOut, path }: Dynamic
   cli.stdout.write(
     `loss ${heldOut.loss.toFixed(4)} at mean depth ${heldOut.meanDepth.toFixed(2)}; dynamic - the one plan for ${target}x ${sign(mean)} [${sign(low)}, ${sign(high)}]\n`,
   )
-  if (path !== null) cli.stdout.write(`written to ${path}; run it with --depth dynamic:${path}\n`)
+  if (path !== null) cli.stdout.write(`written to ${printable(path)}; run it with --depth dynamic:${printable(path)}\n`)
   cli.stdout.write('\n')
 }

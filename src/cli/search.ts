@@ -6,6 +6,7 @@ import { writePolicyFile } from '../calibrate/policy-write.js'
 import { type SearchTexts, searchTexts } from '../calibrate/search-texts.js'
 import type { PlanFile, PlanTexts } from '../depth/plan-file.js'
 import type { ForcedText, Model } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
@@ -321,7 +322,7 @@ function show(
     cli.stdout.write(`${verdict(result, difference)}\n`)
     if (result.path !== null) {
       const spec = `plan:${result.path}${prompt === 'plan' ? ',prompt=plan' : ''}`
-      cli.stdout.write(`written to ${result.path}; run it with --depth ${spec}\n`)
+      cli.stdout.write(`written to ${printable(result.path)}; run it with --depth ${printable(spec)}\n`)
     }
     cli.stdout.write('\n')
   }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { loadTask, type Task } from '../tasks/index.js'
 import { wholeNumber } from './values.js'
 
@@ -20,10 +20,12 @@ export function addTaskOptions(command: Command): Command {
 
 /** `fruit_v_animal_3,capitalize`; a path that ends in .jsonl or .json is a task of one's own. */
 export function nameList(text: string): string[] {
-  return text
+  const names = text
     .split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '')
+  if (names.length === 0) throw new InvalidArgumentError('It must be names such as fruit_v_animal_3,capitalize.')
+  return names
 }
 
 export async function loadTasks(names: readonly string[], { data }: TaskOptions): Promise<Task[]> {

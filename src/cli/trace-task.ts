@@ -1,5 +1,6 @@
 import { openTraceFile } from '../calibrate/trace-file.js'
 import { countQuestions, traceTasks } from '../calibrate/trace-task.js'
+import { printable } from '../errors.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
@@ -49,7 +50,7 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
       const line = createProgressLine(cli)
       const started = performance.now()
       let done = file.done.size
-      if (done > 0) note(cli, `going on after ${done} of ${total} questions that ${out}.partial holds`)
+      if (done > 0) note(cli, `going on after ${done} of ${total} questions that ${printable(out)}.partial holds`)
       const before = done
       try {
         for await (const record of traceTasks(model, tasks, traceOptions, file.done)) {
@@ -63,7 +64,10 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
       } catch (error) {
         line.clear()
         if (cli.signal.aborted)
-          note(cli, `stopped; ${out}.partial keeps ${done} of ${total} questions, and the same command goes on`)
+          note(
+            cli,
+            `stopped; ${printable(out)}.partial keeps ${done} of ${total} questions, and the same command goes on`,
+          )
         throw error
       } finally {
         line.clear()
@@ -74,7 +78,7 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
         return
       }
       cli.stdout.write(
-        `${out}: ${total} questions of ${names.join(', ')}, ${model.hyperparameters.layers} layers each\n`,
+        `${printable(out)}: ${total} questions of ${names.join(', ')}, ${model.hyperparameters.layers} layers each\n`,
       )
     },
     { slots: 1 },

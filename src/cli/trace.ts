@@ -2,13 +2,14 @@ import { Command, Option } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
 import { features } from '../depth/features.js'
 import type { Model, Trace } from '../engine/api.js'
+import { printable } from '../errors.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
 import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, notEmpty } from './model-or-prompt.js'
 import { printTable } from './table.js'
 import { addTaskOptions, nameList } from './task-options.js'
-import { encodeText, readTextFile } from './text-input.js'
+import { encodeText, readGivenText } from './text-input.js'
 import { type TraceTaskOptions, traceTask } from './trace-task.js'
 import { tokenIds, wholeNumber } from './values.js'
 
@@ -48,7 +49,7 @@ export function buildTrace(cli: Cli): Command {
     .usage('[MODEL] [PROMPT] [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
     .option('--prompt <text>', 'the text')
-    .option('--text <file>', 'file with the text')
+    .option('--text <file>', 'file with the text; - reads stdin')
     .option('--out <file>', 'write everything to this safetensors file; with --task, traces to a .parquet file')
     .option('--task <names>', 'trace the questions of tasks instead', nameList)
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
@@ -81,6 +82,10 @@ async function trace(
     }
     return await traceTask(cli, first, { ...options, task: options.task })
   }
+  if (options.out?.toLowerCase().endsWith('.parquet'))
+    throw new UsageError(
+      'a .parquet file holds the traces of --task NAMES; those of a prompt go to a .safetensors file',
+    )
   const sources = [options.tokens, options.prompt, options.text].filter((source) => source !== undefined).length
   if (sources > 1 || (sources === 1 && second !== undefined)) {
     throw new UsageError('give one of PROMPT, --prompt, --text and --tokens')
@@ -88,7 +93,7 @@ async function trace(
   const { model: name, prompt } =
     sources === 0
       ? await modelAndPrompt(cli, 'trace', first, second, options)
-      : { model: first, prompt: options.tokens ?? (await givenText(options)) }
+      : { model: first, prompt: options.tokens ?? (await givenText(cli, options)) }
   await withModel(
     cli,
     name,
@@ -104,9 +109,9 @@ async function trace(
   )
 }
 
-async function givenText({ prompt, text, allowEmpty = false }: TraceCommandOptions): Promise<string> {
+async function givenText(cli: Cli, { prompt, text, allowEmpty = false }: TraceCommandOptions): Promise<string> {
   if (text === undefined) return notEmpty(prompt ?? '', allowEmpty)
-  return notEmpty(await readTextFile(text), allowEmpty, `the text of ${text}`)
+  return notEmpty(await readGivenText(cli, text), allowEmpty, `the text of ${text}`)
 }
 
 function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {
@@ -133,7 +138,7 @@ function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOption
     const { layers, hidden, vocabulary } = model.hyperparameters
     const s = result.inputIds.length
     cli.stdout.write(
-      `${options.out}: hidden [${s}, ${hidden}] and lens_logits [${s}, ${vocabulary}] of ${layers} layers\n`,
+      `${printable(options.out)}: hidden [${s}, ${hidden}] and lens_logits [${s}, ${vocabulary}] of ${layers} layers\n`,
     )
     return
   }

@@ -120,7 +120,8 @@ describe('a damaged file is refused by line', () => {
 
   it.each([
     ['', 'has no items'],
-    ['{"input": "a", "output": "b"}\n\n{', 'line 3 is not JSON'],
+    ['{"input": "a", "output": "b"}\n\n{', 'the text of line 3 is not valid JSON'],
+    [`{"input": ${'['.repeat(300)}`, 'the text of line 1 is nested more than 256 deep'],
     ['[]', 'line 1 is not an object with input and output'],
     ['{"input": 1, "output": "b"}', 'line 1: input must be a string'],
     ['{"input": "a", "output": "b", "candidates": "b"}', 'line 1: candidates must be a list of strings'],

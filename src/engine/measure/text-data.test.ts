@@ -53,7 +53,8 @@ describe('texts of a file', () => {
   })
 
   it('say which line is wrong', async () => {
-    await expect(read('a.jsonl', '{"text":\n')).rejects.toThrow(/a\.jsonl: line 1 is not JSON/)
+    await expect(read('a.jsonl', '{"text":\n')).rejects.toThrow(/a\.jsonl: the text of line 1 is not valid JSON/)
+    await expect(read('f.jsonl', '['.repeat(300))).rejects.toThrow(/f\.jsonl: the text of line 1 is nested more than/)
     await expect(read('b.jsonl', `${lines({ text: 'as it is' })}[]\n`)).rejects.toThrow(/line 2 is not an object/)
     await expect(read('c.jsonl', lines({ input: 'x' }))).rejects.toThrow(/line 1 must have "input" and "output"/)
     await expect(read('d.jsonl', lines({ tokens: [1, 4096] }))).rejects.toThrow(/ids from 0 to 4095/)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { readTextFile } from '../../checkpoint/text-file.js'
+import { readInputText } from '../../checkpoint/text-file.js'
 import { FileError } from '../../errors.js'
-import { isJsonObject } from '../../json.js'
+import { CONFIG_LIMITS, isJsonObject, parseJson } from '../../json.js'
 import { leadOf } from '../../tokenizer/lead.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { ForcedText } from '../api.js'
@@ -36,7 +36,7 @@ export interface TextDataOptions {
  * @throws FileError with the line
  */
 export async function readTextData(path: string, options: TextDataOptions): Promise<TextData> {
-  const contents = await readTextFile(path)
+  const contents = await readInputText(path)
   const sha256 = createHash('sha256').update(contents).digest('hex')
   const read = createReader(path, options)
   const cut = contents.length > MOST_CHARACTERS
@@ -90,12 +90,7 @@ function createReader(path: string, { tokenizer, vocabulary, window, promptShare
 
   const line = (content: string, number: number): ForcedText[] => {
     const where = `line ${number}`
-    let value: unknown
-    try {
-      value = JSON.parse(content)
-    } catch (error) {
-      throw new FileError(path, `${where} is not JSON`, 'file_invalid', { cause: error })
-    }
+    const value = parseJson(path, content, `text of ${where}`, CONFIG_LIMITS)
     if (!isJsonObject(value)) throw new FileError(path, `${where} is not an object`)
     const { input, output, tokens, prompt } = value
     if (typeof input === 'string' && typeof output === 'string') return inputOutput(input, output, number)
