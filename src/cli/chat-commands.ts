@@ -3,8 +3,8 @@ import { homedir } from 'node:os'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { FileError, InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
-import type { TerminalChat } from './chat-conversation.js'
 import { type Cli, note, UsageError } from './cli.js'
+import type { TerminalChat } from './terminal-chat.js'
 
 /** Bytes that are read to see whether a file is a saved chat. */
 const LONGEST_SAVED = 64 * 2 ** 20

@@ -5,11 +5,11 @@ import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
 import type { Model } from '../engine/api.js'
 import { UnsupportedError } from '../errors.js'
 import { runChatCommand } from './chat-commands.js'
-import { type ChatOptions, Conversation } from './chat-conversation.js'
 import { type Cli, note } from './cli.js'
 import { addGenerationOptions, announceDepth, noteRecommended } from './generation-options.js'
 import { addForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, withModel } from './model-options.js'
+import { type ChatOptions, TerminalChat } from './terminal-chat.js'
 import { readLines } from './text-input.js'
 
 const EXAMPLES = `
@@ -48,7 +48,7 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
   await refuseOtherDepth(cli, model, policy, options)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true
-  const conversation = new Conversation(cli, model, options, interactive)
+  const conversation = new TerminalChat(cli, model, options, interactive)
   if (!options.json) {
     if (bundledModels().includes(name ?? DEFAULT_MODEL))
       note(
@@ -67,7 +67,7 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
 }
 
 /** Line after line until the input ends, the user leaves, or a turn fails where nobody sits at a terminal. */
-async function converse(cli: Cli, conversation: Conversation, interactive: boolean): Promise<void> {
+async function converse(cli: Cli, conversation: TerminalChat, interactive: boolean): Promise<void> {
   const terminal =
     cli.stdin.isTTY === true
       ? createInterface({ input: cli.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: '> ' })
@@ -100,7 +100,7 @@ async function converse(cli: Cli, conversation: Conversation, interactive: boole
   }
 }
 
-async function take(cli: Cli, conversation: Conversation, text: string): Promise<void> {
+async function take(cli: Cli, conversation: TerminalChat, text: string): Promise<void> {
   if (text === '') return
   if (text.startsWith('/') && !text.startsWith('//')) await runChatCommand(cli, conversation, text)
   else await conversation.say(cli, text.startsWith('//') ? text.slice(1) : text)

@@ -212,6 +212,3 @@ export class TerminalChat {
       : '--when-full drop forgets the oldest turns, --context N holds more'
   }
 }
-
-/** The name that the command knows it by. */
-export { TerminalChat as Conversation }
