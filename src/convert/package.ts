@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fileError } from '../checkpoint/file-errors.js'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
@@ -62,7 +63,11 @@ export async function openPackage(model: string = DEFAULT_MODEL, options: Packag
 
 /** Finds a model on this machine without opening it. */
 export function locateModel(model: string): ModelLocation {
-  const found = statSync(model, { throwIfNoEntry: false })
+  if (typeof model !== 'string' || model === '' || model.includes('\0')) {
+    const given = typeof model === 'string' ? JSON.stringify(model.slice(0, 60)) : String(model)
+    throw new InputError(`a model is the path of a folder or GGUF file, or the name of a bundled model, not ${given}`)
+  }
+  const found = statOf(model)
   if (found?.isDirectory()) return { kind: 'folder', path: model, name: basename(resolve(model)) }
   if (found !== undefined) return { kind: 'gguf', path: model, name: basename(model, '.gguf') }
   const bundled = bundledModels()
@@ -71,6 +76,14 @@ export function locateModel(model: string): ModelLocation {
     throw new FileError(model, 'no such folder; models are not fetched from the Hub yet', 'file_missing')
   }
   throw new FileError(model, `no such folder, GGUF file or bundled model (${bundled.join(', ')})`, 'file_missing')
+}
+
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw fileError(path, error)
+  }
 }
 
 /** Names of the models that come with the package. */
