@@ -2,7 +2,8 @@ import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { encodeGguf } from '../checkpoint/gguf-write.js'
 import { InputError, UnsupportedError } from '../errors.js'
 import { LlamaVocabulary, TOKEN_CONTROL, TOKEN_UNKNOWN } from '../ggml/llama-vocabulary.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { checkDecode, checkEncode } from '../tokenizer/check-arguments.js'
+import type { DecodeOptions, EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
 import { type CheckedVocabulary, checkVocabulary, hasVocabulary } from './gguf-vocabulary.js'
 import { cutLongRuns, runEnd } from './long-runs.js'
 
@@ -66,7 +67,9 @@ class LlamaTokenizer implements Tokenizer {
     this.addsSpace = model === 'llama' && (!metadata.has(space) || metadata.boolean(space))
   }
 
-  encode(text: string, { addSpecialTokens = true, parseSpecial = true } = {}): number[] {
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    checkEncode(text, options)
+    const { addSpecialTokens = true, parseSpecial = true } = options
     const ids: number[] = addSpecialTokens ? [...this.prefix] : []
     for (const piece of this.cut(text)) {
       for (const id of this.vocabulary.tokenize(Buffer.from(piece), false, parseSpecial)) ids.push(id)
@@ -76,7 +79,9 @@ class LlamaTokenizer implements Tokenizer {
     return ids
   }
 
-  decode(ids: readonly number[], { skipSpecialTokens = false, continues = false } = {}): string {
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    checkDecode(ids, options)
+    const { skipSpecialTokens = false, continues = false } = options
     const pieces: Uint8Array[] = []
     for (const id of ids) {
       const token = this.token(id)
