@@ -38,6 +38,9 @@ export interface Package extends PackageFacts {
   readonly path: string
   readonly gguf: GgufFile
   readonly quantization: string
+  /** Where tokenizer and chat template came from, for errors: files of the folder, or the GGUF file. */
+  readonly tokenizerPath: string
+  readonly chatTemplatePath: string
 }
 
 /** Where a model is: a checkpoint folder, or a GGUF file. */
@@ -139,12 +142,12 @@ async function openFolder(checkpoint: HuggingFaceFolder, options: PackageOptions
   const cached = existsSync(path) ? await readIntact(path) : null
   if (cached !== null) {
     await noteUse(path)
-    return describe(cached, checkpoint.name)
+    return describe(cached, checkpoint.name, checkpoint)
   }
   await prepareCache(cacheDir)
   await convertTo(path, checkpoint, family, quantization, options)
   await noteSource(path, checkpoint, quantization)
-  return describe(await readGguf(path), checkpoint.name)
+  return describe(await readGguf(path), checkpoint.name, checkpoint)
 }
 
 /** A cached file, or null where it was damaged since: then it is made anew. */
@@ -192,10 +195,12 @@ export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family
   throw new InputError(`unknown quantization ${String(wanted)}; known are ${QUANTIZATIONS.join(', ')}`)
 }
 
-function describe(gguf: GgufFile, name: string): Package {
+function describe(gguf: GgufFile, name: string, source?: HuggingFaceFolder): Package {
   const facts = readPackageFacts(gguf.metadata)
   const warnings = facts.warnings.map((warning) => printable(warning))
-  return { ...facts, warnings, name, path: gguf.path, gguf, quantization: quantizationOf(gguf) }
+  const { path } = gguf
+  const { tokenizerPath = path, chatTemplatePath = path } = source ?? {}
+  return { ...facts, warnings, name, path, gguf, quantization: quantizationOf(gguf), tokenizerPath, chatTemplatePath }
 }
 
 /** What Shoal converted it to; of another maker's file, the type that takes the most bytes. */
