@@ -24,6 +24,12 @@ describe('parseJson', () => {
     expect(parseJson('x', ' -Infinity\n')).toBe(Number.NEGATIVE_INFINITY)
   })
 
+  it('tells NaN from strings that look like what may stand for it, however long', () => {
+    const dashes = `NaN${'-'.repeat(2_000_000)}`
+    expect(parseJson('x', `{"a":"${dashes}","b":NaN}`)).toEqual({ a: dashes, b: Number.NaN })
+    expect(parseJson('x', '["\\u004eaN-", NaN]')).toEqual(['NaN-', Number.NaN])
+  }, 5000)
+
   it('finds where strings end, whatever is escaped in them', () => {
     const text = fc.array(fc.constantFrom('\\', '"', '{', '[', ':', ',', 'a', '\n')).map((parts) => parts.join(''))
     fc.assert(

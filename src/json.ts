@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { FileError } from './errors.js'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -80,13 +81,12 @@ function checkSize(path: string, text: string, subject: string, limits: JsonLimi
 
 /**
  * The value of a text that is JSON but for Python's non-finite numbers; undefined where it is none. They are put into
- * JSON's terms, and the rest is left to `JSON.parse`: 1e999 is Infinity there, and a string that the text does not have
+ * JSON's terms, and the rest is left to `JSON.parse`: 1e999 is Infinity there, and a string that nobody can have written
  * stands for NaN.
  */
 function parseWithNonFinite(text: string): unknown {
   if (!text.includes('NaN') && !text.includes('Infinity')) return undefined
-  let mark = 'NaN'
-  while (text.includes(mark)) mark += '-'
+  const mark = `NaN-${randomUUID()}`
   let out = ''
   let copied = 0
   for (let i = 0; i < text.length; i++) {

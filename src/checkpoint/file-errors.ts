@@ -21,6 +21,15 @@ export function fileError(path: string, error: unknown): Error {
     case 'ENOSPC':
     case 'EDQUOT':
       return new FileError(path, 'the disk is full', 'disk_full', cause)
+    case 'ENAMETOOLONG':
+      return new FileError(path, 'the name is too long', 'file_invalid', cause)
+    case 'ELOOP':
+      return new FileError(path, 'its links lead in a circle', 'file_invalid', cause)
+    case 'EMFILE':
+    case 'ENFILE':
+      return new FileError(path, 'too many files are open', 'file_invalid', cause)
+    case 'EIO':
+      return new FileError(path, 'the disk or network does not answer', 'file_invalid', cause)
     case undefined:
       return error instanceof Error ? error : new Error(String(error))
     default:

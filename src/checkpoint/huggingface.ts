@@ -35,7 +35,11 @@ export interface HuggingFaceFolder {
    * make; null where the folder has neither.
    */
   readonly tokenizerJson: string | null
+  /** The file that it is, or is made of, for errors. */
+  readonly tokenizerPath: string
   readonly chatTemplate: string | null
+  /** The file that holds it, for errors. */
+  readonly chatTemplatePath: string
   readonly specialTokens: SpecialTokens
   /** Ids that end a text: those of generation_config.json and of config.json. */
   readonly endIds: readonly number[]
@@ -49,7 +53,8 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
   const config = await readConfig(folder)
   const tokenizerConfigPath = join(folder, 'tokenizer_config.json')
   const tokenizerConfig = await readOptionalJsonFile(tokenizerConfigPath, CONFIG_LIMITS)
-  const template = await readOptionalTextFile(join(folder, 'chat_template.jinja'))
+  const templatePath = join(folder, 'chat_template.jinja')
+  const template = await readOptionalTextFile(templatePath)
   const generationPath = join(folder, 'generation_config.json')
   const generation = (await readOptionalJsonFile(generationPath, CONFIG_LIMITS)) ?? {}
   const settingsPath = join(folder, 'shoal.json')
@@ -65,8 +70,9 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
     folder,
     name: basename(resolve(folder)),
     config,
-    tokenizerJson: await readTokenizer(folder, files),
+    ...(await readTokenizer(folder, files)),
     chatTemplate: template ?? chatTemplateOf(tokenizerConfigPath, tokenizerConfig ?? {}),
+    chatTemplatePath: template === null ? tokenizerConfigPath : templatePath,
     specialTokens: specialTokensOf(files),
     endIds: [
       ...new Set([
@@ -97,13 +103,18 @@ function chatTemplateOf(path: string, tokenizerConfig: JsonObject): string | nul
   throw new FileError(path, 'chat_template must be a string or a list of {name, template}')
 }
 
-async function readTokenizer(folder: string, files: TokenizerFiles): Promise<string | null> {
+async function readTokenizer(
+  folder: string,
+  files: TokenizerFiles,
+): Promise<Pick<HuggingFaceFolder, 'tokenizerJson' | 'tokenizerPath'>> {
   const path = join(folder, 'tokenizer.json')
   const text = await readOptionalTextFile(path)
-  if (text !== null) return completeTokenizer(path, text, files)
-  const vocab = await readOptionalJsonFile(join(folder, 'vocab.json'))
+  if (text !== null) return { tokenizerJson: completeTokenizer(path, text, files), tokenizerPath: path }
+  const vocabPath = join(folder, 'vocab.json')
+  const vocab = await readOptionalJsonFile(vocabPath)
   const merges = await readOptionalTextFile(join(folder, 'merges.txt'))
-  return vocab === null || merges === null ? null : buildTokenizer(files, vocab, merges)
+  const made = vocab === null || merges === null ? null : buildTokenizer(files, vocab, merges)
+  return { tokenizerJson: made, tokenizerPath: vocabPath }
 }
 
 function specialTokensOf(files: TokenizerFiles): SpecialTokens {

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JsonObject } from '../json.js'
 import { openJournal, type RunFacts } from './journal.js'
+import { processStart } from './process-start.js'
 
 let folder: string
 beforeAll(() => {
@@ -74,6 +75,23 @@ describe('a journal', () => {
     journal.close({ remove: true })
     expect([existsSync(path), existsSync(`${path}.lock`)]).toEqual([false, false])
   })
+
+  it.runIf(process.platform === 'linux')(
+    'is taken over where another process has the id of the one that is gone',
+    () => {
+      const path = join(folder, 'reused.jsonl')
+      writeFileSync(`${path}.lock`, `${process.ppid} 1`)
+      expect(recordsOf(path)).toEqual([])
+      const journal = openJournal(path, 'shoal-test', RUN, () => undefined)
+      const [pid, start] = readFileSync(`${path}.lock`, 'latin1').split(' ')
+      journal.close()
+      expect(Number(pid)).toBe(process.pid)
+      writeFileSync(`${path}.lock`, `${process.ppid} ${processStart(process.ppid)}`)
+      expect(() => recordsOf(path)).toThrow(/is writing it; if that is another program, remove reused\.jsonl\.lock$/)
+      rmSync(`${path}.lock`)
+      expect(start).toMatch(/^\d+$/)
+    },
+  )
 
   it.each(['', 'words', '0', '-1', '99999999999999999999'])(
     'is taken over from a lock that names no process (%j), once nobody can be writing it',

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises'
+import { readdir, rm, stat, utimes } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { createAtomicFile, removeLeftovers } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
 import { CHECKPOINT_FILES, type HuggingFaceFolder } from '../checkpoint/huggingface.js'
+import { makeFolder } from '../checkpoint/make-folder.js'
 import { weightFiles } from '../checkpoint/sharded.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { readJsonFile } from '../checkpoint/text-file.js'
@@ -51,10 +52,11 @@ export async function cachedPath(
 export async function prepareCache(cacheDir = cacheFolder()): Promise<void> {
   const folder = modelsFolder(cacheDir)
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
   } catch (error) {
-    const { message } = fileError(folder, error)
-    throw new FileError(cacheDir, `${message.replace(`${folder}: `, '')}; SHOAL_CACHE may name another cache folder`)
+    if (!(error instanceof FileError)) throw error
+    const reason = error.message.replace(`${error.path}: `, '')
+    throw new FileError(error.path, `${reason}; SHOAL_CACHE may name another cache folder`)
   }
   await removeLeftovers(folder)
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
+import { makeFolder } from '../checkpoint/make-folder.js'
 import { readJsonFile } from '../checkpoint/text-file.js'
 import { FileError, ShoalError } from '../errors.js'
 
@@ -50,7 +51,7 @@ async function recall(record: string, path: string, stamp: string): Promise<stri
 /** A record that cannot be kept costs time at the next start and nothing else. */
 async function remember(folder: string, record: string, entry: object): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     const file = await createAtomicFile(record)
     await file.write(new TextEncoder().encode(JSON.stringify(entry)), 0)
     await file.commit()

@@ -6,6 +6,7 @@ import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tens
 import { printable, ShoalError, UnsupportedError } from '../errors.js'
 import type { ComputedTensor, Family, Hyperparameters, TensorMapping } from '../families/family.js'
 import { quantize } from '../ggml/quantize.js'
+import { checkText } from './check-text.js'
 import { checkValues } from './check-values.js'
 import { findTensor } from './find-tensor.js'
 import { packageMetadata } from './metadata.js'
@@ -82,6 +83,7 @@ export async function convertWeights(
   const mappings = family.tensors(hyperparameters)
   const computed = family.computedTensors(hyperparameters)
   const plans = mappings.map((mapping) => plan(weights, checkpoint.folder, mapping, quantization))
+  const textWarnings = checkText(checkpoint)
   const tokenizer = tokenizerMetadata(checkpoint, hyperparameters.vocabulary)
   if (forLlamaCpp && !tokenizer.inLlamaCpp) {
     throw new UnsupportedError(
@@ -90,6 +92,7 @@ export async function convertWeights(
   }
   const warnings = [
     ...tokenizer.warnings,
+    ...textWarnings,
     ...fallbackWarnings(plans, quantization),
     ...(await headWarnings(weights, plans, family.headMatrix(hyperparameters), hyperparameters)),
     ...unusedWarnings(weights, plans, family),

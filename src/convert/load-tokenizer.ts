@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { readGguf } from '../checkpoint/gguf.js'
 import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { openHuggingFace } from '../checkpoint/huggingface.js'
@@ -17,12 +16,13 @@ export interface ModelText {
 /**
  * The tokenizer of a GGUF file: tokenizer.json where Shoal converted the file from a folder that has one, else the
  * vocabulary under llama.cpp's keys. Null where there is neither.
+ * @param path of what it was converted from, for errors
  * @throws FileError, UnsupportedError
  */
-export async function tokenizerOfGguf(metadata: GgufMetadata): Promise<ModelText> {
+export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.path): Promise<ModelText> {
   const json = 'tokenizer.huggingface.json'
   if (metadata.has('shoal.converter_version')) {
-    const tokenizer = metadata.has(json) ? createJsonTokenizer(metadata.path, metadata.string(json)) : null
+    const tokenizer = metadata.has(json) ? createJsonTokenizer(path, metadata.string(json)) : null
     return { tokenizer, warnings: [] }
   }
   return (await openGgufTokenizer(metadata)) ?? { tokenizer: null, warnings: [] }
@@ -41,9 +41,9 @@ export async function loadTokenizer(model: string = DEFAULT_MODEL): Promise<Toke
 }
 
 async function ofFolder(folder: string): Promise<ModelText> {
-  const { tokenizerJson } = await openHuggingFace(folder)
+  const { tokenizerJson, tokenizerPath } = await openHuggingFace(folder)
   return {
-    tokenizer: tokenizerJson === null ? null : createJsonTokenizer(join(folder, 'tokenizer.json'), tokenizerJson),
+    tokenizer: tokenizerJson === null ? null : createJsonTokenizer(tokenizerPath, tokenizerJson),
     warnings: [],
   }
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -9,6 +9,7 @@ import { InputError, UnsupportedError } from '../errors.js'
 import { cachedPath, listCache, removeCached } from './cache.js'
 import { cacheFolder } from './cache-folder.js'
 import { contentHash } from './content-hash.js'
+import { loadTokenizer } from './load-tokenizer.js'
 import { bundledModels, convertModel, locateModel, openPackage } from './package.js'
 import type { ProgressInfo } from './progress.js'
 
@@ -113,6 +114,17 @@ describe('openPackage', () => {
     expect(await readdir(folder)).toEqual(['config.json'])
   })
 
+  it.each([null, 5, '', 'a\0b'])('refuses %j as the name of a model', async (name) => {
+    await expect(openPackage(name as string, { cacheDir })).rejects.toThrow(InputError)
+    await expect(loadTokenizer(name as string)).rejects.toThrow(/^a model is the path of a folder or GGUF file, or /)
+  })
+
+  it('tells a name that is no possible path from a missing file', async () => {
+    await expect(openPackage('a'.repeat(5000), { cacheDir })).rejects.toThrow(/: the name is too long$/)
+    await symlink('loop', join(folder, 'loop'))
+    await expect(openPackage(join(folder, 'loop'), { cacheDir })).rejects.toThrow(/loop: its links lead in a circle$/)
+  })
+
   it('finds models by path first, then among the bundled ones', async () => {
     expect(bundledModels()).toContain('ripple-8m')
     expect(locateModel('ripple-8m')).toMatchObject({ kind: 'folder', name: 'ripple-8m' })
@@ -173,10 +185,13 @@ describe('the cache', () => {
     expect(cacheFolder({ LOCALAPPDATA: 'C:' }, 'win32')).toBe(join('C:', 'shoal', 'Cache'))
   })
 
-  it('names its folder where it cannot be made', async () => {
-    await writeFile(join(folder, 'file'), '')
-    const options = { cacheDir: join(folder, 'file', 'cache') }
-    await expect(openPackage('ripple-8m', options)).rejects.toThrow(/cache: .*SHOAL_CACHE/)
+  it('names what is in the way of its folder', async () => {
+    const file = join(folder, 'file')
+    await writeFile(file, '')
+    for (const cacheDir of [file, join(file, 'cache')]) {
+      const reason = `${file}: is not a folder; SHOAL_CACHE may name another cache folder`
+      await expect(openPackage('ripple-8m', { cacheDir })).rejects.toThrow(reason)
+    }
   })
 })
 

@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fileError } from '../checkpoint/file-errors.js'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
@@ -37,6 +38,9 @@ export interface Package extends PackageFacts {
   readonly path: string
   readonly gguf: GgufFile
   readonly quantization: string
+  /** Where tokenizer and chat template came from, for errors: files of the folder, or the GGUF file. */
+  readonly tokenizerPath: string
+  readonly chatTemplatePath: string
 }
 
 /** Where a model is: a checkpoint folder, or a GGUF file. */
@@ -62,7 +66,11 @@ export async function openPackage(model: string = DEFAULT_MODEL, options: Packag
 
 /** Finds a model on this machine without opening it. */
 export function locateModel(model: string): ModelLocation {
-  const found = statSync(model, { throwIfNoEntry: false })
+  if (typeof model !== 'string' || model === '' || model.includes('\0')) {
+    const given = typeof model === 'string' ? JSON.stringify(model.slice(0, 60)) : String(model)
+    throw new InputError(`a model is the path of a folder or GGUF file, or the name of a bundled model, not ${given}`)
+  }
+  const found = statOf(model)
   if (found?.isDirectory()) return { kind: 'folder', path: model, name: basename(resolve(model)) }
   if (found !== undefined) return { kind: 'gguf', path: model, name: basename(model, '.gguf') }
   const bundled = bundledModels()
@@ -71,6 +79,14 @@ export function locateModel(model: string): ModelLocation {
     throw new FileError(model, 'no such folder; models are not fetched from the Hub yet', 'file_missing')
   }
   throw new FileError(model, `no such folder, GGUF file or bundled model (${bundled.join(', ')})`, 'file_missing')
+}
+
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw fileError(path, error)
+  }
 }
 
 /** Names of the models that come with the package. */
@@ -126,12 +142,12 @@ async function openFolder(checkpoint: HuggingFaceFolder, options: PackageOptions
   const cached = existsSync(path) ? await readIntact(path) : null
   if (cached !== null) {
     await noteUse(path)
-    return describe(cached, checkpoint.name)
+    return describe(cached, checkpoint.name, checkpoint)
   }
   await prepareCache(cacheDir)
   await convertTo(path, checkpoint, family, quantization, options)
   await noteSource(path, checkpoint, quantization)
-  return describe(await readGguf(path), checkpoint.name)
+  return describe(await readGguf(path), checkpoint.name, checkpoint)
 }
 
 /** A cached file, or null where it was damaged since: then it is made anew. */
@@ -179,10 +195,12 @@ export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family
   throw new InputError(`unknown quantization ${String(wanted)}; known are ${QUANTIZATIONS.join(', ')}`)
 }
 
-function describe(gguf: GgufFile, name: string): Package {
+function describe(gguf: GgufFile, name: string, source?: HuggingFaceFolder): Package {
   const facts = readPackageFacts(gguf.metadata)
   const warnings = facts.warnings.map((warning) => printable(warning))
-  return { ...facts, warnings, name, path: gguf.path, gguf, quantization: quantizationOf(gguf) }
+  const { path } = gguf
+  const { tokenizerPath = path, chatTemplatePath = path } = source ?? {}
+  return { ...facts, warnings, name, path, gguf, quantization: quantizationOf(gguf), tokenizerPath, chatTemplatePath }
 }
 
 /** What Shoal converted it to; of another maker's file, the type that takes the most bytes. */

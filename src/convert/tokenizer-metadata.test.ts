@@ -13,7 +13,9 @@ function folderWith(tokenizer: unknown, rest: Partial<HuggingFaceFolder> = {}): 
     name: 'a-model',
     config: new ConfigReader('a-model/config.json', {}),
     tokenizerJson: tokenizer === null ? null : JSON.stringify(tokenizer),
+    tokenizerPath: 'a-model/tokenizer.json',
     chatTemplate: null,
+    chatTemplatePath: 'a-model/tokenizer_config.json',
     specialTokens: {
       bos: '<s>',
       eos: '</s>',

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { GgufValue } from '../checkpoint/gguf-metadata.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { FileError } from '../errors.js'
@@ -25,13 +24,12 @@ export function tokenizerMetadata(
   checkpoint: HuggingFaceFolder,
   vocabulary: number,
 ): { entries: MetadataEntry[]; inLlamaCpp: boolean; warnings: string[] } {
-  const { tokenizerJson, chatTemplate } = checkpoint
+  const { tokenizerJson, tokenizerPath: path, chatTemplate } = checkpoint
   const chat: MetadataEntry[] = chatTemplate === null ? [] : [['tokenizer.chat_template', text(chatTemplate)]]
   if (tokenizerJson === null) {
     const entries = [...placeholderEntries(checkpoint, vocabulary), ...chat]
     return { entries, inLlamaCpp: true, warnings: ['no tokenizer.json: the model works with token ids only'] }
   }
-  const path = join(checkpoint.folder, 'tokenizer.json')
   const ggml = ggmlTokenizer(path, parseJsonObject(path, tokenizerJson, 'tokenizer'), checkpoint, vocabulary)
   return {
     entries: [...(ggml ?? []), ['tokenizer.huggingface.json', text(tokenizerJson)], ...chat],

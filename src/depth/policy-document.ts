@@ -1,28 +1,35 @@
-import { readFileSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { FileError } from '../errors.js'
 import { parseJson } from '../json.js'
 import * as json from './json-field.js'
 
 /** The largest that is believed: an RBF SVM of 100,000 support vectors takes about 10 MB. */
 const MAX_BYTES = 64 * 1024 * 1024
+/** Opening a pipe that nobody writes to would wait for ever; with this it opens at once, and is refused. */
+const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
 /** The text of a policy file. Throws FileError with the path. */
 export function readPolicyText(path: string): string {
+  let fd: number | null = null
   try {
-    const stat = statSync(path)
-    // Reading a pipe would wait for its writer, and a device may have no end.
-    if (!stat.isFile() && !stat.isDirectory()) throw new FileError(path, 'is not a regular file')
-    const { size } = stat
-    if (size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${size} bytes)`)
-    return readFileSync(path, 'utf8')
+    fd = openSync(path, READ)
+    const stat = fstatSync(fd)
+    if (stat.isDirectory()) throw new FileError(path, 'is a folder, not a file')
+    // A device may have no end.
+    if (!stat.isFile()) throw new FileError(path, 'is not a regular file')
+    if (stat.size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${stat.size} bytes)`)
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(fd))
   } catch (error) {
     if (error instanceof FileError) throw error
+    if (error instanceof TypeError) throw new FileError(path, 'is not UTF-8 text', 'file_invalid', { cause: error })
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
     const cause = { cause: error }
     if (code === 'ENOENT' || code === 'ENOTDIR') throw new FileError(path, 'no such file', 'file_missing', cause)
     if (code === 'EISDIR') throw new FileError(path, 'is a folder, not a file', 'file_invalid', cause)
     throw new FileError(path, `cannot be read (${code})`, 'file_invalid', cause)
+  } finally {
+    if (fd !== null) closeSync(fd)
   }
 }
 

@@ -132,6 +132,7 @@ describe('says what is wrong and where', () => {
     const infinite = read('examples/policies/svm.policy.json').replace(/"threshold": [^,]+/, '"threshold": 1e999')
     expect(() => parsePolicyFile('p.json', infinite)).toThrow('field threshold must be a number')
     expect(edit('features', ['gap', 'cos_mlp'], crf)).toThrow(/cos_mlp of layer 5 need a check before it/)
+    expect(() => loadPolicyFile('pretrained/ripple-8m/model.safetensors')).toThrow('is not UTF-8 text')
     expect(() => loadPolicyFile('no-such.json')).toThrow('no-such.json: no such file')
     expect(() => loadPolicyFile(fileURLToPath(new URL('examples', root)))).toThrow('is a folder, not a file')
   })

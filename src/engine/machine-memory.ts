@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { makeFolder } from '../checkpoint/make-folder.js'
 import { readOptionalJsonFile } from '../checkpoint/text-file.js'
 import type { Backend } from '../ggml/backend.js'
 import { GGML_VERSION } from '../ggml/library.js'
@@ -32,7 +32,7 @@ export class MachineMemory {
     if (Object.keys(learned).length === 0) return
     this.entries = { ...this.entries, ...learned }
     try {
-      await mkdir(this.folder, { recursive: true })
+      await makeFolder(this.folder)
       const file = await createAtomicFile(join(this.folder, 'machine.json'))
       await file.write(Buffer.from(`${JSON.stringify(this.entries, null, 2)}\n`), 0)
       await file.commit()

@@ -40,7 +40,7 @@ export class ModelText {
 export async function openModelText(p: Package): Promise<ModelText> {
   const { metadata } = p.gguf
   try {
-    const { tokenizer, warnings } = await tokenizerOfGguf(metadata)
+    const { tokenizer, warnings } = await tokenizerOfGguf(metadata, p.tokenizerPath)
     const { conversation, error } = tokenizer === null ? NO_CONVERSATION : openConversation(p, tokenizer)
     return new ModelText(p.name, tokenizer, null, conversation, error, warnings)
   } catch (error) {
@@ -56,7 +56,8 @@ interface OpenedConversation {
 
 const NO_CONVERSATION: OpenedConversation = { conversation: null, error: null }
 
-function openConversation({ path, chatTemplate, specialTokens }: Package, tokenizer: Tokenizer): OpenedConversation {
+function openConversation(p: Package, tokenizer: Tokenizer): OpenedConversation {
+  const { chatTemplate, chatTemplatePath: path, specialTokens } = p
   if (chatTemplate === null) return NO_CONVERSATION
   try {
     const template = createChatTemplate(chatTemplate, { path, specialTokens: namedTokens(specialTokens) })

@@ -1,6 +1,7 @@
 import { FileError } from '../errors.js'
 import { type JsonObject, parseJsonObject } from '../json.js'
 import { type AddedToken, AddedTokenFinder, readAddedTokens, type Part as TextPart } from './added-tokens.js'
+import { checkDecode, checkEncode } from './check-arguments.js'
 import { readDecoder } from './decoder.js'
 import { optionalPart, Part } from './fields.js'
 import { readModel } from './model.js'
@@ -85,7 +86,9 @@ function build(path: string, json: JsonObject): Tokenizer {
   return {
     size: sizeOf(model.vocabulary.tokens, added),
     endIds: [],
-    encode(text, { addSpecialTokens = true, parseSpecial = true } = {}) {
+    encode(text, options = {}) {
+      checkEncode(text, options)
+      const { addSpecialTokens = true, parseSpecial = true } = options
       const ids: number[] = []
       for (const part of partsOf(text, parseSpecial)) {
         if (typeof part === 'number') ids.push(part)
@@ -95,7 +98,9 @@ function build(path: string, json: JsonObject): Tokenizer {
       }
       return postProcess === null ? ids : postProcess([ids], addSpecialTokens).flat()
     },
-    decode(ids, { skipSpecialTokens = false, continues = false } = {}) {
+    decode(ids, options = {}) {
+      checkDecode(ids, options)
+      const { skipSpecialTokens = false, continues = false } = options
       if (!continues) return textOfAll(ids, skipSpecialTokens)
       if (word === undefined) word = someWord()
       if (word === null) return textOfAll(ids, skipSpecialTokens)

@@ -23,7 +23,7 @@ export interface Tokenizer {
   readonly endIds: readonly number[]
   /**
    * Lone surrogates of `text` become U+FFFD.
-   * @throws InputError where the tokenizer has no token for some of the text
+   * @throws InputError where the tokenizer has no token for some of the text, and for wrong arguments
    */
   encode(text: string, options?: EncodeOptions): number[]
   /**

@@ -3,7 +3,8 @@ import { encodeGguf } from '../checkpoint/gguf-write.js'
 import { InputError, UnsupportedError } from '../errors.js'
 import { LlamaVocabulary, TOKEN_CONTROL, TOKEN_UNKNOWN } from '../ggml/llama-vocabulary.js'
 import { byteCharacter } from '../tokenizer/byte-level.js'
-import type { EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
+import { checkDecode, checkEncode } from '../tokenizer/check-arguments.js'
+import type { DecodeOptions, EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
 import { type CheckedVocabulary, checkVocabulary, hasVocabulary } from './gguf-vocabulary.js'
 import { cutLongRuns, runEnd, WholeTexts } from './long-runs.js'
 
@@ -69,7 +70,9 @@ class LlamaTokenizer implements Tokenizer {
     this.addsSpace = model === 'llama' && (!metadata.has(space) || metadata.boolean(space))
   }
 
-  encode(text: string, { addSpecialTokens = true, parseSpecial = true }: EncodeOptions = {}): number[] {
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    checkEncode(text, options)
+    const { addSpecialTokens = true, parseSpecial = true } = options
     const ids: number[] = addSpecialTokens ? [...this.prefix] : []
     for (const piece of this.cut(text)) {
       const bytes = Buffer.from(piece)
@@ -95,7 +98,9 @@ class LlamaTokenizer implements Tokenizer {
     return new InputError(`${this.path}: the tokenizer has no token for some of the text`)
   }
 
-  decode(ids: readonly number[], { skipSpecialTokens = false, continues = false } = {}): string {
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    checkDecode(ids, options)
+    const { skipSpecialTokens = false, continues = false } = options
     const pieces: Uint8Array[] = []
     for (const id of ids) {
       const token = this.token(id)

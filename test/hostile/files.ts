@@ -95,7 +95,7 @@ export async function hostileCases(folder: string): Promise<Case[]> {
   add('config.json of millions of keys', withConfig(keys), /keys, at most 250000 may be/, keys.length)
   const tokenizer = (text: string): string[] => run(checkpoint('tokenizer.json', (path) => writeFileSync(path, text)))
   add('tokenizer.json nested a million deep', tokenizer(`{"model":${deep}}`), /nested more than/, deep.length)
-  add('tokenizer.json of millions of keys', tokenizer(keys), /keys, at most 1000000 may be/, keys.length)
+  add('tokenizer.json of millions of keys', tokenizer(keys), /more tokens or merges than any tokenizer/, keys.length)
   const file = (name: string, content: string | Uint8Array): string => {
     const path = inside(name)
     writeFileSync(path, content)

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createAtomicFile } from '../../checkpoint/atomic-file.js'
-import { FileError, InputError, UnsupportedError } from '../../errors.js'
+import { makeFolder } from '../../checkpoint/make-folder.js'
+import { InputError, UnsupportedError } from '../../errors.js'
 import type { EvalReport } from '../result.js'
 import { reportFigures } from './figures.js'
 import { reportHtml } from './html.js'
@@ -43,11 +43,7 @@ export interface WrittenFigures {
 
 /** Writes each figure as SVG (light and dark) and PNG (light) into a folder, made where it is missing. */
 export async function writeFigures(report: EvalReport, folder: string): Promise<WrittenFigures> {
-  await mkdir(folder, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    throw new FileError(folder, `cannot be made a folder (${error.code ?? error.message})`, 'file_invalid', {
-      cause: error,
-    })
-  })
+  await makeFolder(folder)
   let png: PngRenderer | null = null
   let warning: string | null = null
   try {

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openTraceFile } from '../../calibrate/trace-file.js'
 import { traceTasks } from '../../calibrate/trace-task.js'
 import { readTraces, type TraceSet } from '../../calibrate/traces.js'
-import { fileError } from '../../checkpoint/file-errors.js'
+import { makeFolder } from '../../checkpoint/make-folder.js'
 import type { Model } from '../../engine/api.js'
 import { FileError } from '../../errors.js'
 import { DEFAULT_TEMPLATE } from '../../tasks/index.js'
@@ -61,14 +60,6 @@ export async function keptTraces(
     throw new FileError(path, `holds ${traces.sequences} questions where ${count} are asked; remove it to begin anew`)
   }
   return traces
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true })
-  } catch (error) {
-    throw fileError(path, error)
-  }
 }
 
 function hash(value: unknown): string {
