@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import { addAbortSignal, Readable } from 'node:stream'
 import { FileError } from '../errors.js'
 import { JSON_LIMITS, type JsonLimits, type JsonObject, parseJsonObject } from '../json.js'
 import { fileError } from './file-errors.js'
@@ -57,8 +58,12 @@ export async function readInput(path: string): Promise<Buffer> {
   }
 }
 
-/** The bytes of a stream; one that gives more than any text has throws a FileError under the name `source`. */
-export async function readStream(source: string, stream: NodeJS.ReadableStream): Promise<Buffer> {
+/**
+ * The bytes of a stream; one that gives more than any text has throws a FileError under the name `source`.
+ * @param signal ends the wait for what has not come yet
+ */
+export async function readStream(source: string, stream: NodeJS.ReadableStream, signal?: AbortSignal): Promise<Buffer> {
+  if (signal !== undefined && stream instanceof Readable) addAbortSignal(signal, stream)
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of stream) {

@@ -51,7 +51,7 @@ export async function modelAndPrompt(
   const given = isModel ? second : first
   if (given !== undefined && given !== '-') return { model, prompt: notEmpty(given, allowEmpty) }
   if (given === undefined && cli.stdin.isTTY === true) throw missing(command, model, '')
-  const prompt = await readAll(cli.stdin)
+  const prompt = await readAll(cli)
   if (prompt === '' && given === undefined && !allowEmpty) throw missing(command, model, ', and stdin is empty')
   return { model, prompt: notEmpty(prompt, allowEmpty) }
 }

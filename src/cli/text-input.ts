@@ -5,14 +5,15 @@ import { promptTokens } from '../engine/prompt-tokens.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { type Cli, note } from './cli.js'
 
-/** All of a stream as text, without the line break at its end. Throws FileError for bytes that are not UTF-8. */
-export async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
-  return asWritten(await readExactly(stream)).replace(/\n$/, '')
+/** All of stdin as text, without the line break at its end. Throws FileError for bytes that are not UTF-8. */
+export async function readAll(cli: Cli): Promise<string> {
+  return asWritten(await readExactly(cli)).replace(/\n$/, '')
 }
 
-/** All of a stream as it is, a byte-order mark and line ends included. Throws FileError for bytes that are not UTF-8. */
-export async function readExactly(stream: NodeJS.ReadableStream): Promise<string> {
-  return decode(await readStream('stdin', stream), 'stdin')
+/** All of stdin as it is, a byte-order mark and line ends included. Throws FileError for bytes that are not UTF-8. */
+export async function readExactly(cli: Cli): Promise<string> {
+  if (cli.stdin.isTTY === true) note(cli, 'reading text from the terminal; Ctrl-D ends it')
+  return decode(await readStream('stdin', cli.stdin, cli.signal), 'stdin')
 }
 
 /** A UTF-8 text file with `\n` at the end of its lines. Throws FileError. */
@@ -22,7 +23,7 @@ export async function readTextFile(path: string): Promise<string> {
 
 /** The text that an option names: of a file, or of stdin where it says `-`. Throws FileError. */
 export async function readGivenText(cli: Cli, path: string): Promise<string> {
-  return path === '-' ? asWritten(await readExactly(cli.stdin)) : readTextFile(path)
+  return path === '-' ? asWritten(await readExactly(cli)) : readTextFile(path)
 }
 
 /** A line of a stream is a message or a command: one that is longer has no end, as /dev/zero has none. */

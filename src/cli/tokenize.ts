@@ -1,7 +1,7 @@
 import { Command } from 'commander'
-import { loadTokenizer } from '../convert/load-tokenizer.js'
+import { openTokenizer } from '../convert/load-tokenizer.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
 import { readExactly } from './text-input.js'
 import { tokenIds } from './values.js'
 
@@ -22,7 +22,7 @@ Examples:
   $ shoal tokenize ripple-8m --decode 395,318,225
 
 MODEL may be a GGUF file that holds a vocabulary and nothing else. A piece is the text that a token stands for; bytes that
-are no whole character show as U+FFFD. Text from stdin is taken as it is, line break at its end included.`
+are no whole character show as U+FFFD. Text from stdin is UTF-8, taken as it is: line break at its end included.`
 
 export function buildTokenize(cli: Cli): Command {
   return new Command('tokenize')
@@ -42,10 +42,11 @@ export function buildTokenize(cli: Cli): Command {
 
 async function tokenize(cli: Cli, model: string, text: string | undefined, options: TokenizeOptions): Promise<void> {
   if (options.decode !== undefined && text !== undefined) throw new UsageError('with --decode there is no TEXT')
-  const tokenizer = await loadTokenizer(model)
+  const { tokenizer, warnings } = await openTokenizer(model)
+  for (const warning of warnings) note(cli, `warning: ${warning}`)
   try {
     if (options.decode !== undefined) decode(cli, tokenizer, options.decode, options)
-    else encode(cli, tokenizer, text ?? (await readExactly(cli.stdin)), options)
+    else encode(cli, tokenizer, text ?? (await readExactly(cli)), options)
   } finally {
     tokenizer.dispose()
   }

@@ -7,8 +7,8 @@ import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import { openGgufTokenizer } from '../vocabulary/gguf-tokenizer.js'
 import { DEFAULT_MODEL, locateModel } from './package.js'
 
-/** Text of a model, as far as its files have it. */
-export interface ModelText {
+/** A tokenizer, where the files have one, and what is to be said of it. */
+export interface OpenedTokenizer {
   readonly tokenizer: Tokenizer | null
   readonly warnings: readonly string[]
 }
@@ -19,7 +19,7 @@ export interface ModelText {
  * @param path of what it was converted from, for errors
  * @throws FileError, UnsupportedError
  */
-export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.path): Promise<ModelText> {
+export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.path): Promise<OpenedTokenizer> {
   const json = 'tokenizer.huggingface.json'
   if (metadata.has('shoal.converter_version')) {
     const tokenizer = metadata.has(json) ? createJsonTokenizer(path, metadata.string(json)) : null
@@ -34,13 +34,19 @@ export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.pa
  * @throws FileError, UnsupportedError
  */
 export async function loadTokenizer(model: string = DEFAULT_MODEL): Promise<Tokenizer> {
-  const { kind, path, name } = locateModel(model)
-  const { tokenizer } = kind === 'gguf' ? await tokenizerOfGguf((await readGguf(path)).metadata) : await ofFolder(path)
-  if (tokenizer === null) throw new UnsupportedError(`${name} has no tokenizer`)
-  return tokenizer
+  return (await openTokenizer(model)).tokenizer
 }
 
-async function ofFolder(folder: string): Promise<ModelText> {
+/** Like `loadTokenizer`, with what is to be said of it. */
+export async function openTokenizer(model: string): Promise<OpenedTokenizer & { readonly tokenizer: Tokenizer }> {
+  const { kind, path, name } = locateModel(model)
+  const opened = kind === 'gguf' ? await tokenizerOfGguf((await readGguf(path)).metadata) : await ofFolder(path)
+  const { tokenizer, warnings } = opened
+  if (tokenizer === null) throw new UnsupportedError(`${name} has no tokenizer`)
+  return { tokenizer, warnings }
+}
+
+async function ofFolder(folder: string): Promise<OpenedTokenizer> {
   const { tokenizerJson, tokenizerPath } = await openHuggingFace(folder)
   return {
     tokenizer: tokenizerJson === null ? null : createJsonTokenizer(tokenizerPath, tokenizerJson),
