@@ -176,7 +176,7 @@ export async function hostileCases(folder: string): Promise<Case[]> {
   add('a GGUF architecture of megabytes', run(file('a.gguf', gguf('general.architecture', NASTY))), /./, NASTY.length)
   add(
     'a path of control characters',
-    run(join(folder, `\u001b[31m\n${'p'.repeat(200)}`)),
+    ['run', join(folder, `\u001b[31m\n${'p'.repeat(200)}`), 'hello'],
     /no such folder, GGUF file or bundled model/,
   )
   add('a SPEC of megabytes', ['run', '--tokens', '1', '--depth', `exit:${NASTY.slice(0, 100_000)}`], /./)
