@@ -67,3 +67,7 @@ it('every link of README and docs leads to a file of the packed archive', () => 
   expect(packed).toEqual(expect.arrayContaining(['README.md', 'docs/cli.md', 'examples/generate.js']))
   expect(packed.filter((path) => /^(src|test|bench|\.ci)\//.test(path))).toEqual([])
 })
+
+it('no page has a gap that was to be filled', () => {
+  for (const page of PAGES) expect(readFileSync(join(root, page), 'utf8'), page).not.toMatch(/@@\w*@@|\bTODO\b/)
+})
