@@ -9,11 +9,6 @@ const BYTES = new Map(CHARACTERS.map((c, byte) => [c.charCodeAt(0), byte]))
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-/** The character that a byte is written as. */
-export function byteCharacter(byte: number): string {
-  return CHARACTERS[byte]!
-}
-
 /** The text's bytes in UTF-8, each as a character. */
 export function toByteCharacters(text: string): string {
   if (/^[!-~]*$/.test(text)) return text

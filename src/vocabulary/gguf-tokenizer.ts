@@ -2,7 +2,6 @@ import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { encodeGguf } from '../checkpoint/gguf-write.js'
 import { InputError, UnsupportedError } from '../errors.js'
 import { LlamaVocabulary, TOKEN_CONTROL, TOKEN_UNKNOWN } from '../ggml/llama-vocabulary.js'
-import { byteCharacter } from '../tokenizer/byte-level.js'
 import { checkDecode, checkEncode } from '../tokenizer/check-arguments.js'
 import type { DecodeOptions, EncodeOptions, Tokenizer } from '../tokenizer/tokenizer.js'
 import { type CheckedVocabulary, checkVocabulary, hasVocabulary } from './gguf-vocabulary.js'
@@ -41,8 +40,6 @@ class LlamaTokenizer implements Tokenizer {
   private readonly prefix: readonly number[]
   private readonly suffix: readonly number[]
   private readonly cut: (text: string) => string[]
-  /** Bytes without a token of their own: libllama leaves them out of a text without a word. */
-  private readonly missing: ReadonlySet<number>
   /** SentencePiece writes a space before every text, which is not the text's own. */
   private readonly addsSpace: boolean
   private readonly known = new Map<number, KnownToken>()
@@ -65,7 +62,6 @@ class LlamaTokenizer implements Tokenizer {
       types?.type === 'array' && STANDS_FOR_ITSELF.has(types.value[id])
     const whole = new WholeTexts(end === null ? [] : tokens.filter(standing))
     this.cut = end === null ? (text) => [text] : (text) => cutLongRuns(text, end, whole)
-    this.missing = missingBytes(model, tokens)
     const space = 'tokenizer.ggml.add_space_prefix'
     this.addsSpace = model === 'llama' && (!metadata.has(space) || metadata.boolean(space))
   }
@@ -75,23 +71,11 @@ class LlamaTokenizer implements Tokenizer {
     const { addSpecialTokens = true, parseSpecial = true } = options
     const ids: number[] = addSpecialTokens ? [...this.prefix] : []
     for (const piece of this.cut(text)) {
-      const bytes = Buffer.from(piece)
-      const found = this.vocabulary.tokenize(bytes, false, parseSpecial)
-      if (this.missing.size > 0 && bytes.some((byte) => this.missing.has(byte)) && this.bytesOf(found) < bytes.length) {
-        throw this.noToken()
-      }
-      for (const id of found) ids.push(id)
+      for (const id of this.vocabulary.tokenize(Buffer.from(piece), false, parseSpecial)) ids.push(id)
     }
     if (addSpecialTokens) ids.push(...this.suffix)
     if (ids.some((id) => id < 0 || id >= this.size)) throw this.noToken()
     return ids
-  }
-
-  /** How many bytes of text these tokens stand for. */
-  private bytesOf(ids: Iterable<number>): number {
-    let bytes = 0
-    for (const id of ids) bytes += this.token(id)?.piece.length ?? 0
-    return bytes
   }
 
   private noToken(): InputError {
@@ -156,21 +140,4 @@ function endIds(metadata: GgufMetadata, tokens: readonly string[], vocabulary: L
   )
   const likely = tokens.flatMap((text, id) => (END_TEXT.test(text) ? [id] : []))
   return [...new Set([...named, ...likely])].filter((id) => vocabulary.isEnd(id)).sort((a, b) => a - b)
-}
-
-/** Bytes of UTF-8 that byte-level BPE has no token for. */
-function missingBytes(model: string, tokens: readonly string[]): ReadonlySet<number> {
-  if (model !== 'gpt2' && model !== 'gemma4') return new Set()
-  const known = new Set(tokens)
-  const spelled = (byte: number): string =>
-    model === 'gpt2' ? byteCharacter(byte) : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
-  // gemma4 writes text as it is, and falls back to bytes.
-  const has = (byte: number): boolean =>
-    known.has(spelled(byte)) ||
-    (model === 'gemma4' && byte < 0x80 && known.has(byte === 0x20 ? '▁' : String.fromCharCode(byte)))
-  return new Set(Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => isUtf8Byte(byte) && !has(byte)))
-}
-
-function isUtf8Byte(byte: number): boolean {
-  return byte < 0xf5 && byte !== 0xc0 && byte !== 0xc1
 }
