@@ -1,22 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { shoal } from './cli-runner.js'
 import { matches } from './schema.js'
+import { useWorkspace } from './workspace.js'
 
-let folder: string
-let cacheBefore: string | undefined
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-beams-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-})
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
-})
+const workspace = useWorkspace()
 
 interface Case {
   readonly input_ids: number[]
@@ -88,8 +77,8 @@ describe('run --beams', () => {
   })
 
   it('goes with --prompts, one line for each, and does not go on in a file of another kind', async () => {
-    const prompts = join(folder, 'prompts.jsonl')
-    const out = join(folder, 'results.jsonl')
+    const prompts = join(workspace.folder, 'prompts.jsonl')
+    const out = join(workspace.folder, 'results.jsonl')
     writeFileSync(prompts, `${JSON.stringify({ tokens: reference.input_ids })}\n{"prompt": "A king", "id": 7}\n`)
     const args = ['run', '--prompts', prompts, ...BEAMS]
     const written = await shoal([...args, '--out', out, '--json'])

@@ -1,8 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { runChatCommand } from '../src/cli/chat-commands.js'
 import type { Cli } from '../src/cli/cli.js'
 import { TerminalChat } from '../src/cli/terminal-chat.js'
@@ -11,24 +10,15 @@ import { speakChatml } from './chatml-checkpoint.js'
 import { shoal } from './cli-runner.js'
 import { writeRandomCheckpoint } from './random-checkpoint.js'
 import { matches } from './schema.js'
+import { useWorkspace } from './workspace.js'
 
-let folder: string
+const workspace = useWorkspace()
 let model: string
-let cacheBefore: string | undefined
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-chat-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-  model = join(folder, 'talker')
+  model = join(workspace.folder, 'talker')
   await writeRandomCheckpoint(model, 62, { tokenizer: true, layers: 6 })
   await speakChatml(model)
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
 })
 
 const SHORT = ['--max-tokens', '6', '--ignore-eos', '--threads', '1']
@@ -83,7 +73,7 @@ describe('commands of a chat', () => {
 
   it('save at home, and replace no file but a saved chat', async () => {
     const home = { HOME: process.env.HOME, USERPROFILE: process.env.USERPROFILE }
-    Object.assign(process.env, { HOME: folder, USERPROFILE: folder })
+    Object.assign(process.env, { HOME: workspace.folder, USERPROFILE: workspace.folder })
     const weights = join(model, 'model.safetensors')
     const before = readFileSync(weights)
     const config = join(model, 'config.json')
@@ -97,7 +87,9 @@ describe('commands of a chat', () => {
         `/save ${config}`,
       ])
       expect(code).toBe(0)
-      expect(JSON.parse(readFileSync(join(folder, 'home.json'), 'utf8'))).toEqual({ messages: document.messages })
+      expect(JSON.parse(readFileSync(join(workspace.folder, 'home.json'), 'utf8'))).toEqual({
+        messages: document.messages,
+      })
       expect(stderr.match(/exists and is no saved chat/g)).toHaveLength(2)
       expect(readFileSync(weights).equals(before)).toBe(true)
       expect(JSON.parse(readFileSync(config, 'utf8'))).not.toHaveProperty('messages')
@@ -118,7 +110,7 @@ describe('commands of a chat', () => {
   })
 
   it('that cannot be done say so, and the chat goes on', async () => {
-    const nowhere = join(folder, 'nowhere', 'x.json')
+    const nowhere = join(workspace.folder, 'nowhere', 'x.json')
     const { code, stderr, document } = await chat(['/retry', '/depth gapp', `/save ${nowhere}`, '/save', 'One'])
     expect(code).toBe(0)
     expect(stderr.split('\n')).toHaveLength(5)
@@ -175,7 +167,7 @@ describe('commands of a chat', () => {
   })
 
   it('save the conversation', async () => {
-    const file = join(folder, 'saved.json')
+    const file = join(workspace.folder, 'saved.json')
     const { document } = await chat(['One', `/save ${file}`])
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({ messages: document.messages })
   })
@@ -332,12 +324,12 @@ describe('Ctrl-C', () => {
   it('ends the answer, which stays as far as it was said, and not the chat', async () => {
     const hands = interrupting([3])
     const { code } = await shoal(['chat', model, ...SHORT, '--max-tokens', '500'], {
-      input: `One\n/save ${join(folder, 'cut.json')}\n`,
+      input: `One\n/save ${join(workspace.folder, 'cut.json')}\n`,
       ...hands,
     })
     expect(code).toBe(0)
     expect(hands.stdout.text).toMatch(/ of 4096 tokens · stopped\n$/)
-    const { messages } = JSON.parse(readFileSync(join(folder, 'cut.json'), 'utf8')) as Chat
+    const { messages } = JSON.parse(readFileSync(join(workspace.folder, 'cut.json'), 'utf8')) as Chat
     expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant'])
     expect(hands.stdout.text.split('\n\n')[0]!.trim()).toBe(messages[1]!.content)
   })
@@ -358,7 +350,7 @@ describe('what a chat says at its start', () => {
   })
 
   it('is that a model without a chat template cannot chat', async () => {
-    const bare = join(folder, 'bare')
+    const bare = join(workspace.folder, 'bare')
     await writeRandomCheckpoint(bare, 63, { tokenizer: true })
     writeFileSync(join(bare, 'tokenizer_config.json'), '{}')
     const { code, stdout, stderr } = await shoal(['chat', bare], { input: 'Hello\n' })
@@ -367,7 +359,7 @@ describe('what a chat says at its start', () => {
   })
 
   it('is how tokens are drawn, where the model recommends it; options win', async () => {
-    const warm = join(folder, 'warm')
+    const warm = join(workspace.folder, 'warm')
     await writeRandomCheckpoint(warm, 64, { tokenizer: true })
     await speakChatml(warm)
     const sampling = { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 40 }

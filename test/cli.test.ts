@@ -1,28 +1,16 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { openSafetensors } from '../src/checkpoint/safetensors.js'
-import { type Ended, shoal } from './cli-runner.js'
+import { shoal } from './cli-runner.js'
+import { expectFailure } from './expect-failure.js'
 import { matches } from './schema.js'
+import { useWorkspace } from './workspace.js'
 
 const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'calibrate', 'policy', 'bench', 'models']
 
-let folder: string
-let cacheBefore: string | undefined
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-cli-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
-})
+const workspace = useWorkspace()
 
 /** Exit code 0, one JSON document and nothing else on stdout, nothing on stderr, and the document fits its schema. */
 async function json(schema: string, args: readonly string[], input = ''): Promise<Record<string, unknown>> {
@@ -30,13 +18,6 @@ async function json(schema: string, args: readonly string[], input = ''): Promis
   expect(ended).toMatchObject({ code: 0, stderr: '' })
   expect(ended.stdout.trimEnd()).not.toContain('\n')
   return matches(schema, ended.stdout)
-}
-
-function failure(ended: Ended, code: number, line: RegExp): void {
-  expect(ended.code).toBe(code)
-  expect(ended.stdout).toBe('')
-  expect(ended.stderr).toMatch(/^shoal: [^\n]+\n$/)
-  expect(ended.stderr).toMatch(line)
 }
 
 describe('help', () => {
@@ -110,7 +91,7 @@ describe('wrong usage ends with 2 and one line', () => {
     [['plan', 'ripple-8m', '--layers', '4'], /either MODEL or --layers/],
     [['convert'], /missing required argument/],
     [['models', 'remove'], /which models to remove/],
-  ])('%j', async (args, line) => failure(await shoal(args), 2, line))
+  ])('%j', async (args, line) => expectFailure(await shoal(args), 2, line))
 })
 
 it('eval --list-tasks names every task', async () => {
@@ -131,7 +112,7 @@ describe('an error ends with 1 and one line', () => {
     [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
     [['plan', 'no-such/config.json'], /no-such\/config\.json: no such file/],
     [['convert', 'no-such-model'], /no-such-model: no such folder/],
-  ])('%j', async (args, line) => failure(await shoal(args), 1, line))
+  ])('%j', async (args, line) => expectFailure(await shoal(args), 1, line))
 
   it('shows a stack trace with --verbose only', async () => {
     const { stderr } = await shoal(['run', 'no-such-model', 'x', '--verbose'])
@@ -209,8 +190,8 @@ describe('run --prompts', () => {
       .map((line) => matches('run-line', line))
 
   it('writes one line per prompt, equal to single runs, and goes on where a run was cut off', async () => {
-    const prompts = join(folder, 'prompts.jsonl')
-    const out = join(folder, 'results.jsonl')
+    const prompts = join(workspace.folder, 'prompts.jsonl')
+    const out = join(workspace.folder, 'results.jsonl')
     const texts = ['Once upon a time', 'The sea', 'A king', 'In the night', 'She said']
     writeFileSync(prompts, texts.map((prompt, i) => JSON.stringify({ id: `p${i}`, prompt })).join('\n'))
     const args = ['run', '--prompts', prompts, '--batch', '3', '--max-tokens', '6', '--ignore-eos']
@@ -237,7 +218,7 @@ describe('run --prompts', () => {
   })
 
   it('prints the lines on stdout without --out, and one document with --json', async () => {
-    const prompts = join(folder, 'ids.jsonl')
+    const prompts = join(workspace.folder, 'ids.jsonl')
     writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n\n{"tokens": [8, 9]}\n')
     const args = ['run', '--prompts', prompts, '--max-tokens', '2']
     const printed = await shoal(args)
@@ -249,8 +230,8 @@ describe('run --prompts', () => {
   })
 
   it('goes on after a prompt that fails, names it, and ends with 1', async () => {
-    const prompts = join(folder, 'bad-id.jsonl')
-    const out = join(folder, 'bad-id.out.jsonl')
+    const prompts = join(workspace.folder, 'bad-id.jsonl')
+    const out = join(workspace.folder, 'bad-id.out.jsonl')
     writeFileSync(prompts, '{"tokens": [5, 99999]}\n{"tokens": [8, 9]}\n')
     const { code, stdout, stderr } = await shoal(['run', '--prompts', prompts, '--out', out, '--max-tokens', '2'])
     expect(code).toBe(1)
@@ -267,45 +248,49 @@ describe('run --prompts', () => {
     ['{"prompt": "x", "tokens": [1]}', /line 1 must have either/],
     ['', /has no prompts/],
   ])('refuses %j before a model is loaded', async (text, reason) => {
-    const prompts = join(folder, 'wrong.jsonl')
+    const prompts = join(workspace.folder, 'wrong.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
+    expectFailure(await shoal(['run', workspace.folder, '--prompts', prompts]), 1, reason)
   })
 
   it.each([
     ['{"prompt": "x", "max_tokens": 3}', /line 1: unknown field "max_tokens"; a line has prompt or tokens, and id$/m],
     ['{"prompt": "x"}\n{"promt": "x"}', /line 2: unknown field "promt"; .*; did you mean prompt\?/],
   ])('refuses fields that it would ignore: %j', async (text, reason) => {
-    const prompts = join(folder, 'fields.jsonl')
+    const prompts = join(workspace.folder, 'fields.jsonl')
     writeFileSync(prompts, text)
-    failure(await shoal(['run', folder, '--prompts', prompts]), 1, reason)
+    expectFailure(await shoal(['run', workspace.folder, '--prompts', prompts]), 1, reason)
   })
 
   it.each(['Dear diary', '{"name": "mine"}', '{"name": "mine"}\nand more'])(
     "leaves somebody else's file as it is: %j",
     async (text) => {
-      const prompts = join(folder, 'own.jsonl')
-      const out = join(folder, 'diary.txt')
+      const prompts = join(workspace.folder, 'own.jsonl')
+      const out = join(workspace.folder, 'diary.txt')
       writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
       writeFileSync(out, text)
-      failure(await shoal(['run', '--prompts', prompts, '--out', out]), 1, /line 1 is not a result of shoal run/)
+      expectFailure(await shoal(['run', '--prompts', prompts, '--out', out]), 1, /line 1 is not a result of shoal run/)
       expect(readFileSync(out, 'utf8')).toBe(text)
     },
   )
 
   it('does not mix tokens that were chosen in other ways', async () => {
-    const prompts = join(folder, 'sampling.jsonl')
-    const out = join(folder, 'sampling.out.jsonl')
+    const prompts = join(workspace.folder, 'sampling.jsonl')
+    const out = join(workspace.folder, 'sampling.out.jsonl')
     writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
     const args = ['run', '--prompts', prompts, '--out', out, '--max-tokens', '2', '--temperature', '0.5', '--seed', '7']
     expect((await shoal(args)).code).toBe(0)
     expect((await shoal([...args, '--top-k', '0', '--no-repeat-ngram', '0'])).code).toBe(0)
-    failure(await shoal([...args, '--temperature', '0.8']), 1, /line 1 was made with temperature 0\.5, not 0\.8; give/)
-    failure(await shoal([...args, '--seed', '8']), 1, /line 1 was made with seed 7, not 8/)
-    failure(await shoal([...args, '--seed', '-1']), 1, /line 1 was made with seed 7, not null/)
-    failure(await shoal([...args, '--max-tokens', '3']), 1, /line 1 was made with max-tokens 2, not 3/)
-    failure(await shoal([...args, '--top-k', '5']), 1, /line 1 was made with top-k 0, not 5/)
-    failure(await shoal([...args, '--stop', 'x']), 1, /line 1 was made with stop \[\], not \["x"\]/)
+    expectFailure(
+      await shoal([...args, '--temperature', '0.8']),
+      1,
+      /line 1 was made with temperature 0\.5, not 0\.8; give/,
+    )
+    expectFailure(await shoal([...args, '--seed', '8']), 1, /line 1 was made with seed 7, not 8/)
+    expectFailure(await shoal([...args, '--seed', '-1']), 1, /line 1 was made with seed 7, not null/)
+    expectFailure(await shoal([...args, '--max-tokens', '3']), 1, /line 1 was made with max-tokens 2, not 3/)
+    expectFailure(await shoal([...args, '--top-k', '5']), 1, /line 1 was made with top-k 0, not 5/)
+    expectFailure(await shoal([...args, '--stop', 'x']), 1, /line 1 was made with stop \[\], not \["x"\]/)
     // As an earlier version wrote it.
     const { sampling: _, ...line } = JSON.parse(readFileSync(out, 'utf8')) as Record<string, unknown>
     writeFileSync(out, `${JSON.stringify(line)}\n`)
@@ -313,16 +298,16 @@ describe('run --prompts', () => {
   })
 
   it('does not mix results of other settings or prompts', async () => {
-    const prompts = join(folder, 'one.jsonl')
-    const out = join(folder, 'one.out.jsonl')
+    const prompts = join(workspace.folder, 'one.jsonl')
+    const out = join(workspace.folder, 'one.out.jsonl')
     writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n')
     const args = ['run', '--prompts', prompts, '--out', out, '--max-tokens', '2']
     await shoal(args)
-    failure(await shoal([...args, '--depth', 'exit:3']), 1, /line 1 was made with depth full, not exit:3/)
+    expectFailure(await shoal([...args, '--depth', 'exit:3']), 1, /line 1 was made with depth full, not exit:3/)
     writeFileSync(prompts, '{"tokens": [5, 6, 8]}\n')
-    failure(await shoal(args), 1, /line 1 is of another prompt/)
+    expectFailure(await shoal(args), 1, /line 1 is of another prompt/)
     writeFileSync(out, '{"name": "somebody else\'s"}\n')
-    failure(await shoal(args), 1, /line 1 is not a result of shoal run/)
+    expectFailure(await shoal(args), 1, /line 1 is not a result of shoal run/)
     expect(readFileSync(out, 'utf8')).toBe('{"name": "somebody else\'s"}\n')
   })
 })
@@ -341,8 +326,8 @@ describe('run under a target speedup', () => {
   })
 
   it('tells it for prompts too, and does not mix layers in one file', async () => {
-    const prompts = join(folder, 'speedup.jsonl')
-    const out = join(folder, 'speedup.out.jsonl')
+    const prompts = join(workspace.folder, 'speedup.jsonl')
+    const out = join(workspace.folder, 'speedup.out.jsonl')
     writeFileSync(prompts, '{"tokens": [5, 6, 7]}\n{"tokens": [8, 9]}\n')
     const many = ['run', '--prompts', prompts, '--max-tokens', '4', '--threads', '1', ...smallest]
     const document = await json('run-prompts', many)
@@ -353,16 +338,16 @@ describe('run under a target speedup', () => {
     ])
     await shoal([...many, '--out', out])
     writeFileSync(out, readFileSync(out, 'utf8').replace(/"plan":\[[\d,]+\]/, '"plan":[0,15]'))
-    failure(await shoal([...many, '--out', out]), 1, /ran layers \[0,15\], and unified:1.01x now means \[0,/)
+    expectFailure(await shoal([...many, '--out', out]), 1, /ran layers \[0,15\], and unified:1.01x now means \[0,/)
   })
 
   it('refuses what this machine cannot give, and names what it can', async () => {
-    failure(
+    expectFailure(
       await shoal([...args, '--depth', 'unified:500x']),
       2,
       /2 of 16 layers are .*: the largest target is [\d.]+x/,
     )
-    failure(await shoal([...args, '--depth', 'unified:0.5x']), 2, /the target speedup must be a number from 1/)
+    expectFailure(await shoal([...args, '--depth', 'unified:0.5x']), 2, /the target speedup must be a number from 1/)
   })
 })
 
@@ -377,7 +362,7 @@ describe('trace', () => {
   })
 
   it('writes hidden states, lens logits, logits and ids', async () => {
-    const out = join(folder, 'trace.safetensors')
+    const out = join(workspace.folder, 'trace.safetensors')
     await json('trace', ['trace', 'ripple-8m', '--tokens', '5,6,7', '--out', out])
     const file = await openSafetensors(out)
     const shapes = Object.fromEntries([...file.tensors].map(([name, { dtype, shape }]) => [name, [dtype, ...shape]]))
@@ -395,8 +380,8 @@ describe('trace', () => {
 
 describe('score', () => {
   it('prints perplexity and writes logits and depths', async () => {
-    const text = join(folder, 'text.txt')
-    const out = join(folder, 'score.safetensors')
+    const text = join(workspace.folder, 'text.txt')
+    const out = join(workspace.folder, 'score.safetensors')
     writeFileSync(text, 'It was a dark night, and the sea was loud.')
     const args = ['score', '--text', text, '--prompt-length', '4', '--depth', 'exit:7', '--out', out]
     const document = await json('score', args)
@@ -411,9 +396,9 @@ describe('score', () => {
   })
 
   it('reads a text that is longer than the context in windows', async () => {
-    const text = join(folder, 'chapter.txt')
+    const text = join(workspace.folder, 'chapter.txt')
     writeFileSync(text, readFileSync(new URL('../pretrained/sample.txt', import.meta.url), 'utf8').slice(0, 400))
-    const out = join(folder, 'windows.safetensors')
+    const out = join(workspace.folder, 'windows.safetensors')
     const args = ['score', '--text', text, '--threads', '1', '--context']
     const document = await json('score', [...args, '32', '--out', out])
     const tokens = document.tokens as number
@@ -425,7 +410,7 @@ describe('score', () => {
     const { stdout } = await shoal([...args, '32', '--stride', '20', '--depth', 'exit:7'])
     expect(stdout).toMatch(/mean depth 8\.0 of 16 · f32 · \d+ windows of 32, stride 20\n$/)
     expect(await json('score', [...args, '512'])).toMatchObject({ stride: null, windows: 1 })
-    failure(await shoal([...args, '32', '--stride', '32']), 2, /stride must be a whole number from 1 to 31/)
+    expectFailure(await shoal([...args, '32', '--stride', '32']), 2, /stride must be a whole number from 1 to 31/)
   })
 
   it('has no perplexity where the prompt takes every token', async () => {
@@ -437,7 +422,7 @@ describe('score', () => {
 describe('plan', () => {
   it('tells layers, parameters, FLOPs and KV bytes from a config.json alone', async () => {
     const config = fileURLToPath(new URL('../pretrained/ripple-8m/config.json', import.meta.url))
-    const alone = join(folder, 'config.json')
+    const alone = join(workspace.folder, 'config.json')
     writeFileSync(alone, readFileSync(config))
     const document = await json('plan', ['plan', alone, '--depth', 'unified:2x', '--context', '100'])
     expect(document).toMatchObject({ layers: [0, 2, 4, 6, 9, 11, 13, 15], context: 100, ratios: { layers: 0.5 } })
@@ -491,7 +476,7 @@ describe('chat', () => {
 
 describe('convert and models', () => {
   it('writes the file that run would keep in the cache', async () => {
-    const out = join(folder, 'model.gguf')
+    const out = join(workspace.folder, 'model.gguf')
     const document = await json('convert', ['convert', 'ripple-8m', '-o', out, '--quantization', 'q8_0'])
     expect(document).toMatchObject({ path: out, quantization: 'q8_0' })
     const cached = await json('convert', ['convert', 'ripple-8m', '--quantization', 'q8_0'])
@@ -499,7 +484,7 @@ describe('convert and models', () => {
     const fromFile = await json('run', ['run', out, 'Once upon a time', '--max-tokens', '4'])
     const fromFolder = await json('run', ['run', 'Once upon a time', '--max-tokens', '4', '--quantization', 'q8_0'])
     expect(fromFile).toMatchObject({ tokens: fromFolder.tokens, quantization: 'q8_0', model: 'model' })
-    failure(await shoal(['run', out, 'x', '--quantization', 'f16']), 2, /GGUF file keeps its own quantization/)
+    expectFailure(await shoal(['run', out, 'x', '--quantization', 'f16']), 2, /GGUF file keeps its own quantization/)
   })
 
   it('lists and removes', async () => {
@@ -512,7 +497,7 @@ describe('convert and models', () => {
     const removed = await json('models-remove', ['models', 'remove', f16?.id ?? ''])
     expect(removed.removed).toHaveLength(1)
     expect(existsSync(f16?.path ?? '')).toBe(false)
-    failure(await shoal(['models', 'remove', 'no-such-model']), 2, /not in the cache/)
+    expectFailure(await shoal(['models', 'remove', 'no-such-model']), 2, /not in the cache/)
     expect((await shoal(['models', 'remove', '--all'])).code).toBe(0)
     expect((await shoal(['models'])).stdout).toMatch(/^0 models · 0 B/)
   })
@@ -563,7 +548,7 @@ describe('bench', () => {
       { depth: 'full', batch: 2 },
       { depth: 'exit:3', batch: 2 },
     ])
-    failure(await shoal([...args, '--context', '10']), 1, /do not fit the context of 10/)
+    expectFailure(await shoal([...args, '--context', '10']), 1, /do not fit the context of 10/)
   })
 })
 

@@ -1,30 +1,19 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterEach, beforeAll, expect, it } from 'vitest'
 import { type Ended, shoal } from './cli-runner.js'
+import { expectFailure } from './expect-failure.js'
 import { matches } from './schema.js'
+import { useWorkspace } from './workspace.js'
 
 const PLAN = 'layers:0,1,2,3,4,5,10,11,12,13,14,15'
 const LLAMA = 'test/fixtures/checkpoints/llama'
 
-let cache: string
+const workspace = useWorkspace()
 let folder: string
-let cacheBefore: string | undefined
-
 beforeAll(() => {
-  cache = mkdtempSync(join(tmpdir(), 'shoal-cache-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = cache
-})
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(cache, { recursive: true, force: true })
-  rmSync(folder, { recursive: true, force: true })
-})
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-export-'))
+  folder = join(workspace.folder, 'written')
+  mkdirSync(folder)
 })
 afterEach(() => {
   for (const entry of readdirSync(folder)) rmSync(join(folder, entry), { recursive: true })
@@ -35,10 +24,7 @@ function run(...args: string[]): Promise<Ended> {
 }
 
 function failure(ended: Ended, code: number, line: RegExp): void {
-  expect(ended.code).toBe(code)
-  expect(ended.stderr).toMatch(/^shoal: [^\n]+\n$/)
-  expect(ended.stderr).toMatch(line)
-  expect(ended.stdout).toBe('')
+  expectFailure(ended, code, line)
   expect(readdirSync(folder)).toEqual([])
 }
 

@@ -1,29 +1,18 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Cli } from '../src/cli/cli.js'
 import { refuseOtherDepth } from '../src/cli/made-for.js'
 import { parseDepth } from '../src/depth/spec.js'
 import type { Model } from '../src/engine/api.js'
 import { type Ended, shoal } from './cli-runner.js'
+import { useWorkspace } from './workspace.js'
 
 const MODEL = 'ripple-8m-unified2x'
 const OWN = 'layers:0,2,4,6,8,10,12,15'
 const SHORT = ['--max-tokens', '2', '--threads', '1']
 
-let folder: string
-let cacheBefore: string | undefined
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-made-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-})
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
-})
+const workspace = useWorkspace()
 
 const run = (...args: string[]): Promise<Ended> => shoal(['run', MODEL, 'Once', ...SHORT, ...args])
 
@@ -87,13 +76,13 @@ describe('a checkpoint that was made for a plan', () => {
   })
 
   it('is the same as a GGUF file, in a chat and with many prompts', async () => {
-    const gguf = join(folder, 'made.gguf')
-    writeFileSync(join(folder, 'prompts.jsonl'), '{"prompt":"Once"}\n')
+    const gguf = join(workspace.folder, 'made.gguf')
+    writeFileSync(join(workspace.folder, 'prompts.jsonl'), '{"prompt":"Once"}\n')
     expect(await shoal(['convert', MODEL, '-o', gguf])).toMatchObject({ code: 0 })
     for (const args of [
       ['run', gguf, 'Once'],
       ['chat', MODEL],
-      ['run', MODEL, '--prompts', join(folder, 'prompts.jsonl')],
+      ['run', MODEL, '--prompts', join(workspace.folder, 'prompts.jsonl')],
     ]) {
       const refused = await shoal([...args, ...SHORT, '--depth', 'full'], { input: 'Hello\n' })
       expect(refused).toMatchObject({ code: 2, stdout: '' })

@@ -1,25 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Cli } from '../src/cli/cli.js'
 import { shoal } from './cli-runner.js'
+import { useWorkspace } from './workspace.js'
 
-let folder: string
-let cacheBefore: string | undefined
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-model-or-prompt-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
-})
+const workspace = useWorkspace()
 
 const SHORT = ['--max-tokens', '3', '--threads', '1', '--json']
 
@@ -61,9 +48,9 @@ describe('one argument', () => {
       expect(await refused([command, 'ripple-8m'])).toMatch(
         /^2 .*a PROMPT is missing: ripple-8m is the model, and stdin/,
       )
-      expect(await refused([command, folder])).toMatch(/^2 .*a PROMPT is missing/)
+      expect(await refused([command, workspace.folder])).toMatch(/^2 .*a PROMPT is missing/)
     }
-    const file = join(folder, 'model.gguf')
+    const file = join(workspace.folder, 'model.gguf')
     writeFileSync(file, 'GGUF')
     expect(await refused(['run', file])).toMatch(/^2 .*a PROMPT is missing: .*model\.gguf is the model/)
   })
@@ -143,7 +130,7 @@ describe('a prompt', () => {
   })
 
   it('of a prompts file must not be empty either', async () => {
-    const prompts = join(folder, 'empty.jsonl')
+    const prompts = join(workspace.folder, 'empty.jsonl')
     writeFileSync(prompts, '{"prompt": "x"}\n{"prompt": " "}\n')
     expect(await refused(['run', '--prompts', prompts])).toMatch(/^1 .*line 2: the prompt is empty; --allow-empty/)
     expect(
@@ -162,12 +149,12 @@ describe('bytes of stdin and of text files', () => {
       stdin: bytes(windows.subarray(0, 19), windows.subarray(19)),
     })
     expect((JSON.parse(stdout) as { prompt_tokens: number[] }).prompt_tokens).toEqual(wanted)
-    const text = join(folder, 'windows.txt')
+    const text = join(workspace.folder, 'windows.txt')
     writeFileSync(text, windows)
     expect((await promptTokens(['trace', '--text', text, '--threads', '1', '--json'])).slice(0, wanted.length)).toEqual(
       wanted,
     )
-    const prompts = join(folder, 'windows.jsonl')
+    const prompts = join(workspace.folder, 'windows.jsonl')
     writeFileSync(prompts, '\ufeff{"prompt": "The sea"}\r\n\r\n{"tokens": [5, 6]}\r\n')
     expect((await shoal(['run', '--prompts', prompts, '--max-tokens', '2', '--threads', '1'])).code).toBe(0)
   })
@@ -177,7 +164,7 @@ describe('bytes of stdin and of text files', () => {
     expect(await refused(['run', '-'], { stdin: bytes(latin1) })).toBe(
       '1 shoal: stdin: is not UTF-8 text: byte 3 is 0xe9\n',
     )
-    const text = join(folder, 'latin1.txt')
+    const text = join(workspace.folder, 'latin1.txt')
     writeFileSync(text, latin1)
     expect(await refused(['score', '--text', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3 is 0xe9$/m)
     expect(await refused(['run', '--prompts', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3/)
@@ -188,14 +175,14 @@ describe('bytes of stdin and of text files', () => {
   })
 
   it('split right in task files', async () => {
-    const data = join(folder, 'data')
+    const data = join(workspace.folder, 'data')
     mkdirSync(data)
     const rows = Array.from({ length: 4 }, (_, i) => `{"input": "word ${i}", "output": "yes"}`)
     writeFileSync(join(data, 'unix.jsonl'), rows.join('\n'))
     writeFileSync(join(data, 'windows.jsonl'), `\ufeff${rows.join('\r\n')}\r\n`)
     const traces: string[] = []
     for (const name of ['unix', 'windows']) {
-      const out = join(folder, `${name}.parquet`)
+      const out = join(workspace.folder, `${name}.parquet`)
       const args = [
         'trace',
         '--task',
@@ -229,14 +216,14 @@ describe('what would do nothing, or something else, is refused', () => {
 })
 
 it('score --text - reads stdin', async () => {
-  const text = join(folder, 'score.txt')
+  const text = join(workspace.folder, 'score.txt')
   writeFileSync(text, 'The sea is wide.\n')
   const args = (from: string) => ['score', '--text', from, '--threads', '1', '--json']
   expect((await shoal(args('-'), { input: 'The sea is wide.\n' })).stdout).toBe((await shoal(args(text))).stdout)
 })
 
 it('a path that is printed does nothing to the terminal', async () => {
-  const out = join(folder, 'a\u001b[31m\n.safetensors')
+  const out = join(workspace.folder, 'a\u001b[31m\n.safetensors')
   const { code, stdout } = await shoal(['trace', 'hi', '--out', out, '--threads', '1'])
   expect(code).toBe(0)
   expect(stdout).toMatch(/a\\u\{1b\}\[31m\\n\.safetensors: hidden [^\n]*\n$/)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Ended, shoal } from './cli-runner.js'
+import { expectFailure } from './expect-failure.js'
 import { matches } from './schema.js'
 
 const TRACES = fileURLToPath(new URL('fixtures/classifiers/traces.json', import.meta.url))
@@ -19,13 +20,6 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const at = (name: string): string => join(folder, name)
-
-function failure(ended: Ended, code: number, line: RegExp): void {
-  expect(ended.code).toBe(code)
-  expect(ended.stdout).toBe('')
-  expect(ended.stderr).toMatch(/^shoal: [^\n]+\n$/)
-  expect(ended.stderr).toMatch(line)
-}
 
 const calibrate = (out: string, ...more: string[]): Promise<Ended> =>
   shoal(['calibrate', '--traces', TRACES, '-o', at(out), ...more])
@@ -142,7 +136,7 @@ describe('shoal calibrate and shoal policy', () => {
       '12 of 16 layers run: 0, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\nleft out: 2, 3, 4, 5\nchosen by ShortGPT: block influence on 4,096 tokens of prose, for ripple-8m\n',
     )
     matches('policy-plan', (await shoal(['policy', 'show', path, '--json'])).stdout)
-    failure(await shoal(['policy', 'apply', path, '--traces', TRACES]), 1, /is a plan, which has no classifier/)
+    expectFailure(await shoal(['policy', 'apply', path, '--traces', TRACES]), 1, /is a plan, which has no classifier/)
   })
 })
 
@@ -155,7 +149,7 @@ describe('wrong usage', () => {
     [['policy', 'apply', 'no-such.json', '--traces', TRACES], 1, /no-such\.json: no such file/],
     [['policy', 'show', TRACES], 1, /traces\.json: is not a policy file/],
     [['policy', 'show'], 2, /missing required argument/],
-  ])('%j', async (args, code, line) => failure(await shoal(args), code, line))
+  ])('%j', async (args, code, line) => expectFailure(await shoal(args), code, line))
 
   it.each([
     [['--set', 'depth=3'], 2, /unknown setting; known: kernel, C, gamma, c2, label, per-layer, class-weight/],
@@ -175,19 +169,19 @@ describe('wrong usage', () => {
     [['--train-first', '381'], 2, /has 380 instances/],
     [['--measure', 'mean'], 2, /goes with --max-disagreement/],
   ])('calibrate %j', async (args, code, line) => {
-    failure(await calibrate('wrong.json', '--policy', 'adainfer-svm', ...args), code, line)
+    expectFailure(await calibrate('wrong.json', '--policy', 'adainfer-svm', ...args), code, line)
     expect(existsSync(at('wrong.json'))).toBe(false)
   })
 
   it('apply needs instances and traces of the same number of layers', async () => {
     await calibrate('right.json', '--policy', 'adainfer-svm')
     const args = ['policy', 'apply', at('right.json'), '--traces']
-    failure(await shoal([...args, TRACES, '--from', '380']), 2, /--from 380: .* has 380 instances/)
+    expectFailure(await shoal([...args, TRACES, '--from', '380']), 2, /--from 380: .* has 380 instances/)
     writeFileSync(
       at('short.json'),
       JSON.stringify({ layers: 2, instances: [{ gap: [0, 1], top: [0, 1], agree: [1, 1] }] }),
     )
-    failure(
+    expectFailure(
       await shoal([...args, at('short.json')]),
       1,
       /short\.json: the traces have 2 layers and the policy is for 16/,

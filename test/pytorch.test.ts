@@ -1,29 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openSafetensors, type SafetensorsFile } from '../src/checkpoint/safetensors.js'
 import { shoal } from './cli-runner.js'
+import { useWorkspace } from './workspace.js'
 
 /** The commands on small random checkpoints, beside what PyTorch and transformers computed for them in float32. */
 const FIXTURES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm', 'bloom']
 const TOLERANCE = 1e-3
 
-let work: string
-let cacheBefore: string | undefined
-
-beforeAll(() => {
-  work = mkdtempSync(join(tmpdir(), 'shoal-pytorch-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(work, 'cache')
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(work, { recursive: true, force: true })
-})
+const workspace = useWorkspace()
 
 describe.each(FIXTURES)('fixture %s', (name) => {
   const folder = fileURLToPath(new URL(`./fixtures/checkpoints/${name}`, import.meta.url))
@@ -39,7 +25,7 @@ describe.each(FIXTURES)('fixture %s', (name) => {
   afterAll(() => expected.close())
 
   async function save(command: string, args: readonly string[]): Promise<SafetensorsFile> {
-    const out = join(work, `${name}-${command}.safetensors`)
+    const out = join(workspace.folder, `${name}-${command}.safetensors`)
     expect(await shoal([command, folder, ...args, '--out', out])).toMatchObject({ code: 0 })
     return openSafetensors(out)
   }

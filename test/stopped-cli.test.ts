@@ -1,29 +1,16 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import type { Cli } from '../src/cli/cli.js'
 import type { Generation } from '../src/engine/api.js'
 import { loadModel } from '../src/engine/load.js'
 import { shoal } from './cli-runner.js'
 import { matches } from './schema.js'
+import { useWorkspace } from './workspace.js'
 
-let folder: string
-let cacheBefore: string | undefined
+const workspace = useWorkspace()
 
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'shoal-stopped-'))
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(folder, 'cache')
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
-  rmSync(folder, { recursive: true, force: true })
-})
-
-const at = (name: string): string => join(folder, name)
+const at = (name: string): string => join(workspace.folder, name)
 const TASK = ['--task', 'fruit_v_animal_3', '--threads', '1']
 const TASKS = ['--tasks', 'fruit_v_animal_3', '--threads', '1']
 const ANEW = /^shoal: stopped; nothing is kept: the same command begins anew/m

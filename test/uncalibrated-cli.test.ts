@@ -1,22 +1,13 @@
-import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { announceDepth } from '../src/cli/generation-options.js'
 import { shoal } from './cli-runner.js'
 import { useWorkspace } from './workspace.js'
 
 const workspace = useWorkspace()
 let model: string
-let cacheBefore: string | undefined
 
 beforeAll(async () => {
   model = (await workspace.random(9)).folder
-  cacheBefore = process.env.SHOAL_CACHE
-  process.env.SHOAL_CACHE = join(workspace.folder, 'cache')
-})
-
-afterAll(() => {
-  if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
-  else process.env.SHOAL_CACHE = cacheBefore
 })
 
 const NOTE =

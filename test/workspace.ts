@@ -6,7 +6,10 @@ import type { LoadOptions, Model } from '../src/engine/api.js'
 import { loadModel } from '../src/engine/load.js'
 import { type LlamaShape, type RandomCheckpoint, writeRandomCheckpoint } from './random-checkpoint.js'
 
-/** A temporary folder with a cache of converted models, for the tests of one file; models are disposed at the end. */
+/**
+ * A temporary folder with a cache of converted models, for the tests of one file, which command lines use too; models are
+ * disposed at the end.
+ */
 export interface Workspace {
   readonly folder: string
   /** One thread unless said otherwise: several spin against each other on a busy machine. */
@@ -19,11 +22,17 @@ export interface Workspace {
 export function useWorkspace(): Workspace {
   let folder = ''
   let count = 0
+  let cacheBefore: string | undefined
   const models: Model[] = []
+  const cache = (): string => join(folder, 'cache')
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'shoal-test-'))
+    cacheBefore = process.env.SHOAL_CACHE
+    process.env.SHOAL_CACHE = cache()
   })
   afterAll(async () => {
+    if (cacheBefore === undefined) delete process.env.SHOAL_CACHE
+    else process.env.SHOAL_CACHE = cacheBefore
     for (const model of models) await model.dispose()
     await rm(folder, { recursive: true, force: true })
   })
@@ -32,7 +41,7 @@ export function useWorkspace(): Workspace {
       return folder
     },
     async load(model, options = {}) {
-      const loaded = await loadModel(model, { threads: 1, cacheDir: join(folder, 'cache'), ...options })
+      const loaded = await loadModel(model, { threads: 1, cacheDir: cache(), ...options })
       models.push(loaded)
       return loaded
     },

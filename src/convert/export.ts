@@ -15,6 +15,7 @@ import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { convertWeights, countParameters } from './convert.js'
 import { findTensor } from './find-tensor.js'
+import { refuseSplit } from './gguf-tensor.js'
 import { readPackageFacts } from './metadata.js'
 import { chooseQuantization, familyOf, locateModel } from './package.js'
 import { type CardFacts, modelCard } from './reduce/card.js'
@@ -216,10 +217,8 @@ async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: E
 }
 
 function openGgufModel(gguf: GgufFile): { family: Family; h: Hyperparameters } {
+  refuseSplit(gguf)
   const { metadata, path } = gguf
-  if (metadata.has('split.count') && metadata.number('split.count') > 1) {
-    throw new UnsupportedError(`${path}: is one part of a split GGUF file; merge the parts first`)
-  }
   if (!metadata.has('tokenizer.ggml.model')) {
     throw new UnsupportedError(
       `${path}: holds no tokenizer that llama.cpp knows, so no GGUF file of it would run there`,

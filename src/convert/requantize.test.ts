@@ -45,6 +45,16 @@ describe('a GGUF file in another type', () => {
     }
   })
 
+  it('warns where precision is lost twice', async () => {
+    const [small, smaller] = [join(folder, 'small.gguf'), join(folder, 'smaller.gguf')]
+    expect((await convertModel(LLAMA, small, { quantization: 'q8_0' })).warnings).not.toContainEqual(
+      expect.stringContaining('q8_0'),
+    )
+    const { warnings } = await convertModel(small, smaller, { quantization: 'q4_0' })
+    expect(warnings).toEqual([expect.stringMatching(/^q8_0 to q4_0: what was lost before is lost again/)])
+    expect((await convertModel(small, smaller, { quantization: 'f16' })).warnings).toEqual([])
+  })
+
   it('keeps its types where none is asked for, and is never written over itself', async () => {
     const [from, to] = [join(folder, 'from.gguf'), join(folder, 'to.gguf')]
     await convertModel(LLAMA, from, { quantization: 'q8_0' })

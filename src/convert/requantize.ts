@@ -1,19 +1,20 @@
 import { realpathSync } from 'node:fs'
-import { openReader } from '../checkpoint/file-reader.js'
+import { type FileReader, openReader } from '../checkpoint/file-reader.js'
 import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { createGgufWriter } from '../checkpoint/gguf-write.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
-import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import { InputError, ShoalError } from '../errors.js'
 import { familyByArchitecture } from '../families/index.js'
 import { dequantize } from '../ggml/dequantize.js'
 import { quantize } from '../ggml/quantize.js'
 import { checkValues } from './check-values.js'
 import type { Conversion } from './convert.js'
+import { refuseSplit, tensorBlocks } from './gguf-tensor.js'
 import { FILE_TYPES, storedType } from './stored-type.js'
 
-/** Bytes or values in hand at a time. */
-const BLOCK = 2 * 1024 * 1024
+/** Values in hand at a time. */
+const BLOCK_VALUES = 2 * 1024 * 1024
 
 export interface RequantizeOptions {
   readonly path: string
@@ -24,12 +25,13 @@ export interface RequantizeOptions {
 }
 
 /**
- * Writes a GGUF file with its matrices in another type. From one quantised type to another some precision is lost twice.
- * The file appears under its name only when it is complete. Errors: FileError, UnsupportedError, ShoalError `aborted`.
+ * Writes a GGUF file with its matrices in another type. From one quantised type to another precision is lost twice, of
+ * which it warns. The file appears under its name only when it is complete. Errors: FileError, InputError,
+ * UnsupportedError, ShoalError `aborted`.
  */
 export async function requantize(gguf: GgufFile, options: RequantizeOptions): Promise<Conversion> {
   const { path, quantization, progress, signal } = options
-  if (same(gguf.path, path)) throw new InputError(`${path}: is the file that is read; give another name`)
+  if (sameFile(gguf.path, path)) throw new InputError(`${path}: is the file that is read; give another name`)
   const matrices = matricesOf(gguf)
   const tensors = [...gguf.tensors.values()].map((tensor) => ({ tensor, type: typeOf(tensor, matrices, quantization) }))
   const declarations = tensors.map(({ tensor: { name, shape }, type }) => ({ name, shape, type }))
@@ -52,19 +54,16 @@ export async function requantize(gguf: GgufFile, options: RequantizeOptions): Pr
       await writer.abort()
       throw error
     }
-    return { path, bytes: writer.bytes, warnings: [] }
+    return { path, bytes: writer.bytes, warnings: lossWarnings(tensors) }
   } finally {
     await reader.close()
   }
 }
 
-type Reader = Awaited<ReturnType<typeof openReader>>
-
 /** Names of the tensors that the family multiplies by. */
-function matricesOf({ metadata, tensors, path }: GgufFile): ReadonlySet<string> {
-  if (metadata.has('split.count') && metadata.number('split.count') > 1) {
-    throw new UnsupportedError(`${path}: is one part of a split GGUF file; merge the parts first`)
-  }
+function matricesOf(gguf: GgufFile): ReadonlySet<string> {
+  refuseSplit(gguf)
+  const { metadata, tensors, path } = gguf
   const family = familyByArchitecture(metadata.string('general.architecture'), path)
   const mappings = family.tensors(family.fromMetadata(metadata, new Set(tensors.keys())))
   return new Set(mappings.filter(({ quantize: isMatrix }) => isMatrix).map(({ name }) => name))
@@ -72,6 +71,20 @@ function matricesOf({ metadata, tensors, path }: GgufFile): ReadonlySet<string> 
 
 function typeOf({ name, type, shape }: GgufTensor, matrices: ReadonlySet<string>, wanted?: Quantization): TensorType {
   return wanted === undefined || !matrices.has(name) ? type : storedType(wanted, shape[0]!)
+}
+
+/** Types without a step between values that the values of a block share. */
+const UNQUANTIZED: readonly string[] = ['f32', 'f16', 'bf16']
+
+function lossWarnings(tensors: readonly { readonly tensor: GgufTensor; readonly type: TensorType }[]): string[] {
+  const lossy = tensors.filter(
+    ({ tensor, type }) => type !== tensor.type && ![type, tensor.type].some((each) => UNQUANTIZED.includes(each)),
+  )
+  if (lossy.length === 0) return []
+  const pairs = new Set(lossy.map(({ tensor, type }) => `${tensor.type} to ${type}`))
+  return [
+    `${[...pairs].join(', ')}: what was lost before is lost again; from the original checkpoint it would be more exact`,
+  ]
 }
 
 function metadataWith(metadata: GgufMetadata, quantization?: Quantization): GgufMetadata {
@@ -87,21 +100,16 @@ async function* blocksOf(
   path: string,
   tensor: GgufTensor,
   type: TensorType,
-  reader: Reader,
-): AsyncGenerator<Uint8Array, void, undefined> {
+  reader: FileReader,
+): AsyncGenerator<Uint8Array> {
   const { shape, offset } = tensor
   if (type === tensor.type) {
-    const block = new Uint8Array(Math.min(BLOCK, tensor.bytes))
-    for (let position = 0; position < tensor.bytes; position += block.length) {
-      const part = block.subarray(0, Math.min(block.length, tensor.bytes - position))
-      await reader.read(part, offset + position)
-      yield part
-    }
+    yield* tensorBlocks(reader, tensor)
     return
   }
   const [columns = 1] = shape
   const rows = shape.slice(1).reduce((product, n) => product * n, 1)
-  const height = Math.min(rows, Math.max(1, Math.floor(BLOCK / columns)))
+  const height = Math.min(rows, Math.max(1, Math.floor(BLOCK_VALUES / columns)))
   const source = new Uint8Array(height * rowBytes(tensor.type, columns))
   const values = new Float32Array(height * columns)
   const target = new Uint8Array(height * rowBytes(type, columns))
@@ -118,7 +126,7 @@ async function* blocksOf(
   }
 }
 
-function same(a: string, b: string): boolean {
+function sameFile(a: string, b: string): boolean {
   try {
     return realpathSync(a) === realpathSync(b)
   } catch {

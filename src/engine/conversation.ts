@@ -38,7 +38,7 @@ export class Conversation {
    * aside, be it an end mark or the start of the user's next message. Null where there is none.
    */
   get endOfTurn(): number | null {
-    this.knownEnd ??= this.findEnd()
+    if (this.knownEnd === undefined) this.knownEnd = this.findEnd()
     return this.knownEnd
   }
 
@@ -57,7 +57,7 @@ export class Conversation {
     const ids: number[] = []
     let text = ''
     const flush = (): void => {
-      if (text !== '') ids.push(...tokenizer.encode(text, { addSpecialTokens: false, parseSpecial: false }))
+      for (const id of tokenizer.encode(text, { addSpecialTokens: false, parseSpecial: false })) ids.push(id)
       text = ''
     }
     for (const piece of renderLiteral(this.template, input)) {

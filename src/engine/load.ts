@@ -39,7 +39,6 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     ...(signal === undefined ? {} : { signal }),
   })
   if (signal?.aborted) throw new ShoalError('aborted', 'loading was aborted', { cause: signal.reason })
-  const text = await openModelText(p)
   const family = familyByArchitecture(p.gguf.metadata.string('general.architecture'), p.path)
   const h = family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys()))
   const uses = weightUses(p.gguf, family, h)
@@ -48,6 +47,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   if (context > (h.learnedPositions ?? context)) {
     throw new InputError(`context ${context} is more than the ${h.learnedPositions} positions that ${p.name} has`)
   }
+  const text = await openModelText(p)
   const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
 
   // More threads than processors wait for each other, in native code that nothing can stop.

@@ -75,20 +75,18 @@ export function parseExpression(stream: TokenStream): Expression {
 }
 
 function parseOr(stream: TokenStream): Expression {
-  let { line } = stream.current
-  let left = parseAnd(stream)
-  while (stream.skipIf('name', 'or')) {
-    left = { type: 'or', line, left, right: parseAnd(stream) }
-    line = stream.current.line
-  }
-  return left
+  return parseLogical(stream, 'or', (operand) => parseLogical(operand, 'and', parseNot))
 }
 
-function parseAnd(stream: TokenStream): Expression {
+function parseLogical(
+  stream: TokenStream,
+  type: 'and' | 'or',
+  parseOperand: (stream: TokenStream) => Expression,
+): Expression {
   let { line } = stream.current
-  let left = parseNot(stream)
-  while (stream.skipIf('name', 'and')) {
-    left = { type: 'and', line, left, right: parseNot(stream) }
+  let left = parseOperand(stream)
+  while (stream.skipIf('name', type)) {
+    left = { type, line, left, right: parseOperand(stream) }
     line = stream.current.line
   }
   return left

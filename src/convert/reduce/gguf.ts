@@ -3,12 +3,10 @@ import type { GgufFile, GgufTensor } from '../../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../../checkpoint/gguf-metadata.js'
 import { createGgufWriter } from '../../checkpoint/gguf-write.js'
 import type { Plan } from '../../depth/policy.js'
+import { tensorBlocks } from '../gguf-tensor.js'
 import { baseModelEntries } from '../metadata.js'
 import type { Written } from './folder.js'
 import { keptGgufName } from './layer-name.js'
-
-/** Bytes copied at a time. */
-const BLOCK = 8 * 1024 * 1024
 
 /** What no longer holds when layers are gone, or was said of the model before. */
 const DROPPED = /^(general\.(base_model\.|size_label$|parameter_count$)|shoal\.depth$|split\.)/
@@ -66,14 +64,11 @@ export async function writeReducedGguf(
   const reader = await openReader(gguf.path)
   try {
     const writer = await createGgufWriter(path, metadata, declarations)
-    const block = new Uint8Array(Math.min(BLOCK, Math.max(0, ...kept.map(({ tensor }) => tensor.bytes))))
     try {
       for (const { name, tensor } of kept) {
-        for (let position = 0; position < tensor.bytes; position += block.length) {
-          const part = block.subarray(0, Math.min(block.length, tensor.bytes - position))
-          await reader.read(part, tensor.offset + position)
-          await writer.append(name, part)
-          written(part.length)
+        for await (const block of tensorBlocks(reader, tensor)) {
+          await writer.append(name, block)
+          written(block.length)
         }
       }
       await writer.finish()
