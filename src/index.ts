@@ -12,6 +12,7 @@ export type {
 } from './depth/policy.js'
 export { parseDepth } from './depth/spec.js'
 export type * from './engine/api.js'
+export type * from './engine/known-text.js'
 export { loadModel } from './engine/load.js'
 export { type ErrorCode, FileError, InputError, ShoalError, SpecError, UnsupportedError } from './errors.js'
 export type { Hyperparameters } from './families/family.js'

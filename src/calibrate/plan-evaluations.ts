@@ -1,6 +1,6 @@
 import { damaged, type Journal, openJournal, type RunFacts } from '../checkpoint/journal.js'
 import type { Plan } from '../depth/policy.js'
-import type { ForcedText, PlanLosses } from '../engine/api.js'
+import type { ForcedText, PlanLosses } from '../engine/known-text.js'
 import type { JsonObject } from '../json.js'
 import { SCREEN_SHARE } from './plan-search.js'
 

@@ -1,4 +1,5 @@
-import type { ForcedText, Model } from '../engine/api.js'
+import type { Model } from '../engine/api.js'
+import type { ForcedText } from '../engine/known-text.js'
 import { readTextData, type TextData } from '../engine/measure/text-data.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { FileError } from '../errors.js'

@@ -141,3 +141,6 @@ export interface SkipPolicy<Sequence = unknown> {
 }
 
 export type Policy = ExitPolicy | SkipPolicy
+
+/** A SPEC of the `--depth` grammar, or a policy object. */
+export type Depth = string | Policy

@@ -2,16 +2,27 @@ import type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
 import type { ProgressInfo } from '../convert/progress.js'
 import type { StepCosts } from '../depth/measurement.js'
-import type { Plan, Policy, PromptPass } from '../depth/policy.js'
+import type { Depth, Policy } from '../depth/policy.js'
 import type { ShoalError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type { ChatInput, ChatMessage as TemplateMessage } from '../template/index.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import type {
+  ForcedText,
+  PlanLosses,
+  PlanLossOptions,
+  Prediction,
+  PredictOptions,
+  Score,
+  ScoreOptions,
+  Trace,
+  TraceOptions,
+} from './known-text.js'
 
 export type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 export type { ProgressInfo } from '../convert/progress.js'
-
 export type { StepCosts } from '../depth/measurement.js'
+export type { Depth } from '../depth/policy.js'
 
 /** What somebody said in a conversation. */
 export type ChatMessage = { readonly role: string; readonly content: string }
@@ -44,9 +55,6 @@ export interface LoadOptions {
   readonly progress?: (info: ProgressInfo) => void
   readonly signal?: AbortSignal
 }
-
-/** A SPEC of the `--depth` grammar, or a policy object. */
-export type Depth = string | Policy
 
 export interface SamplingOptions {
   /** 0 is greedy and the default. */
@@ -235,103 +243,6 @@ export interface BeamSearchResult extends GenerationResult {
   readonly beams: Beam[]
 }
 
-/** A full-depth run; S positions, L layers, H hidden, V vocabulary. Arrays are row-major. */
-export interface Trace {
-  /** [S] */
-  readonly inputIds: Int32Array
-  /** Per layer [S, H]: output of the layer, before the final norm. */
-  readonly hidden: readonly Float32Array[]
-  /** Per layer [S, V]: final norm and LM head applied to `hidden`. */
-  readonly lensLogits: readonly Float32Array[]
-  /** [S, V] */
-  readonly logits: Float32Array
-}
-
-export interface ScoreOptions {
-  /**
-   * P: tokens that are prefilled at full depth (by its plan under a skip policy of `prompt=plan`); the others are fed one by
-   * one under the policy.
-   */
-  readonly promptLength: number
-  readonly depth?: Depth
-  /**
-   * Takes texts that are longer than the context, in windows of `context` tokens that move on by this many, 1 to
-   * `context` - 1. Each feeds only the tokens that no window before it has fed; what it shares with the window before is its
-   * prompt. No window begins with a token that is not in the text there. Without it such a text is refused.
-   */
-  readonly stride?: number
-  /** Keep `Score.logits`, which are much for a long text. Default true. */
-  readonly logits?: boolean
-  readonly signal?: AbortSignal
-  /** Tokens fed so far, of how many. */
-  readonly onProgress?: (fed: number, total: number) => void
-}
-
-/** A teacher-forced run; n = S - P fed tokens, V vocabulary. */
-export interface Score {
-  /** [n, V]: logits after each fed token, of the layer that it stopped at; empty where they were not asked for. */
-  readonly logits: Float32Array
-  /** [n]: layers that each token had run when its logits were read. */
-  readonly depth: Int32Array
-  /** Mean negative log-likelihood in nats of tokens P .. S-1; the first is scored by the prompt's logits. */
-  readonly loss: number
-  /** exp(loss) */
-  readonly perplexity: number
-  readonly meanDepth: number
-  /** Windows that the text was read in: 1 where it fits the context. */
-  readonly windows: number
-}
-
-/** A text whose tokens are known. */
-export interface ForcedText {
-  readonly ids: readonly number[]
-  /** P: tokens that are the prompt; at least one comes after them. */
-  readonly promptLength: number
-}
-
-export interface PlanLossOptions {
-  /** `full` (default): prompts run every layer, as generation does. `plan`: they run the plan too. */
-  readonly prompt?: 'full' | 'plan'
-}
-
-/** Losses of the same texts under one plan after another; holds their prompts in the KV cache until it is disposed. */
-export interface PlanLosses {
-  /**
-   * Per text `from` .. `to - 1` (default all): summed negative log-likelihood in nats of its tokens P .. S-1, as `score`
-   * has it under `layers:..`, but all rows of a layer at once.
-   */
-  of(
-    layers: Plan,
-    range?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal },
-  ): Promise<Float64Array>
-  /** Per text: what the model says at full depth after the prompt. */
-  prompts(signal?: AbortSignal): Promise<PromptPass[]>
-  dispose(): Promise<void>
-}
-
-export interface PredictOptions {
-  readonly depth?: Depth
-  /** Token ids that are fed one by one after the prompt, whatever the model says. */
-  readonly continuation?: readonly number[]
-  readonly signal?: AbortSignal
-}
-
-/** The prompt's own pass under a policy: what comes next, and at which depth that was known. */
-export interface Prediction {
-  /** Logits [V] after the prompt, then after each token of the continuation; of the layer that each stopped at. */
-  readonly logits: readonly Float32Array[]
-  /** The most probable token after the prompt. */
-  readonly top: number
-  /** Layers that the prompt's last row had run when its logits were read. */
-  readonly depth: number
-  /** Evaluations of a layer for one row, the prompt's rows included. */
-  readonly rowLayers: number
-  /** Time in exit checks. */
-  readonly checkMs: number
-  /** Time of all, from the first layer to the last logits. */
-  readonly ms: number
-}
-
 export interface ChatOptions extends GenerateOptions {
   /** What the model is told before the conversation. */
   readonly system?: string
@@ -363,10 +274,6 @@ export interface ChatSession {
   /** Tokens of the context that the conversation takes; with a message, its prompt where that message is sent. */
   countTokens(next?: string): number
   dispose(): void
-}
-
-export interface TraceOptions {
-  readonly signal?: AbortSignal
 }
 
 export interface Model {

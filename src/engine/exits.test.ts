@@ -4,7 +4,8 @@ import type { LlamaShape } from '../../test/random-checkpoint.js'
 import { useWorkspace } from '../../test/workspace.js'
 import { features } from '../depth/features.js'
 import type { ExitPolicy } from '../depth/policy.js'
-import type { Model, Trace } from './api.js'
+import type { Model } from './api.js'
+import type { Trace } from './known-text.js'
 import { createRandomStream } from './random-stream.js'
 
 // Exits are exact: what a token gets where it stops is what the full model says at that layer for the same text.

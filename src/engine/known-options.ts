@@ -6,13 +6,10 @@ import type {
   CostsOptions,
   GenerateOptions,
   LoadOptions,
-  PlanLossOptions,
   PolicyOptions,
-  PredictOptions,
   RenderChatOptions,
-  ScoreOptions,
-  TraceOptions,
 } from './api.js'
+import type { PlanLossOptions, PredictOptions, ScoreOptions, TraceOptions } from './known-text.js'
 
 type Names<Options> = Readonly<Record<keyof Options, true>>
 

@@ -12,21 +12,12 @@ import type {
   ChatSession,
   CostsOptions,
   Depth,
-  ForcedText,
   GenerateOptions,
   Generation,
   Model,
-  PlanLosses,
-  PlanLossOptions,
   PolicyOptions,
-  Prediction,
-  PredictOptions,
   PromptMessage,
   RenderChatOptions,
-  Score,
-  ScoreOptions,
-  Trace,
-  TraceOptions,
 } from './api.js'
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
@@ -37,6 +28,17 @@ import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
 import { refuseUnknownOptions } from './known-options.js'
+import type {
+  ForcedText,
+  PlanLosses,
+  PlanLossOptions,
+  Prediction,
+  PredictOptions,
+  Score,
+  ScoreOptions,
+  Trace,
+  TraceOptions,
+} from './known-text.js'
 import { measureCosts } from './measure/costs.js'
 import { keptCosts } from './measure/kept-costs.js'
 import { layerOrder, type OrderParts } from './measure/layer-order.js'

@@ -5,7 +5,8 @@ import { useWorkspace } from '../../test/workspace.js'
 import { features } from '../depth/features.js'
 import { allLayers } from '../depth/plan.js'
 import type { Check, ExitPolicy, PolicyNeeds } from '../depth/policy.js'
-import type { Model, Trace } from './api.js'
+import type { Model } from './api.js'
+import type { Trace } from './known-text.js'
 
 // A policy gets what it declares, and the values are those of the full model.
 

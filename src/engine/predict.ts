@@ -1,7 +1,7 @@
 import type { Policy } from '../depth/policy.js'
 import { abortedError } from './aborted.js'
-import type { Prediction, PredictOptions } from './api.js'
 import type { Engine } from './engine.js'
+import type { Prediction, PredictOptions } from './known-text.js'
 import type { StepResult } from './step.js'
 import { startDepth } from './token-depth.js'
 

@@ -1,8 +1,8 @@
 import { allLayers } from '../depth/plan.js'
 import type { Hyperparameters } from '../families/family.js'
 import { abortedError } from './aborted.js'
-import type { Trace, TraceOptions } from './api.js'
 import type { Engine } from './engine.js'
+import type { Trace, TraceOptions } from './known-text.js'
 
 /** Runs every layer for every position and keeps hidden states and lens logits of all of them. */
 export async function trace(

@@ -1,6 +1,7 @@
 import { allLayers } from '../depth/plan.js'
 import type { Plan } from '../depth/policy.js'
-import type { ForcedText, Model } from '../engine/api.js'
+import type { Model } from '../engine/api.js'
+import type { ForcedText } from '../engine/known-text.js'
 import { type Interval, ratioBootstrap } from './bootstrap.js'
 
 /** Texts under one plan. */

@@ -4,7 +4,7 @@ import { FileError } from '../../errors.js'
 import { CONFIG_LIMITS, isJsonObject, parseJson } from '../../json.js'
 import { leadOf } from '../../tokenizer/lead.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { ForcedText } from '../api.js'
+import type { ForcedText } from '../known-text.js'
 
 /** Characters of a text file that are read at most: far more than any search looks at. */
 const MOST_CHARACTERS = 4_000_000

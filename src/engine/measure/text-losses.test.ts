@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { useWorkspace } from '../../../test/workspace.js'
-import type { ForcedText, Model } from '../api.js'
+import type { Model } from '../api.js'
+import type { ForcedText } from '../known-text.js'
 
 const LAYERS = 6
 const workspace = useWorkspace()
