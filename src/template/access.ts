@@ -1,12 +1,11 @@
 import { bind } from './arguments.js'
+import { each, equals } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
 import { stringMethod } from './string-methods.js'
+import { characterAt } from './text.js'
 import {
-  characterAt,
   Dict,
   DictView,
-  each,
-  equals,
   integerOf,
   isList,
   Markup,

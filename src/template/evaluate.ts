@@ -2,16 +2,14 @@ import { attributeOf, itemOf } from './access.js'
 import { FILTERS, TESTS } from './filters.js'
 import { escapeHtml } from './html.js'
 import { binary, compare, negate, positive, slice } from './operators.js'
+import { each, isTrue, listOf } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import type { Scope } from './scope.js'
 import type { Arguments, Call, Expression, Filter, Target } from './syntax.js'
 import {
   Dict,
-  each,
-  isTrue,
   type Keywords,
-  listOf,
   Markup,
   Namespace,
   TemplateObject,

@@ -3,11 +3,12 @@ import { escapeHtml } from './html.js'
 import { Loop } from './loop.js'
 import { Macro, TemplateReference } from './macro.js'
 import { blocksOf, type ScopeNames, scopeNames, specialNames } from './names.js'
+import { isTrue, iterate } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import type { Scope } from './scope.js'
 import type { Block, Expression, Filter, For, Signature, Statement, Target } from './syntax.js'
-import { Generator, isTrue, iterate, Markup, Undefined, type Value } from './values.js'
+import { Generator, Markup, Undefined, type Value } from './values.js'
 
 /** How a body ended before its end. */
 type Left = 'break' | 'continue' | undefined

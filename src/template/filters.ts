@@ -1,9 +1,10 @@
 import { bind } from './arguments.js'
+import { each, isTrue } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
 import { attributeGetter, type Filter, SEQUENCE_FILTERS } from './sequence-filters.js'
 import { createTests, type Test } from './tests.js'
 import { TEXT_FILTERS } from './text-filters.js'
-import { each, Generator, isTrue, type Keywords, textOf, type Value } from './values.js'
+import { Generator, type Keywords, textOf, type Value } from './values.js'
 
 /** Those of Jinja2 that no chat template needs. */
 const LACKING = ['pprint', 'urlize', 'wordwrap']

@@ -1,13 +1,12 @@
 import { dictFromKeys } from './access.js'
 import { bind, expectInteger, expectText } from './arguments.js'
+import { each, listOf } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import { strftime } from './strftime.js'
 import {
   Dict,
-  each,
   type Keywords,
-  listOf,
   Namespace,
   NativeFunction,
   Range,

@@ -1,8 +1,9 @@
 import { bind, expectInteger, expectText } from './arguments.js'
 import { floatText, integerText } from './numbers.js'
+import { isTrue } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
 import { compareText } from './text.js'
-import { Dict, integerOf, isList, isTrue, type Keywords, Tuple, textOf, typeName, type Value } from './values.js'
+import { Dict, integerOf, isList, type Keywords, Tuple, textOf, typeName, type Value } from './values.js'
 
 interface Style {
   readonly ascii: boolean

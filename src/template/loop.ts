@@ -1,16 +1,7 @@
 import { bind } from './arguments.js'
+import { equals, iterate, lengthOf } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
-import {
-  equals,
-  iterate,
-  type Keywords,
-  lengthOf,
-  NativeFunction,
-  TemplateObject,
-  Tuple,
-  Undefined,
-  type Value,
-} from './values.js'
+import { type Keywords, NativeFunction, TemplateObject, Tuple, Undefined, type Value } from './values.js'
 
 /** The variable `loop`. It looks one item ahead only where it is asked to. */
 export class Loop extends TemplateObject {

@@ -1,17 +1,15 @@
 import { escapeHtml } from './html.js'
 import { checkInteger, floatFloorDivide, floatModulo, floorDivide, integerPower, modulo } from './numbers.js'
 import { printf } from './printf.js'
+import { each, equals, lengthOf } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
 import type { BinaryOperator, Comparison } from './syntax.js'
 import { characters, compareText, isPlain } from './text.js'
 import {
   Dict,
   DictView,
-  each,
-  equals,
   integerOf,
   isList,
-  lengthOf,
   Markup,
   Range,
   Tuple,

@@ -2,20 +2,15 @@ import { itemOf } from './access.js'
 import { bind, expectSize } from './arguments.js'
 import { escapeHtml } from './html.js'
 import { binary, compare, isLess } from './operators.js'
+import { each, equals, isTrue, iterate, lengthOf, listOf } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import {
   Dict,
   DictView,
-  each,
-  equals,
   Generator,
   isList,
-  isTrue,
-  iterate,
   type Keywords,
-  lengthOf,
-  listOf,
   Markup,
   Range,
   Tuple,

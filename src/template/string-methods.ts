@@ -1,6 +1,7 @@
 import { bind, expectSize, expectText } from './arguments.js'
 import { formatString } from './format.js'
 import { escapeHtml, stripTags, unescapeHtml } from './html.js'
+import { each, isTrue } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import { occurrences, splitBlanks, splitBlanksFromEnd, splitBy, splitByFromEnd } from './split.js'
@@ -17,18 +18,7 @@ import {
   unitIndex,
   WHITESPACE,
 } from './text.js'
-import {
-  Dict,
-  each,
-  isTrue,
-  type Keywords,
-  Markup,
-  NativeFunction,
-  Tuple,
-  textOf,
-  typeName,
-  type Value,
-} from './values.js'
+import { Dict, type Keywords, Markup, NativeFunction, Tuple, textOf, typeName, type Value } from './values.js'
 
 interface Method {
   readonly parameters: readonly string[]

@@ -1,15 +1,13 @@
 import { bind } from './arguments.js'
 import { binary, compare } from './operators.js'
+import { equals, isIterable, isSame } from './protocols.js'
 import { toText } from './represent.js'
 import type { Run } from './run.js'
 import { isLower, isUpper } from './string-methods.js'
 import type { Comparison } from './syntax.js'
 import {
   Dict,
-  equals,
-  isIterable,
   isList,
-  isSame,
   type Keywords,
   Markup,
   Range,

@@ -5,25 +5,13 @@ import { toJson } from './json-text.js'
 import { fixedDigits, halfEven, roundFloat, truncate } from './numbers.js'
 import { binary, negate, numberOf, toFloat } from './operators.js'
 import { printf } from './printf.js'
+import { each, isIterable, isTrue, lengthOf } from './protocols.js'
 import { toText } from './represent.js'
 import { type Run, TemplateError } from './run.js'
 import type { Filter } from './sequence-filters.js'
 import { collapse, replaceText, softText, stringMethod } from './string-methods.js'
 import { characters, codePointLength, splitLines, stripEnd, stripStart, unitIndex, WHITESPACE } from './text.js'
-import {
-  Dict,
-  each,
-  isIterable,
-  isTrue,
-  type Keywords,
-  lengthOf,
-  Markup,
-  Tuple,
-  textOf,
-  typeName,
-  Undefined,
-  type Value,
-} from './values.js'
+import { Dict, type Keywords, Markup, Tuple, textOf, typeName, Undefined, type Value } from './values.js'
 
 /** A filter that is the method of a string. */
 function method(name: string, parameters: readonly string[], required: number): Filter {

@@ -1,3 +1,5 @@
+import type { Run } from './run.js'
+
 /** What Python calls whitespace, for a class of a regular expression; `\s` of JavaScript differs. */
 export const WHITESPACE = '\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
 
@@ -127,4 +129,17 @@ export function swapCase(text: string): string {
     result += /\p{Uppercase}/u.test(character) ? character.toLowerCase() : character.toUpperCase()
   }
   return result
+}
+
+/** The character at an index of code points, from the end where it is below zero; undefined outside. */
+export function characterAt(text: string, index: bigint, run: Run): string | undefined {
+  if (isPlain(text)) {
+    run.read(text.length)
+    const at = index < 0n ? index + BigInt(text.length) : index
+    return at < 0n ? undefined : text[Number(at)]
+  }
+  run.makeList(text.length)
+  const all = characters(text)
+  const at = index < 0n ? index + BigInt(all.length) : index
+  return at < 0n ? undefined : all[Number(at)]
 }
