@@ -1,4 +1,4 @@
-import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { writeAtomicFile } from '../checkpoint/atomic-file.js'
 import type { DynamicFile } from '../depth/dynamic-file.js'
 import type { PlanFile } from '../depth/plan-file.js'
 import type { PolicyFile } from '../depth/policy-file.js'
@@ -13,7 +13,5 @@ export function policyText(policy: AnyPolicyFile): string {
 
 /** Writes a policy file; it appears under its name when it is complete. Throws FileError. */
 export async function writePolicyFile(path: string, policy: AnyPolicyFile): Promise<void> {
-  const file = await createAtomicFile(path)
-  await file.write(new TextEncoder().encode(policyText(policy)), 0)
-  await file.commit()
+  await writeAtomicFile(path, policyText(policy))
 }

@@ -79,6 +79,13 @@ export async function createAtomicFile(path: string): Promise<AtomicFile> {
   }
 }
 
+/** Writes a small file at once; it appears under its name when it is complete. Throws FileError. */
+export async function writeAtomicFile(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await createAtomicFile(path)
+  await file.write(typeof content === 'string' ? Buffer.from(content) : content, 0)
+  await file.commit()
+}
+
 /** Told at the start and not after an hour's work; and renaming over a device would replace it. */
 async function checkTarget(path: string): Promise<void> {
   const folder = await stat(dirname(path)).catch(() => null)

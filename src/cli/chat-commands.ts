@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { writeAtomicFile } from '../checkpoint/atomic-file.js'
 import { FileError, InputError, ShoalError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
 import { type Cli, note, UsageError } from './cli.js'
@@ -142,14 +142,12 @@ export async function runChatCommand(cli: Cli, conversation: TerminalChat, line:
 async function saveMessages(path: string, messages: readonly object[]): Promise<void> {
   if (!(await mayReplace(path)))
     throw new FileError(path, 'exists and is no saved chat, so it stays; give another name')
-  const file = await createAtomicFile(path)
-  await file.write(Buffer.from(`${JSON.stringify({ messages }, null, 2)}\n`), 0)
-  await file.commit()
+  await writeAtomicFile(path, `${JSON.stringify({ messages }, null, 2)}\n`)
 }
 
 async function mayReplace(path: string): Promise<boolean> {
   const target = await stat(path).catch(() => null)
-  // Nothing there, or what `createAtomicFile` refuses.
+  // Nothing there, or what `writeAtomicFile` refuses.
   if (target === null || !target.isFile()) return true
   if (target.size > LONGEST_SAVED) return false
   try {

@@ -32,9 +32,9 @@ logits [n, V] float32 after each fed token, of the layer it stopped at, and dept
 Perplexity is exp of the mean loss of the fed tokens; the first is scored by the prompt's logits.
 
 A text that is longer than --context is read in windows of that many tokens which move on by --stride. Each token counts
-once, in the first window that holds it, and the tokens before it in that window are run as the prompt. With the default of half the context
-every token after the first window is foreseen from half a context of text at least. No window but the first begins with
-what the tokenizer puts before a text.`
+once, in the first window that holds it, and the tokens before it in that window are run as the prompt. With the default
+of half the context every token after the first window is foreseen from half a context of text at least. No window but
+the first begins with what the tokenizer puts before a text.`
 
 export function buildScore(cli: Cli): Command {
   const command = new Command('score')

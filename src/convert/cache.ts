@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, rm, stat, utimes } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { createAtomicFile, removeLeftovers } from '../checkpoint/atomic-file.js'
+import { removeLeftovers, writeAtomicFile } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
 import { CHECKPOINT_FILES, type HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { makeFolder } from '../checkpoint/make-folder.js'
@@ -69,9 +69,7 @@ export async function noteSource(
 ): Promise<void> {
   const note = { name: checkpoint.name, quantization, source: resolve(checkpoint.folder) }
   try {
-    const file = await createAtomicFile(notePath(path))
-    await file.write(new TextEncoder().encode(`${JSON.stringify(note)}\n`), 0)
-    await file.commit()
+    await writeAtomicFile(notePath(path), `${JSON.stringify(note)}\n`)
   } catch {
     // The model itself is complete; without its note the list shows it by its file name.
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { writeAtomicFile } from '../checkpoint/atomic-file.js'
 import { fileError } from '../checkpoint/file-errors.js'
 import { makeFolder } from '../checkpoint/make-folder.js'
 import { readJsonFile } from '../checkpoint/text-file.js'
@@ -52,9 +52,7 @@ async function recall(record: string, path: string, stamp: string): Promise<stri
 async function remember(folder: string, record: string, entry: object): Promise<void> {
   try {
     await makeFolder(folder)
-    const file = await createAtomicFile(record)
-    await file.write(new TextEncoder().encode(JSON.stringify(entry)), 0)
-    await file.commit()
+    await writeAtomicFile(record, JSON.stringify(entry))
   } catch {
     // See above.
   }

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createAtomicFile } from '../checkpoint/atomic-file.js'
+import { writeAtomicFile } from '../checkpoint/atomic-file.js'
 import { makeFolder } from '../checkpoint/make-folder.js'
 import { readOptionalJsonFile } from '../checkpoint/text-file.js'
 import type { Backend } from '../ggml/backend.js'
@@ -33,9 +33,7 @@ export class MachineMemory {
     this.entries = { ...this.entries, ...learned }
     try {
       await makeFolder(this.folder)
-      const file = await createAtomicFile(join(this.folder, 'machine.json'))
-      await file.write(Buffer.from(`${JSON.stringify(this.entries, null, 2)}\n`), 0)
-      await file.commit()
+      await writeAtomicFile(join(this.folder, 'machine.json'), `${JSON.stringify(this.entries, null, 2)}\n`)
     } catch {
       return
     }

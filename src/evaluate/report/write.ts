@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createAtomicFile } from '../../checkpoint/atomic-file.js'
+import { writeAtomicFile } from '../../checkpoint/atomic-file.js'
 import { makeFolder } from '../../checkpoint/make-folder.js'
 import { InputError, UnsupportedError } from '../../errors.js'
 import type { EvalReport } from '../result.js'
@@ -29,9 +29,9 @@ export function reportPaths(path: string): ReportPaths {
 /** Writes the page, and Markdown and JSON beside it; returns their paths. Throws FileError. */
 export async function writeReport(report: EvalReport, path: string): Promise<string[]> {
   const { html, markdown, json } = reportPaths(path)
-  await writeWhole(json, `${JSON.stringify(reportJson(report), null, 2)}\n`)
-  await writeWhole(markdown, reportMarkdown(report))
-  await writeWhole(html, reportHtml(report))
+  await writeAtomicFile(json, `${JSON.stringify(reportJson(report), null, 2)}\n`)
+  await writeAtomicFile(markdown, reportMarkdown(report))
+  await writeAtomicFile(html, reportHtml(report))
   return [html, markdown, json]
 }
 
@@ -55,17 +55,11 @@ export async function writeFigures(report: EvalReport, folder: string): Promise<
   const files: string[] = []
   for (const figure of reportFigures(report)) {
     const path = join(folder, figure.name)
-    await writeWhole(`${path}.svg`, `${figureSvg(figure, 'auto')}\n`)
+    await writeAtomicFile(`${path}.svg`, `${figureSvg(figure, 'auto')}\n`)
     files.push(`${path}.svg`)
     if (png === null) continue
-    await writeWhole(`${path}.png`, png(figure))
+    await writeAtomicFile(`${path}.png`, png(figure))
     files.push(`${path}.png`)
   }
   return { files, warning }
-}
-
-async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
-  const file = await createAtomicFile(path)
-  await file.write(typeof content === 'string' ? new TextEncoder().encode(content) : content, 0)
-  await file.commit()
 }
