@@ -15,8 +15,8 @@ import { openHuggingFace } from '../src/checkpoint/huggingface.js'
 import { createSafetensorsWriter } from '../src/checkpoint/safetensors-write.js'
 import type { Quantization } from '../src/checkpoint/tensor-type.js'
 import { convertModel } from '../src/convert/package.js'
-import type { TensorMapping } from '../src/families/family.js'
 import { llama } from '../src/families/llama.js'
+import type { TensorMapping } from '../src/families/tensors.js'
 
 const { values: options } = parseArgs({
   options: {
@@ -51,11 +51,14 @@ const NOISE = Uint16Array.from({ length: 1 << 20 }, () => float32ToBfloat16((Mat
 async function writeCheckpoint(folder: string): Promise<TensorMapping[]> {
   await writeFile(join(folder, 'config.json'), JSON.stringify(CONFIG))
   const mappings = llama.tensors(llama.fromConfig((await openHuggingFace(folder)).config))
-  const declarations = mappings.map(({ source, shape }) => ({ name: source, dtype: 'BF16' as const, shape }))
+  const declarations = mappings.map(({ sources, shape }) => ({
+    name: sources[0]!.names[0]!,
+    dtype: 'BF16' as const,
+    shape,
+  }))
   const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), declarations)
-  for (const { source, shape } of mappings) {
-    for (let left = elements(shape); left > 0; left -= NOISE.length)
-      await writer.append(source, NOISE.subarray(0, left))
+  for (const { name, shape } of declarations) {
+    for (let left = elements(shape); left > 0; left -= NOISE.length) await writer.append(name, NOISE.subarray(0, left))
   }
   await writer.finish()
   return mappings

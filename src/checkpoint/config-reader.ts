@@ -50,6 +50,15 @@ export class ConfigReader {
     return v
   }
 
+  /** A list of finite numbers. */
+  numbers(field: string): readonly number[] {
+    const v = this.value(field, undefined)
+    if (!Array.isArray(v) || !v.every((n) => typeof n === 'number' && Number.isFinite(n))) {
+      throw this.wrong(field, 'a list of numbers')
+    }
+    return v as number[]
+  }
+
   /** The object under this field, or null where it is absent. */
   object(field: string): ConfigReader | null {
     if (!this.has(field)) return null
@@ -62,14 +71,6 @@ export class ConfigReader {
   only(field: string, known: readonly unknown[]): void {
     if (!this.has(field)) return
     if (!known.includes(this.fields[field])) throw this.unsupported(field)
-  }
-
-  /** Throws unless the field is absent or a list of `length` times `known`. */
-  onlyListOf(field: string, known: unknown, length: number): void {
-    if (!this.has(field)) return
-    const list = this.fields[field]
-    if (!Array.isArray(list) || list.length !== length || !list.every((entry) => entry === known))
-      throw this.unsupported(field)
   }
 
   unsupported(field: string): UnsupportedError {

@@ -85,15 +85,37 @@ export class GgufMetadata {
     return listLength(this.list(key))
   }
 
-  /** A whole number >= 0, or a list that has the same one for each of `layers` layers; null where the layers differ. */
-  countOfLayers(key: string, layers: number): number | null {
+  /** True where the value is a list. */
+  isList(key: string): boolean {
+    return this.values.get(key)?.type === 'array'
+  }
+
+  /** Whole numbers >= 0, one for each of `layers` layers. */
+  counts(key: string, layers: number): readonly number[] {
+    const list = this.listOfLayers(key, layers)
+    if (!list.every((n) => Number.isSafeInteger(n) && n >= 0)) throw this.wrong(key, 'whole numbers >= 0')
+    return list
+  }
+
+  /** Finite numbers, one for each of `layers` layers; one for all of them may stand alone. */
+  numbers(key: string, layers: number): readonly number[] {
+    if (!this.isList(key)) return Array.from({ length: layers }, () => this.number(key))
+    const list = this.listOfLayers(key, layers)
+    if (!list.every(Number.isFinite)) throw this.wrong(key, 'finite numbers')
+    return list
+  }
+
+  /** Yes or no for each of `layers` layers. */
+  flags(key: string, layers: number): boolean[] {
+    return this.listOfLayers(key, layers).map((value) => value !== 0)
+  }
+
+  private listOfLayers(key: string, layers: number): readonly number[] {
     const v = this.require(key)
-    if (v.type !== 'array' || v.of === 'string') return this.count(key)
-    const [first = -1] = v.value
-    if (v.value.length !== layers || !v.value.every((n) => Number.isSafeInteger(n) && n >= 0)) {
-      throw this.wrong(key, `a whole number >= 0, or one for each of the ${layers} layers`)
+    if (v.type !== 'array' || v.of === 'string' || v.value.length !== layers) {
+      throw this.wrong(key, `one number for each of the ${layers} layers`)
     }
-    return v.value.every((n) => n === first) ? first : null
+    return v.value
   }
 
   private list(key: string): Extract<GgufValue, { readonly of: 'string' }> {

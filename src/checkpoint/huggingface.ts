@@ -90,7 +90,18 @@ export async function readConfig(path: string): Promise<ConfigReader> {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory()
   if (isFolder === undefined) throw new FileError(path, 'no such folder', 'file_missing')
   const file = isFolder ? join(path, 'config.json') : path
-  return new ConfigReader(file, await readJsonFile(file, CONFIG_LIMITS))
+  return languageConfig(file, await readJsonFile(file, CONFIG_LIMITS))
+}
+
+/** Fields of a multimodal model's config.json that hold for its language model where that does not say them. */
+const OUTER = ['tie_word_embeddings', 'eos_token_id', 'bos_token_id', 'quantization_config', 'dtype']
+
+/** The language model's part of a config.json: of a multimodal model, what stands under `text_config`. */
+function languageConfig(file: string, fields: JsonObject): ConfigReader {
+  const text = fields.text_config
+  if (!isJsonObject(text)) return new ConfigReader(file, fields)
+  const outer = OUTER.filter((field) => fields[field] !== undefined).map((field) => [field, fields[field]])
+  return new ConfigReader(file, { ...Object.fromEntries(outer), ...text }, 'text_config.')
 }
 
 /** A string, or a list of named templates of which `default` is taken (then the first). */

@@ -10,7 +10,7 @@ import {
 
 export type { SafetensorsDtype, SafetensorsTensor } from './safetensors-header.js'
 
-/** Rows of a tensor: the first dimension, whatever the number of the others. */
+/** Rows of a tensor: all dimensions but the last are counted as rows; the values of a list are rows of one value each. */
 export interface RowRange {
   readonly start: number
   readonly count: number
@@ -137,7 +137,8 @@ async function readIntegers(reader: FileReader, tensor: SafetensorsTensor): Prom
 function elements(tensor: SafetensorsTensor, rows?: RowRange): { first: number; count: number } {
   const total = tensor.shape.reduce((product, n) => product * n, 1)
   if (rows === undefined) return { first: 0, count: total }
-  const height = tensor.shape[0] ?? 1
+  const { shape } = tensor
+  const height = shape.length < 2 ? (shape[0] ?? 1) : shape.slice(0, -1).reduce((product, n) => product * n, 1)
   const { start, count } = rows
   if (
     !Number.isSafeInteger(start) ||

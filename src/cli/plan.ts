@@ -104,7 +104,7 @@ function announced(cli: Cli, spec: string, layers: number): Policy {
 
 /** Sizes from a config.json or from a GGUF file's header. */
 async function readSize(model: string): Promise<{ name: string; size: ModelSize }> {
-  const sizeOf = <H extends Hyperparameters>(family: Family<H>, h: H): ModelSize => modelSize(h, family.tensors(h))
+  const sizeOf = (family: Family, h: Hyperparameters): ModelSize => modelSize(h, family.tensors(h))
   const location = model.endsWith('.json') ? null : locateModel(model)
   if (location?.kind === 'gguf') {
     const { metadata, tensors } = await readGguf(location.path)

@@ -12,7 +12,6 @@ import { QUANTIZATIONS, type Quantization, TENSOR_TYPES } from '../checkpoint/te
 import { FileError, UnsupportedError } from '../errors.js'
 import { llama } from '../families/llama.js'
 import { convert } from './convert.js'
-import { permuteRotaryRows } from './permute.js'
 
 const RIPPLE = 'pretrained/ripple-8m'
 const FIXTURES = 'test/fixtures/checkpoints'
@@ -73,12 +72,8 @@ describe('conversion of ripple-8m', () => {
       const tensor = file.tensors.get(mapping.name)!
       expect(tensor.shape).toEqual(mapping.shape.toReversed())
       expect(tensor.type).toBe(mapping.quantize ? quantization : 'f32')
-      let expected = await weights.readFloats(mapping.source)
-      if (mapping.rotaryHeads !== undefined) {
-        const permuted = new Float32Array(expected.length)
-        permuteRotaryRows(expected, h.headDim, h.hidden, permuted)
-        expected = permuted
-      }
+      const stored = await weights.readFloats(mapping.sources[0]!.names[0]!)
+      const expected = isRotary(mapping.name) ? permuted(stored, h.headDim, h.hidden) : stored
       const actual = await valuesOf(file, mapping.name)
       let worst = 0
       for (let block = 0; block < expected.length; block += 32) {
@@ -172,15 +167,17 @@ describe('conversion of other checkpoints', () => {
     const checkpoint = await openHuggingFace(folder)
     const h = llama.fromConfig(checkpoint.config)
     const mappings = llama.tensors(h)
-    const declarations = mappings.map(({ source, shape }) => ({ name: source, dtype: 'F32' as const, shape }))
+    const declarations = mappings.map(({ sources, shape }) => ({
+      name: sources[0]!.names[0]!,
+      dtype: 'F32' as const,
+      shape,
+    }))
     const writer = await createSafetensorsWriter(join(folder, 'model.safetensors'), declarations)
     const contents = new Map<string, Float32Array>()
-    for (const [t, { name, shape, rotaryHeads }] of mappings.entries()) {
+    for (const [t, { name, shape }] of mappings.entries()) {
       const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => ((i * 7 + t) % 1021) / 1021)
-      await writer.append(mappings[t]!.source, values)
-      const permuted = new Float32Array(values.length)
-      if (rotaryHeads !== undefined) permuteRotaryRows(values, 100, shape[1]!, permuted)
-      contents.set(name, rotaryHeads === undefined ? values : permuted)
+      await writer.append(declarations[t]!.name, values)
+      contents.set(name, isRotary(name) ? permuted(values, 100, shape[1]!) : values)
     }
     await writer.finish()
     const file = await convertTo(folder, 'f32')
@@ -367,3 +364,17 @@ describe('refuses', () => {
     expect(warnings.at(-1)).toMatch(/^9 tensors of the checkpoint have no place in llama, model\.layers\.4\./)
   })
 })
+
+function isRotary(name: string): boolean {
+  return /attn_[qk]\.weight$/.test(name)
+}
+
+/** The rows of each head, seen as (2, headDim / 2), become (headDim / 2, 2). */
+function permuted(values: Float32Array, headDim: number, columns: number): Float32Array {
+  const rows = values.length / columns
+  const order = Array.from({ length: rows }, (_, row) => {
+    const [head, within] = [row - (row % headDim), row % headDim]
+    return head + (within % 2) * (headDim / 2) + Math.floor(within / 2)
+  })
+  return Float32Array.from(order.flatMap((row) => [...values.subarray(row * columns, (row + 1) * columns)]))
+}

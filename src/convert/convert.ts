@@ -4,13 +4,14 @@ import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
 import { printable, ShoalError, UnsupportedError } from '../errors.js'
-import type { ComputedTensor, Family, Hyperparameters, TensorMapping } from '../families/family.js'
+import type { ComputedTensor, Family, Hyperparameters } from '../families/family.js'
+import type { TensorMapping } from '../families/tensors.js'
 import { quantize } from '../ggml/quantize.js'
 import { checkText } from './check-text.js'
 import { checkValues } from './check-values.js'
-import { findTensor } from './find-tensor.js'
+import { type FoundTensor, findTensor } from './find-tensor.js'
 import { packageMetadata } from './metadata.js'
-import { fusedRow, permuteRotaryRows } from './permute.js'
+import { rowReader } from './row-reader.js'
 import { storedType } from './stored-type.js'
 import { tiedHeadWarnings } from './tied-head.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
@@ -44,12 +45,10 @@ export interface Conversion {
 /** A tensor of the package: where it comes from, and what it is stored as. */
 interface Plan {
   readonly mapping: TensorMapping
-  /** Name in the checkpoint. */
-  readonly source: string
+  readonly found: FoundTensor
   readonly type: TensorType
-  /** The first dimension; `columns` is all the others. */
+  /** Of `mapping.columns` values. */
   readonly rows: number
-  readonly columns: number
 }
 
 /**
@@ -79,7 +78,7 @@ export async function convertWeights(
   options: ConvertOptions,
 ): Promise<Conversion> {
   const { path, quantization, name = checkpoint.name, baseModel, forLlamaCpp = false, progress, signal } = options
-  const hyperparameters = family.fromConfig(checkpoint.config)
+  const hyperparameters = await family.withScalars(family.fromConfig(checkpoint.config), weights)
   const mappings = family.tensors(hyperparameters)
   const computed = family.computedTensors(hyperparameters)
   const plans = mappings.map((mapping) => plan(weights, checkpoint.folder, mapping, quantization))
@@ -134,10 +133,10 @@ export function countParameters(mappings: readonly TensorMapping[]): number {
 }
 
 function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Quantization): Plan {
-  const { name: source } = findTensor(weights, folder, mapping)
-  const { shape, quantize: isMatrix } = mapping
-  const columns = shape.slice(1).reduce((product, n) => product * n, 1)
-  return { mapping, source, rows: shape[0]!, columns, type: isMatrix ? storedType(quantization, shape.at(-1)!) : 'f32' }
+  const { shape, columns, quantize: isMatrix } = mapping
+  const rows = shape.reduce((product, n) => product * n, 1) / columns
+  const type = isMatrix ? storedType(quantization, columns) : 'f32'
+  return { mapping, found: findTensor(weights, folder, mapping), rows, type }
 }
 
 async function writeTensors(
@@ -150,43 +149,29 @@ async function writeTensors(
     if (values === null) throw new TypeError(`computed tensor ${name} has no values`)
     await write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
   }
-  const heights = plans.map(blockRows)
-  const largest = Math.max(0, ...plans.map(({ columns }, i) => heights[i]! * columns))
-  // One set of buffers for all blocks: fresh ones would pile up until they are collected.
-  const values = new Float32Array(largest)
-  const permuted = new Float32Array(plans.some(({ mapping }) => mapping.rotaryHeads !== undefined) ? largest : 0)
-  const bytes = new Uint8Array(
-    Math.max(0, ...plans.map(({ type, columns }, i) => heights[i]! * rowBytes(type, columns))),
+  const heights = plans.map(({ mapping, rows }) =>
+    Math.min(rows, Math.max(1, Math.floor(BLOCK_VALUES / mapping.columns))),
   )
-  for (const [i, plan] of plans.entries()) {
-    const { mapping, source, type, rows, columns } = plan
-    const { name, rotaryHeads } = mapping
+  const most = (of: (plan: Plan, height: number) => number): number =>
+    plans.reduce((largest, plan, i) => Math.max(largest, of(plan, heights[i]!)), 0)
+  // One set of buffers for all blocks: fresh ones would pile up until they are collected.
+  const values = new Float32Array(most(({ mapping }, height) => height * mapping.columns))
+  const bytes = new Uint8Array(most(({ type, mapping }, height) => height * rowBytes(type, mapping.columns)))
+  for (const [i, { mapping, found, type, rows }] of plans.entries()) {
+    const { name, columns, offset } = mapping
+    const reader = rowReader(weights, found, columns)
+    const [source = name] = found.names
     for (let start = 0; start < rows; start += heights[i]!) {
       const count = Math.min(heights[i]!, rows - start)
-      let block = await weights.readFloats(source, { start: sourceRow(plan, start), count }, values)
+      const block = values.subarray(0, count * columns)
+      await reader.read(start, count, block)
+      if (offset !== undefined) for (let j = 0; j < block.length; j++) block[j]! += offset
       checkValues(weights.fileOf(source), source, block, type)
-      if (rotaryHeads !== undefined) {
-        const out = permuted.subarray(0, block.length)
-        permuteRotaryRows(block, rows / rotaryHeads, columns, out)
-        block = out
-      }
       const encoded = bytes.subarray(0, count * rowBytes(type, columns))
       quantize(type, block, count, columns, encoded)
       await write(name, encoded)
     }
   }
-}
-
-/** Where a block's rows begin in the checkpoint. */
-function sourceRow({ mapping: { fusedHeads, skipRows = 0 }, rows }: Plan, start: number): number {
-  return skipRows + (fusedHeads === undefined ? start : fusedRow(start, fusedHeads, rows / 3 / fusedHeads))
-}
-
-/** Rows converted at a time: whole heads where they are permuted, one part of a head where they come from a fused one. */
-function blockRows({ mapping, rows, columns }: Plan): number {
-  if (mapping.fusedHeads !== undefined) return rows / 3 / mapping.fusedHeads
-  const unit = mapping.rotaryHeads === undefined ? 1 : rows / mapping.rotaryHeads
-  return Math.min(rows, Math.max(1, Math.floor(BLOCK_VALUES / columns / unit)) * unit)
 }
 
 async function headWarnings(
@@ -196,7 +181,7 @@ async function headWarnings(
   { tiedEmbeddings }: Hyperparameters,
 ): Promise<string[]> {
   const embedding = plans.find(({ mapping }) => mapping.name === head)
-  return tiedEmbeddings && embedding !== undefined ? tiedHeadWarnings(weights, embedding.source) : []
+  return tiedEmbeddings && embedding !== undefined ? tiedHeadWarnings(weights, embedding.found.names[0]!) : []
 }
 
 function fallbackWarnings(plans: readonly Plan[], quantization: Quantization): string[] {
@@ -210,16 +195,22 @@ function fallbackWarnings(plans: readonly Plan[], quantization: Quantization): s
 
 /** Weights that nothing reads: harmless leftovers are known, anything else may mean that the config is not the file's. */
 function unusedWarnings(weights: TensorSource, plans: readonly Plan[], family: Family): string[] {
-  const used = new Set(plans.map(({ source }) => source))
+  const used = new Set(plans.flatMap(({ found }) => found.names))
   const unused = [...weights.tensors.keys()].filter((name) => !used.has(name) && !isLeftover(name))
   if (unused.length === 0) return []
   const tensors = unused.length === 1 ? '1 tensor' : `${unused.length} tensors`
   return [`${tensors} of the checkpoint have no place in ${family.architecture}, ${printable(unused[0]!, 100)} for one`]
 }
 
-/** Rotary frequencies that old checkpoints carry, and the head of a model whose head is its embedding. */
+/**
+ * Rotary frequencies and masks that old checkpoints carry, the head of a model whose head is its embedding, numbers that go
+ * into metadata, and the other parts of a multimodal model.
+ */
+const LEFTOVER =
+  /rotary_emb\.inv_freq$|(^|\.)lm_head\.weight$|\.attn(ention)?\.(masked_)?bias$|\.act_fn\.|(^|\.)(vision_tower|vision_model|visual|audio_tower|multi_modal_projector|mtp)\./
+
 function isLeftover(name: string): boolean {
-  return name.endsWith('rotary_emb.inv_freq') || name === 'lm_head.weight'
+  return LEFTOVER.test(name)
 }
 
 function throwIfAborted(signal: AbortSignal | undefined, path: string): void {

@@ -1,6 +1,6 @@
 import { float32ToFloat16 } from '../checkpoint/float16.js'
-import type { Hyperparameters } from '../families/family.js'
-import type { Graph, Tensor } from '../ggml/graph.js'
+import type { AttentionOptions, Hyperparameters, LayerFacts } from '../families/family.js'
+import type { Graph, Scores, Tensor } from '../ggml/graph.js'
 import { isTransposed, type KvCache, type Slot, valueIndex } from './kv-cache.js'
 
 /** Consecutive positions of one sequence whose attention is computed, over its own cells. */
@@ -57,19 +57,24 @@ export function attentionKey(runs: readonly AttendingRun[]): string {
   return `${blockOf(runs)}:${runs.map(({ slot }) => (isTransposed(slot) ? slot.capacity : 0)).join()}`
 }
 
-/** What queries of all runs, or only the wanted ones, share in every layer. */
+/** What queries of all runs, or only the wanted ones, share in the layers with the same window and heads. */
 interface Queries {
   readonly counts: readonly number[]
-  /** Per run f16 or f32 [cells, queries]; null where it has no query. */
-  readonly masks: readonly (Tensor | null)[]
-  /** f32 [headDim * heads, queries]: where the results of several runs are laid side by side, with room for filling rows. */
-  readonly joined: Tensor | null
+  readonly padded: number
+  /** By window, per run f16 or f32 [cells, queries]; null where it has no query. */
+  readonly masks: Map<number | null, readonly (Tensor | null)[]>
+  /** By width f32 [headDim * heads, queries]: where the results of several runs are laid side by side, with room for filling rows. */
+  readonly joined: Map<number, Tensor>
 }
+
+/** How a layer turns queries and keys into scores. */
+type Scoring = Omit<Scores, 'maxBias'>
 
 /** The attention of a stretch's graph: writes keys and values into the cache where they are not, and attends run by run. */
 export class Attention {
   private readonly keyCells: Tensor
-  private readonly valueBlocks: Tensor
+  /** By width of a value, for blocks that are not whole rows. */
+  private readonly valueBlocks = new Map<number, Tensor>()
   private readonly block: number | 'rows'
   private readonly all: Queries
   private readonly wanted: Queries | null
@@ -87,8 +92,6 @@ export class Attention {
     this.total = runs.reduce((n, r) => n + r.source.length, 0)
     this.keyCells = g.input('i32', this.total)
     this.block = blockOf(runs)
-    const blocks = this.block === 'rows' ? this.total : (this.total * h.headDim * h.kvHeads) / this.block
-    this.valueBlocks = g.input('i32', blocks)
     this.all = this.queries((r) => r.source.length, padded.rows)
     this.wanted = shape.narrowed ? this.queries((r) => r.wanted, padded.wanted) : null
   }
@@ -98,24 +101,31 @@ export class Attention {
    * @param narrow true where q has only the wanted rows
    * @returns f32 [headDim * heads, queries]
    */
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, scale: number, narrow: boolean): Tensor {
-    const { g, h, cache } = this
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, narrow: boolean): Tensor {
+    const { g, h, cache, runs } = this
+    const facts = h.layer[layer] as LayerFacts
     const keys = cache.keys(layer)
     const values = cache.values(layer)
     if (!this.shape.cached) this.write(keys, values, k, v)
-    const { counts, masks, joined } = narrow && this.wanted ? this.wanted : this.all
+    const queries = narrow && this.wanted ? this.wanted : this.all
+    const masks = this.masksOf(queries, facts.window)
+    const width = h.headDim * facts.heads
+    const total = queries.counts.reduce((sum, n) => sum + n, 0)
+    const joined = runs.length > 1 || queries.padded > total ? this.joinedOf(queries, width) : null
     let row = 0
     let result: Tensor | null = null
-    this.runs.forEach((run, i) => {
+    runs.forEach((run, i) => {
       const mask = masks[i]
-      const queries = counts[i] as number
+      const count = queries.counts[i] as number
       if (!mask) return
       const mine =
-        joined === null ? q : g.view(q, [h.headDim, h.heads, queries], [q.strides[1], q.strides[2]], row * q.strides[2])
-      const attended = this.attendRun(mine, keys, values, run.slot, mask, scale)
+        joined === null
+          ? q
+          : g.view(q, [h.headDim, facts.heads, count], [q.strides[1], q.strides[2]], row * q.strides[2])
+      const attended = this.attendRun(mine, keys, values, run.slot, mask, facts, options)
       if (joined === null) result = attended
-      else g.expand(g.copy(attended, g.view(joined, ...rowsOf(joined, row, queries))))
-      row += queries
+      else g.expand(g.copy(attended, g.view(joined, ...rowsOf(joined, row, count))))
+      row += count
     })
     return (joined ?? result) as Tensor
   }
@@ -124,28 +134,29 @@ export class Attention {
   fill(runs: readonly AttendingRun[]): void {
     const { g } = this
     if (g.uses(this.keyCells)) this.fillCells(runs)
-    runs.forEach((run, i) => {
-      for (const queries of [this.all, this.wanted]) {
-        const mask = queries?.masks[i]
-        if (!mask || !g.uses(mask)) continue
-        fillMask(g.bytes(mask), mask, run.start + run.source.length, this.h.maxBias !== undefined)
+    for (const queries of [this.all, this.wanted]) {
+      for (const [window, masks] of queries?.masks ?? []) {
+        runs.forEach((run, i) => {
+          const mask = masks[i]
+          if (!mask || !g.uses(mask)) return
+          fillMask(g.bytes(mask), mask, run.start + run.source.length, window, this.h.maxBias !== undefined)
+        })
       }
-    })
+    }
   }
 
   private fillCells(runs: readonly AttendingRun[]): void {
-    const { g, h, total, block } = this
+    const { g, total, block } = this
     const keyCells = new Int32Array(g.bytes(this.keyCells))
-    const valueBlocks = new Int32Array(g.bytes(this.valueBlocks))
-    const width = h.headDim * h.kvHeads
+    const blocks = [...this.valueBlocks].map(([width, t]) => ({ width, cells: new Int32Array(g.bytes(t)) }))
     let row = 0
     for (const { slot, start, source } of runs) {
       for (let j = 0; j < source.length; j++) {
         keyCells[row + j] = slot.base + start + j
-        if (block === 'rows') valueBlocks[row + j] = slot.base + start + j
-        else if (j % block === 0) {
+        if (block === 'rows' || j % block !== 0) continue
+        for (const { width, cells } of blocks) {
           for (let i = 0; i < width; i++) {
-            valueBlocks[(i * total + row + j) / block] = valueIndex(slot, width, start + j, i) / block
+            cells[(i * total + row + j) / block] = valueIndex(slot, width, start + j, i) / block
           }
         }
       }
@@ -154,8 +165,8 @@ export class Attention {
   }
 
   private write(keys: Tensor, values: Tensor, k: Tensor, v: Tensor): void {
-    const { g, h, total, block } = this
-    const width = h.headDim * h.kvHeads
+    const { g, total, block } = this
+    const [width] = keys.shape
     const given = (t: Tensor) => {
       const rows = g.reshape(t, width, t.elements / width)
       return rows.shape[1] === total ? rows : g.view(rows, ...rowsOf(rows, 0, total))
@@ -163,53 +174,79 @@ export class Attention {
     g.expand(g.setRows(keys, given(k), this.keyCells))
     const rows = given(v)
     if (block === 'rows') {
-      g.expand(g.setRows(values, rows, this.valueBlocks))
+      g.expand(g.setRows(values, rows, this.keyCells))
       return
     }
-    const blocks = g.reshape(total === 1 ? rows : g.transpose(rows), block, (width * total) / block)
-    g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, this.valueBlocks))
+    const count = (width * total) / block
+    const cells = this.valueBlocks.get(width) ?? g.input('i32', count)
+    this.valueBlocks.set(width, cells)
+    const blocks = g.reshape(total === 1 ? rows : g.transpose(rows), block, count)
+    g.expand(g.setRows(g.reshape(values, block, values.elements / block), blocks, cells))
   }
 
   private queries(count: (run: AttendingRun) => number, padded: number): Queries {
+    return { counts: this.runs.map(count), padded, masks: new Map(), joined: new Map() }
+  }
+
+  private masksOf({ counts, masks }: Queries, window: number | null): readonly (Tensor | null)[] {
     const { g, h, runs } = this
-    const counts = runs.map(count)
-    const total = counts.reduce((sum, n) => sum + n, 0)
-    return {
-      counts,
-      masks: runs.map((run, i) => {
-        const cells = cellsOf(run)
-        const type = h.maxBias !== undefined && cells > MOST_F16_CELLS ? 'f32' : 'f16'
-        return counts[i] === 0 ? null : g.input(type, cells, counts[i] as number)
-      }),
-      joined: runs.length > 1 || padded > total ? g.input('f32', h.headDim * h.heads, padded) : null,
-    }
+    const known = masks.get(window)
+    if (known !== undefined) return known
+    const made = runs.map((run, i) => {
+      const cells = cellsOf(run)
+      const type = h.maxBias !== undefined && cells > MOST_F16_CELLS ? 'f32' : 'f16'
+      return counts[i] === 0 ? null : g.input(type, cells, counts[i] as number)
+    })
+    masks.set(window, made)
+    return made
+  }
+
+  private joinedOf({ joined, padded }: Queries, width: number): Tensor {
+    const made = joined.get(width) ?? this.g.input('f32', width, padded)
+    joined.set(width, made)
+    return made
   }
 
   /** softmax(scale q k^T + slope mask) v: q [headDim, heads, queries] -> [headDim * heads, queries]. */
-  private attendRun(q: Tensor, keys: Tensor, values: Tensor, slot: Slot, mask: Tensor, scale: number): Tensor {
+  private attendRun(
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slot: Slot,
+    mask: Tensor,
+    { heads, kvHeads }: LayerFacts,
+    scoring: Scoring,
+  ): Tensor {
     const { g, h } = this
     const [cells, queries] = mask.shape
-    const width = h.headDim * h.heads
+    const width = h.headDim * heads
     const [element, line] = values.strides
-    const rows = (t: Tensor) => g.view(t, [h.headDim, cells, h.kvHeads], [line, line / h.kvHeads], slot.base * line)
+    const scores: Scores = { ...scoring, maxBias: h.maxBias }
+    const rows = (t: Tensor) => g.view(t, [h.headDim, cells, kvHeads], [line, line / kvHeads], slot.base * line)
     const k = rows(keys)
     if (!isTransposed(slot)) {
-      return g.reshape(g.flashAttention(g.swapRows(q), k, rows(values), mask, scale, h.maxBias), width, queries)
+      return g.reshape(g.flashAttention(g.swapRows(q), k, rows(values), mask, scores), width, queries)
     }
     const column = slot.capacity * element
-    const v = g.view(values, [cells, h.headDim, h.kvHeads], [column, column * h.headDim], slot.base * line)
+    const v = g.view(values, [cells, h.headDim, kvHeads], [column, column * h.headDim], slot.base * line)
     // The tiled kernel wants its mask in half precision.
     if (mask.type === 'f16' && !few(queries, cells)) {
-      const attended = g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scale, h.maxBias)
-      return g.reshape(attended, width, queries)
+      return g.reshape(g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scores), width, queries)
     }
-    const grouped = (queries * h.heads) / h.kvHeads
-    const byHead = g.reshape(queries === 1 ? q : g.contiguous(g.swapRows(q)), h.headDim, grouped, h.kvHeads)
-    const scores = g.reshape(g.mulMat(k, byHead), cells, queries, h.heads)
-    const shares = g.reshape(g.maskedSoftMax(scores, mask, scale, h.maxBias), cells, grouped, h.kvHeads)
+    const grouped = (queries * heads) / kvHeads
+    const byHead = g.reshape(queries === 1 ? q : g.contiguous(g.swapRows(q)), h.headDim, grouped, kvHeads)
+    const products = g.reshape(g.mulMat(k, byHead), cells, queries, heads)
+    const shares = g.reshape(this.softMax(products, mask, scores), cells, grouped, kvHeads)
     const attended = g.mulMat(v, shares)
     if (queries === 1) return g.reshape(attended, width, 1)
-    return g.reshape(g.contiguous(g.swapRows(g.reshape(attended, h.headDim, queries, h.heads))), width, queries)
+    return g.reshape(g.contiguous(g.swapRows(g.reshape(attended, h.headDim, queries, heads))), width, queries)
+  }
+
+  private softMax(products: Tensor, mask: Tensor, { scale, maxBias = 0, softcap, sinks = null }: Scores): Tensor {
+    const { g } = this
+    if (softcap === undefined) return g.maskedSoftMax(products, mask, scale, maxBias, sinks)
+    const capped = g.scale(g.tanh(g.scale(products, scale / softcap)), softcap)
+    return g.maskedSoftMax(capped, mask, 1, maxBias, sinks)
   }
 }
 
@@ -219,19 +256,27 @@ function rowsOf(t: Tensor, first: number, count: number): [[number, number, numb
 }
 
 /**
- * The last row sees positions 0 .. end - 1, the row before it one less, and so on. What it sees is 0, or with `distances`
- * the key's position minus the query's, which ALiBi's slopes are multiplied with.
+ * The last row sees positions 0 .. end - 1, or the last `window` of them, the row before it one less, and so on. What it
+ * sees is 0, or with `distances` the key's position minus the query's, which ALiBi's slopes are multiplied with.
  */
-function fillMask(memory: ArrayBuffer, { type, shape }: Tensor, end: number, distances: boolean): void {
+function fillMask(
+  memory: ArrayBuffer,
+  { type, shape }: Tensor,
+  end: number,
+  window: number | null,
+  distances: boolean,
+): void {
   const half = type === 'f16'
   const values = half ? new Uint16Array(memory) : new Float32Array(memory)
   const [cells, rows] = shape
   const falling = half ? F16_DISTANCES : Float32Array.from({ length: cells }, (_, i) => i + 1 - cells)
+  const hidden = half ? NEGATIVE_INFINITY_F16 : Number.NEGATIVE_INFINITY
   for (let j = 0; j < rows; j++) {
     const seen = end - rows + j + 1
     const row = j * cells
     if (distances) values.set(falling.subarray(falling.length - seen), row)
     else values.fill(0, row, row + seen)
-    values.fill(half ? NEGATIVE_INFINITY_F16 : Number.NEGATIVE_INFINITY, row + seen, row + cells)
+    values.fill(hidden, row + seen, row + cells)
+    if (window !== null && seen > window) values.fill(hidden, row, row + seen - window)
   }
 }

@@ -25,9 +25,9 @@ export async function chooseBuffers(
 ): Promise<BufferChoice> {
   const extra = [...backend.extraBufferTypes().keys()]
   const candidates = new Map<string, { tensor: FileTensor; buffers: string[] }>()
-  for (const { tensor, product } of uses) {
+  for (const { tensor, product, stack } of uses) {
     const key = keyOf(backend, tensor)
-    if (!product || candidates.has(key)) continue
+    if (!product || stack === true || candidates.has(key)) continue
     const buffers = extra.filter((name) => supportsProduct(backend, name, tensor.type, tensor.shape))
     candidates.set(key, { tensor, buffers })
   }

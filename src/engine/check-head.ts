@@ -5,7 +5,11 @@ import { Head, type HeadParts } from './head.js'
 export interface HeadWeights extends Weights {
   /** A copy of some rows of a matrix, in the matrix's own type and in plain memory: [columns, rows]. */
   pickRows(name: string, rows: readonly number[]): StoredTensor
+  /** A copy of some values of a vector: [values]. */
+  pickValues(name: string, places: readonly number[]): StoredTensor
 }
+
+const BIAS = 'output.bias'
 
 export interface CheckHeadParts extends HeadParts {
   readonly weights: HeadWeights
@@ -17,6 +21,7 @@ export class CheckHead {
   readonly tokens: readonly number[]
   private readonly parts: HeadParts
   private readonly matrix: StoredTensor
+  private readonly bias: StoredTensor | null
   private readonly heads = new Map<number, Head>()
 
   constructor(parts: CheckHeadParts, tokens: readonly number[]) {
@@ -25,13 +30,16 @@ export class CheckHead {
     const matrix = weights.pickRows(name, tokens)
     this.tokens = tokens
     this.matrix = matrix
+    const bias = weights.optional(BIAS) === null ? null : weights.pickValues(BIAS, tokens)
+    this.bias = bias
+    const picked = (n: string) => (n === name ? matrix.tensor : n === BIAS && bias !== null ? bias.tensor : null)
     this.parts = {
       ...parts,
       // In plain memory every row costs the same.
       padding: (rows) => rows,
       weights: {
-        get: (n) => (n === name ? matrix.tensor : weights.get(n)),
-        optional: (n) => (n === name ? matrix.tensor : weights.optional(n)),
+        get: (n) => picked(n) ?? weights.get(n),
+        optional: (n) => picked(n) ?? weights.optional(n),
         rows: (n) => weights.rows(n),
       },
     }
@@ -55,5 +63,6 @@ export class CheckHead {
     for (const head of this.heads.values()) head.dispose()
     this.heads.clear()
     this.matrix.dispose()
+    this.bias?.dispose()
   }
 }

@@ -55,8 +55,7 @@ export class Engine {
     const { backend, hyperparameters: h } = options
     this.layers = h.layers
     const cache = new KvCache(backend, {
-      layers: h.layers,
-      width: h.headDim * h.kvHeads,
+      widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
       type: options.cacheType,
       context: options.context,
       onMove: () => this.stretches.clear(),

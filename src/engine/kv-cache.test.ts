@@ -7,8 +7,9 @@ import { KvCache, type Slot, valueIndex } from './kv-cache.js'
 const backend = new Backend({ threads: 1 })
 afterAll(() => backend.dispose())
 
-const WIDTH = 2
-const LAYERS = 2
+/** Layers may have other numbers of KV heads. */
+const WIDTHS = [2, 4]
+const LAYERS = WIDTHS.length
 
 function bytesOf(tensorView: Uint8Array): Float32Array {
   return new Float32Array(tensorView.buffer, tensorView.byteOffset, tensorView.byteLength / 4)
@@ -17,7 +18,7 @@ function bytesOf(tensorView: Uint8Array): Float32Array {
 /** A cache, and sequences that write a value of their own into every cell when it is reserved. */
 function createHarness(context: number) {
   let moves = 0
-  const cache = new KvCache(backend, { layers: LAYERS, width: WIDTH, type: 'f32', context, onMove: () => moves++ })
+  const cache = new KvCache(backend, { widths: WIDTHS, type: 'f32', context, onMove: () => moves++ })
   const sequences = new Map<number, { slot: Slot; length: number }>()
   /** Sequences whose first cells were copied from another one. */
   const copied = new Map<number, { from: number; count: number }>()
@@ -36,12 +37,13 @@ function createHarness(context: number) {
       sequences.set(id, s)
       cache.reserve(s.slot, s.length + count, s.length)
       for (let l = 0; l < LAYERS; l++) {
+        const width = WIDTHS[l]!
         const keys = bytesOf(cache.viewOf(l).keys)
         const values = bytesOf(cache.viewOf(l).values)
         for (let p = s.length; p < s.length + count; p++) {
           const at = s.slot.base + p
-          keys.fill(cell(id, l, p), at * WIDTH, (at + 1) * WIDTH)
-          for (let e = 0; e < WIDTH; e++) values[valueIndex(s.slot, WIDTH, p, e)] = cell(id, l, p) + e
+          keys.fill(cell(id, l, p), at * width, (at + 1) * width)
+          for (let e = 0; e < width; e++) values[valueIndex(s.slot, width, p, e)] = cell(id, l, p) + e
         }
       }
       s.length += count
@@ -59,16 +61,17 @@ function createHarness(context: number) {
         expect(slot.capacity).toBeGreaterThanOrEqual(length)
         taken.push([slot.base, slot.base + slot.capacity])
         for (let l = 0; l < LAYERS; l++) {
+          const width = WIDTHS[l]!
           const keys = bytesOf(cache.viewOf(l).keys)
           const values = bytesOf(cache.viewOf(l).values)
-          expect((slot.base + slot.capacity) * WIDTH).toBeLessThanOrEqual(keys.length)
+          expect((slot.base + slot.capacity) * width).toBeLessThanOrEqual(keys.length)
           const holds = (p: number, e: number, expected: number) =>
-            keys[(slot.base + p) * WIDTH + e] === expected &&
-            values[valueIndex(slot, WIDTH, p, e)] === (expected === 0 ? 0 : expected + e)
+            keys[(slot.base + p) * width + e] === expected &&
+            values[valueIndex(slot, width, p, e)] === (expected === 0 ? 0 : expected + e)
           for (let p = 0; p < slot.capacity; p++) {
             // What no sequence wrote is zero, whoever used the cell before.
             const expected = p < length ? cell(id, l, p) : 0
-            for (let e = 0; e < WIDTH; e++) {
+            for (let e = 0; e < width; e++) {
               if (!holds(p, e, expected))
                 throw new Error(`sequence ${id} lost position ${p} of ${length} in layer ${l}`)
             }
@@ -146,7 +149,7 @@ describe('the KV cache', () => {
       h.leave(id)
     }
     expect(h.moves).toBe(0)
-    expect(h.cache.bytes).toBe(LAYERS * 2 * 256 * WIDTH * 4)
+    expect(h.cache.bytes).toBe(2 * 256 * (2 + 4) * 4)
     h.cache.dispose()
   })
 

@@ -38,12 +38,14 @@ interface SlotCells {
 }
 
 interface LayerCells {
+  /** Elements of one key (and one value): headDim * kvHeads. */
+  readonly width: number
   readonly keys: StoredTensor
   readonly values: StoredTensor
 }
 
 /**
- * Keys and values of all sequences: per layer one tensor [kvDim, cells] for keys and one for values. A slot is a run of
+ * Keys and values of all sequences: per layer one tensor [width, cells] for keys and one for values. A slot is a run of
  * cells that doubles as its sequence grows; slots move only then. Cells that no sequence uses are zero: attention multiplies masked cells by 0, and what another
  * sequence left there need not be a number.
  */
@@ -51,7 +53,7 @@ export class KvCache {
   readonly context: number
   private readonly backend: Backend
   private readonly type: 'f32' | 'f16'
-  private readonly width: number
+  private readonly widths: readonly number[]
   private layers: LayerCells[] = []
   private cells = 0
   private readonly slots = new Set<MovableSlot>()
@@ -60,19 +62,19 @@ export class KvCache {
   private broken: Error | null = null
 
   /**
-   * @param width elements of one key (and one value): headDim * kvHeads
+   * @param widths elements of one key (and one value) of each layer: headDim * kvHeads
    * @param onMove called before tensors are replaced: graphs that name them must go
    */
   constructor(
     backend: Backend,
-    options: { layers: number; width: number; type: 'f32' | 'f16'; context: number; onMove: () => void },
+    options: { widths: readonly number[]; type: 'f32' | 'f16'; context: number; onMove: () => void },
   ) {
     this.backend = backend
     this.type = options.type
-    this.width = options.width
+    this.widths = options.widths
     this.context = options.context
     this.onMove = options.onMove
-    this.allocate(options.layers, FIRST_CELLS)
+    this.allocate(FIRST_CELLS)
   }
 
   /** Keys of a layer: [width, cells]. */
@@ -190,7 +192,7 @@ export class KvCache {
       const count = this.layers.length
       for (let l = 0; l < count; l++) {
         const old = this.of(l)
-        const fresh = this.allocateLayer(cells)
+        const fresh = this.allocateLayer(l, cells)
         for (const { from, to } of moves) this.write(fresh, this.read(old, from, to.used), from, to, to.used)
         this.layers[l] = fresh
         old.keys.dispose()
@@ -204,44 +206,44 @@ export class KvCache {
   }
 
   /** A copy of what a slot's first `count` cells hold; the values in the slot's own order. */
-  private read({ keys, values }: LayerCells, slot: Slot, count: number): SlotCells {
-    const start = slot.base * this.width
+  private read({ width, keys, values }: LayerCells, slot: Slot, count: number): SlotCells {
+    const start = slot.base * width
     const cells = isTransposed(slot) && count > 0 ? slot.capacity : count
     return {
-      keys: this.elements(keys).slice(start, start + count * this.width),
-      values: this.elements(values).slice(start, start + cells * this.width),
+      keys: this.elements(keys).slice(start, start + count * width),
+      values: this.elements(values).slice(start, start + cells * width),
     }
   }
 
   /** Writes what was read from a slot into another, in that one's order. */
-  private write({ keys, values }: LayerCells, kept: SlotCells, from: Slot, to: Slot, count: number): void {
+  private write({ width, keys, values }: LayerCells, kept: SlotCells, from: Slot, to: Slot, count: number): void {
     if (count === 0) return
-    this.elements(keys).set(kept.keys, to.base * this.width)
+    this.elements(keys).set(kept.keys, to.base * width)
     const target = this.elements(values)
     if (!isTransposed(from) && !isTransposed(to)) {
-      target.set(kept.values, to.base * this.width)
+      target.set(kept.values, to.base * width)
       return
     }
     const source = { base: 0, capacity: from.capacity }
-    for (let i = 0; i < this.width; i++) {
+    for (let i = 0; i < width; i++) {
       if (isTransposed(from) && isTransposed(to)) {
-        const first = valueIndex(source, this.width, 0, i)
-        target.set(kept.values.subarray(first, first + count), valueIndex(to, this.width, 0, i))
+        const first = valueIndex(source, width, 0, i)
+        target.set(kept.values.subarray(first, first + count), valueIndex(to, width, 0, i))
         continue
       }
       for (let p = 0; p < count; p++) {
-        target[valueIndex(to, this.width, p, i)] = kept.values[valueIndex(source, this.width, p, i)] as number
+        target[valueIndex(to, width, p, i)] = kept.values[valueIndex(source, width, p, i)] as number
       }
     }
   }
 
   private clear(slot: MovableSlot): void {
     if (slot.used === 0 || this.broken !== null) return
-    const start = slot.base * this.width
     const cells = isTransposed(slot) ? slot.capacity : slot.used
-    for (const { keys, values } of this.layers) {
-      this.elements(keys).fill(0, start, start + slot.used * this.width)
-      this.elements(values).fill(0, start, start + cells * this.width)
+    for (const { width, keys, values } of this.layers) {
+      const start = slot.base * width
+      this.elements(keys).fill(0, start, start + slot.used * width)
+      this.elements(values).fill(0, start, start + cells * width)
     }
   }
 
@@ -252,15 +254,17 @@ export class KvCache {
       : new Uint16Array(buffer, byteOffset, byteLength / 2)
   }
 
-  private allocate(layers: number, cells: number): void {
-    this.layers = Array.from({ length: layers }, () => this.allocateLayer(cells))
+  private allocate(cells: number): void {
+    this.layers = this.widths.map((_, layer) => this.allocateLayer(layer, cells))
     this.cells = cells
   }
 
-  private allocateLayer(cells: number) {
+  private allocateLayer(layer: number, cells: number): LayerCells {
+    const width = this.widths[layer] as number
     return {
-      keys: new StoredTensor(this.backend, this.type, this.width, cells),
-      values: new StoredTensor(this.backend, this.type, this.width, cells),
+      width,
+      keys: new StoredTensor(this.backend, this.type, width, cells),
+      values: new StoredTensor(this.backend, this.type, width, cells),
     }
   }
 }

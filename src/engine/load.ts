@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { cacheFolder } from '../convert/cache-folder.js'
+import { countParameters } from '../convert/convert.js'
 import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import { familyByArchitecture } from '../families/index.js'
@@ -13,6 +14,7 @@ import { refuseUnknownOptions } from './known-options.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
 import { openModelText } from './model-text.js'
+import { ropeFactors, withRopeTensors } from './rope-factors.js'
 import { choosePadding } from './row-padding.js'
 import { weightUses } from './weight-uses.js'
 
@@ -40,7 +42,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   })
   if (signal?.aborted) throw new ShoalError('aborted', 'loading was aborted', { cause: signal.reason })
   const family = familyByArchitecture(p.gguf.metadata.string('general.architecture'), p.path)
-  const h = family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys()))
+  const h = withRopeTensors(family.fromMetadata(p.gguf.metadata, new Set(p.gguf.tensors.keys())), p.gguf)
   const uses = weightUses(p.gguf, family, h)
   const context = options.context ?? Math.min(h.context, DEFAULT_CONTEXT)
   wholeNumber('context', context, 2 ** 24)
@@ -61,8 +63,9 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     const weights = new WeightStore(backend, p.gguf, uses, choose)
     let engine: Engine | null = null
     try {
+      for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
       engine = new Engine({ backend, family, hyperparameters: h, weights, padding, cacheType, context })
-      const parameters = family.tensors(h).reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
+      const parameters = countParameters(family.tensors(h))
       const release = async () => {
         weights.dispose()
         await backend.dispose()

@@ -26,7 +26,9 @@ export async function choosePadding(
   memory: MachineMemory,
 ): Promise<RowPadding> {
   const bytes = new Map<string, number>()
-  const matrices = uses.filter(({ product, tensor }) => product && TENSOR_TYPES[tensor.type].blockSize > 1)
+  const matrices = uses.filter(
+    ({ product, stack, tensor }) => product && stack !== true && TENSOR_TYPES[tensor.type].blockSize > 1,
+  )
   for (const { tensor } of matrices)
     bytes.set(tensor.shape.join(), (bytes.get(tensor.shape.join()) ?? 0) + tensor.bytes)
   const heaviest = matrices.reduce<WeightUse | null>(

@@ -30,6 +30,14 @@ export interface StretchShape {
   readonly sublayers: boolean
 }
 
+/** Tensors of a layer's graph beside those of its attention over runs: operations, inputs and views together. */
+const LAYER_TENSORS = 96
+
+/** The outputs of a token's experts are added up one by one. */
+function expertTensors({ experts }: Hyperparameters): number {
+  return experts === null ? 0 : 32 + 3 * experts.used
+}
+
 /** What a stretch's graph is built from. */
 export interface StretchParts {
   readonly backend: Backend
@@ -54,6 +62,7 @@ export function stretchKey(shape: StretchShape, runs: readonly Run[]): string {
  */
 export class Stretch {
   private readonly graph: Graph
+  private readonly numbers = new Map<string, { tensor: Tensor; of: (position: number) => number; narrow: boolean }>()
   private readonly attention: Attention
   private readonly source: Int32Array
   private readonly positions: Int32Array
@@ -66,7 +75,7 @@ export class Stretch {
     const { family, hyperparameters: h, weights, cache, rows } = parts
     const total = parts.padding(runs.reduce((n, r) => n + r.source.length, 0))
     const wanted = parts.padding(runs.reduce((n, r) => n + r.wanted, 0))
-    const g = new Graph(parts.backend, 96 + shape.layers.length * (64 + 24 * runs.length))
+    const g = new Graph(parts.backend, 96 + shape.layers.length * (LAYER_TENSORS + expertTensors(h) + 32 * runs.length))
     g.lastMs = expectedMs
     this.graph = g
     const source = g.input('i32', total)
@@ -80,14 +89,16 @@ export class Stretch {
     const last = shape.layers.at(-1)
     for (const layer of shape.layers) {
       const narrow = layer === last ? narrowing : null
-      x = family.layer(g, x, {
-        hyperparameters: h,
+      x = family.layer(x, {
+        g,
+        h,
         weights,
         layer,
         positions,
         queryPositions: narrow ? narrow.positions : positions,
         narrow: (t) => (narrow ? g.getRows(t, narrow.rows) : t),
-        attend: (q, k, v, { scale }) => this.attention.attend(layer, q, k, v, scale, narrow !== null),
+        perQuery: (name, of) => this.perQuery(name, of, narrow !== null, narrow ? wanted : total),
+        attend: (q, k, v, options) => this.attention.attend(layer, q, k, v, options, narrow !== null),
         sublayer: (which, output) => {
           if (shape.sublayers && layer === last) kept[which] = g.output(output)
         },
@@ -147,7 +158,25 @@ export class Stretch {
     this.target.fill(UNREAD_ROW, out)
     this.narrowing?.rows.fill(0, out)
     this.narrowing?.positions.fill(0, out)
+    this.fillNumbers()
     return this.graph.compute()
+  }
+
+  /** An input with a number for each query: one for all layers that ask under the same name. */
+  private perQuery(name: string, of: (position: number) => number, narrow: boolean, queries: number): Tensor {
+    const key = `${name} ${narrow ? 'narrow' : 'all'}`
+    const known = this.numbers.get(key)
+    if (known !== undefined) return known.tensor
+    const tensor = this.graph.input('f32', 1, 1, queries)
+    this.numbers.set(key, { tensor, of, narrow })
+    return tensor
+  }
+
+  private fillNumbers(): void {
+    for (const { tensor, of, narrow } of this.numbers.values()) {
+      const positions = narrow && this.narrowing ? this.narrowing.positions : this.positions
+      new Float32Array(this.graph.bytes(tensor)).set(Float32Array.from(positions, of))
+    }
   }
 
   /** A copy of the last layer's attention and MLP output of one row, counted over all rows: [hidden] each. */

@@ -3,27 +3,35 @@ import { FileError, UnsupportedError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { WeightUse } from '../ggml/weights.js'
 
+/** Tensors that change nothing here: old rotary frequencies, activation scales, layers for drafts of several tokens. */
+const UNREAD = /\.attn_rot_embd\.|\.rotary_emb\.|\.input_scale$|\.nextn\./
+
 /** The tensors of a package that its family uses, each checked against the shape that the hyperparameters ask for. */
 export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): WeightUse[] {
   const uses: WeightUse[] = []
   const known = new Set<string>()
   for (const m of family.tensors(h)) {
     const lookup = m.lookup === true
-    uses.push({ tensor: take(file, m.name, m.shape), lookup, product: m.quantize && (!lookup || h.tiedEmbeddings) })
+    const tensor = take(file, m.name, m.shape)
+    uses.push({ tensor, lookup, stack: m.share !== undefined, product: m.quantize && (!lookup || h.tiedEmbeddings) })
     known.add(m.name)
+    const scale = m.quantize ? takeScale(file, m.name, m.share === undefined ? 1 : (m.shape[0] as number)) : null
+    if (scale === null) continue
+    uses.push({ tensor: scale, lookup: false, product: false })
+    known.add(scale.name)
   }
   for (const t of family.computedTensors(h)) {
-    uses.push({ tensor: take(file, t.name, [t.length]), lookup: false, product: false })
+    take(file, t.name, [t.length])
     known.add(t.name)
   }
-  const unknown = [...file.tensors.keys()].find((name) => !known.has(name))
+  const unknown = [...file.tensors.keys()].find((name) => !known.has(name) && !UNREAD.test(name))
   if (unknown !== undefined) {
     throw new UnsupportedError(
       `${file.path}: tensor ${unknown} is not one that ${family.architecture} models have here`,
     )
   }
-  for (const { tensor, product, lookup } of uses) {
-    if (!product && !lookup && tensor.type !== 'f32') {
+  for (const { tensor, product, lookup, stack } of uses) {
+    if (!product && !lookup && stack !== true && tensor.type !== 'f32') {
       throw new UnsupportedError(`${file.path}: tensor ${tensor.name} is ${tensor.type}; norms and biases must be f32`)
     }
     if (tensor.type === 'i32' || tensor.type === 'i64') {
@@ -31,6 +39,12 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
     }
   }
   return uses
+}
+
+/** NVFP4 keeps a factor beside a matrix, for a stack one for each of its matrices. */
+function takeScale(file: GgufFile, name: string, length: number): GgufTensor | null {
+  const scale = name.replace(/weight$/, 'scale')
+  return file.tensors.has(scale) ? take(file, scale, [length]) : null
 }
 
 function take(file: GgufFile, name: string, shape: readonly number[]): GgufTensor {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseDepth } from '../depth/spec.js'
 import { InputError } from '../errors.js'
-import type { Hyperparameters, TensorMapping } from '../families/family.js'
-import { checkFlops, depthCost, depthExtent, headFlops, modelSize, parameterCount } from './cost.js'
+import type { TensorMapping } from '../families/tensors.js'
+import { checkFlops, depthCost, depthExtent, headFlops, modelSize, parameterCount, type Sizes } from './cost.js'
 
 interface Shape {
   layers: number
@@ -14,13 +14,14 @@ interface Shape {
   tied: boolean
 }
 
-function llama(shape: Shape): { h: Hyperparameters; tensors: TensorMapping[] } {
+function llama(shape: Shape): { h: Sizes; tensors: TensorMapping[] } {
   const { layers, hidden, heads, kvHeads, feedForward, vocabulary, tied } = shape
   const headDim = hidden / heads
   const tensor = (name: string, ...lengths: number[]): TensorMapping => ({
     name,
-    source: name,
+    sources: [],
     shape: lengths,
+    columns: lengths.at(-1)!,
     quantize: lengths.length > 1,
   })
   const tensors = [tensor('token_embd.weight', vocabulary, hidden), tensor('output_norm.weight', hidden)]
@@ -38,19 +39,8 @@ function llama(shape: Shape): { h: Hyperparameters; tensors: TensorMapping[] } {
       tensor(`blk.${l}.ffn_down.weight`, hidden, feedForward),
     )
   }
-  const h = {
-    architecture: 'llama',
-    layers,
-    hidden,
-    heads,
-    kvHeads,
-    headDim,
-    feedForward,
-    vocabulary,
-    context: 2048,
-    normEpsilon: 1e-5,
-    tiedEmbeddings: tied,
-  }
+  const layer = Array.from({ length: layers }, () => ({ heads, state: { kvHeads, headDim } }))
+  const h = { layers, hidden, vocabulary, headDim, layer }
   return { h, tensors }
 }
 

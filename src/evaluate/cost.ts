@@ -1,18 +1,39 @@
 import type { Plan, Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
-import type { Hyperparameters, TensorMapping } from '../families/family.js'
+import type { Hyperparameters } from '../families/family.js'
+import type { TensorMapping } from '../families/tensors.js'
 
 /** Sizes that the cost of a token follows from. */
 export interface ModelSize {
   readonly layers: number
   readonly hidden: number
   readonly vocabulary: number
-  /** Per layer: all parameters, and those of its matrices. */
-  readonly layer: readonly { readonly parameters: number; readonly matrixParameters: number }[]
+  readonly layer: readonly LayerSize[]
   /** Parameters outside the layers: embeddings, final norm, LM head. */
   readonly otherParameters: number
-  /** Values that one layer caches for one token: keys and values of all KV heads. */
-  readonly kvPerLayer: number
+}
+
+/** Sizes of one layer. Of a stack of experts a token uses a share. */
+export interface LayerSize {
+  readonly parameters: number
+  readonly activeParameters: number
+  /** Of matrices, as far as a token uses them. */
+  readonly matrixParameters: number
+  /** Values that queries have: heads x headDim. */
+  readonly queryWidth: number
+  /** Values that it caches for one token: keys and values of all KV heads. */
+  readonly kvWidth: number
+  /** Positions that a query sees at most. */
+  readonly window: number
+}
+
+/** What sizes are computed from. */
+export type Sizes = Pick<Hyperparameters, 'layers' | 'hidden' | 'vocabulary' | 'headDim'> & {
+  readonly layer: readonly {
+    readonly heads: number
+    readonly window?: number | null
+    readonly state: { readonly kvHeads: number; readonly headDim: number }
+  }[]
 }
 
 /** Layers and checks of one token. */
@@ -33,7 +54,7 @@ export interface DepthExtent extends TokenExtent {
 
 /** What one generated token costs with `context` tokens before it; a mean where plans shrink. */
 export interface TokenCost {
-  /** Parameters of the layers that run and of everything outside the layers. */
+  /** Parameters of the layers that run, of experts those that a token uses, and of everything outside the layers. */
   readonly parameters: number
   /** Layers and head; a multiply-add counts as 2. */
   readonly flops: number
@@ -56,10 +77,17 @@ export interface DepthCost extends DepthExtent {
 const LAYER_TENSOR = /^blk\.(\d+)\./
 
 /** Sizes from hyperparameters and the family's tensors (`Family.tensors`): no weights are needed. */
-export function modelSize(h: Hyperparameters, tensors: readonly TensorMapping[]): ModelSize {
-  const layer = Array.from({ length: h.layers }, () => ({ parameters: 0, matrixParameters: 0 }))
+export function modelSize(h: Sizes, tensors: readonly TensorMapping[]): ModelSize {
+  const layer = h.layer.slice(0, h.layers).map(({ heads, window = null, state }) => ({
+    parameters: 0,
+    activeParameters: 0,
+    matrixParameters: 0,
+    queryWidth: heads * h.headDim,
+    kvWidth: 2 * state.kvHeads * state.headDim,
+    window: window ?? Number.POSITIVE_INFINITY,
+  }))
   let otherParameters = 0
-  for (const { name, shape } of tensors) {
+  for (const { name, shape, columns, share = 1 } of tensors) {
     const parameters = shape.reduce((product, length) => product * length, 1)
     const match = LAYER_TENSOR.exec(name)
     if (match === null) {
@@ -69,10 +97,11 @@ export function modelSize(h: Hyperparameters, tensors: readonly TensorMapping[])
     const sizes = layer[Number(match[1])]
     if (sizes === undefined) throw new InputError(`tensor ${name} belongs to no layer: the model has ${h.layers}`)
     sizes.parameters += parameters
-    if (shape.length > 1) sizes.matrixParameters += parameters
+    sizes.activeParameters += parameters * share
+    if (columns > 1 && shape.length > 1) sizes.matrixParameters += parameters * share
   }
   const { layers, hidden, vocabulary } = h
-  return { layers, hidden, vocabulary, layer, otherParameters, kvPerLayer: 2 * h.kvHeads * h.headDim }
+  return { layers, hidden, vocabulary, layer, otherParameters }
 }
 
 /** All parameters of the model. */
@@ -80,11 +109,19 @@ export function parameterCount(size: ModelSize): number {
   return size.layer.reduce((sum, { parameters }) => sum + parameters, size.otherParameters)
 }
 
-/** FLOPs of one layer for one token: 2 x (parameters of its matrices) + 4 x hidden x context. */
+/** Parameters that one token uses: of experts those that are chosen for it. */
+export function activeParameterCount(size: ModelSize): number {
+  return Math.round(size.layer.reduce((sum, { activeParameters }) => sum + activeParameters, size.otherParameters))
+}
+
+/**
+ * FLOPs of one layer for one token: 2 x (parameters of its matrices, of experts those that a token uses) + 4 x width of all
+ * queries x positions that it sees.
+ */
 export function layerFlops(size: ModelSize, layer: number, context: number): number {
   const sizes = size.layer[layer]
   if (sizes === undefined) throw new InputError(`layer ${layer} does not exist; the model has ${size.layers} layers`)
-  return 2 * sizes.matrixParameters + 4 * size.hidden * context
+  return 2 * sizes.matrixParameters + 4 * sizes.queryWidth * Math.min(context, sizes.window)
 }
 
 /** FLOPs of the LM head for one token: 2 x hidden x vocabulary. */
@@ -141,15 +178,17 @@ export function tokenCost(size: ModelSize, extent: TokenExtent, context: number,
   }
   let parameters = size.otherParameters
   let flops = headFlops(size)
+  let kvValues = 0
   for (const layer of extent.layers) {
     flops += layerFlops(size, layer, context)
-    parameters += size.layer[layer]!.parameters
+    parameters += size.layer[layer]!.activeParameters
+    kvValues += size.layer[layer]!.kvWidth
   }
   return {
-    parameters,
+    parameters: Math.round(parameters),
     flops,
     flopsWithChecks: flops + extent.checks.length * checkFlops(size, extent.checkRows),
-    kvBytes: extent.layers.length * size.kvPerLayer * cacheBytes,
+    kvBytes: kvValues * cacheBytes,
   }
 }
 

@@ -46,7 +46,7 @@ describe('config.json of bloom', () => {
 describe('GGUF metadata of bloom', () => {
   it.each<[string, GgufValue]>([
     ['attention.head_count', { type: 'uint32', value: 5 }],
-    ['attention.head_count_kv', { type: 'uint32', value: 2 }],
+    ['attention.head_count_kv', { type: 'uint32', value: 3 }],
     ['vocab_size', { type: 'string', value: '96' }],
   ])('is refused where %s makes no sense', async (key, value) => {
     const h = await read()
@@ -78,8 +78,8 @@ describe('a long prompt', () => {
     const config = { model_type: 'bloom', hidden_size: hidden, n_head: heads, n_layer: 1, vocab_size: vocabulary }
     const mappings = bloom.tensors(bloom.fromConfig(new ConfigReader('config.json', config)))
     const random = createRandomStream(11)
-    const declarations = mappings.map(({ source, shape }) => ({
-      name: source.replace('transformer.', ''),
+    const declarations = mappings.map(({ sources, shape }) => ({
+      name: sources[0]!.names[0]!.replace('transformer.', ''),
       dtype: 'F32' as const,
       shape,
     }))

@@ -1,17 +1,48 @@
 import type { ConfigReader } from '../checkpoint/config-reader.js'
 import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
+import type { Facts, FactUses } from './facts.js'
+import type { Rope, RopeTable } from './rope.js'
+import type { TensorMapping, TensorRow } from './tensors.js'
 
-/** Sizes that every family has; L layers, H hidden, V vocabulary. */
+/** What a layer keeps of every position. The engine's cache has places for keys and values only. */
+export type LayerState = { readonly kind: 'keys and values'; readonly kvHeads: number; readonly headDim: number }
+
+/** What may differ from layer to layer. */
+export interface LayerFacts {
+  readonly heads: number
+  readonly kvHeads: number
+  /** Width of the MLP's inner layer. */
+  readonly feedForward: number
+  /** Positions that a query sees, itself included; null where it sees all before it. */
+  readonly window: number | null
+  /** Null where the layer does not rotate queries and keys. */
+  readonly rope: 'full' | 'local' | null
+  /** True where its MLP is made of experts. */
+  readonly routed: boolean
+  readonly state: LayerState
+}
+
+/** Routed experts of a model's MLPs. */
+export interface Experts {
+  readonly count: number
+  /** Experts that one token uses. */
+  readonly used: number
+}
+
+/** Sizes that every family has, as the engine needs them; L layers, H hidden, V vocabulary. */
 export interface Hyperparameters {
   /** GGUF `general.architecture`, e.g. `llama`. */
   readonly architecture: string
   readonly layers: number
   readonly hidden: number
+  /** Query heads; where layers differ, those of the first. */
   readonly heads: number
+  /** KV heads; where layers differ, those of the first. */
   readonly kvHeads: number
   readonly headDim: number
-  /** Width of the MLP's inner layer. */
+  /** Width of the MLP's inner layer; where layers differ, that of the first. */
   readonly feedForward: number
   readonly vocabulary: number
   /** The longest sequence that the model was made for, in tokens. */
@@ -26,37 +57,13 @@ export interface Hyperparameters {
   readonly maxBias?: number
   /** True where the LM head is the token embedding. */
   readonly tiedEmbeddings: boolean
-}
-
-/** One tensor of a checkpoint and what becomes of it in the package. */
-export interface TensorMapping {
-  /** Name in the GGUF file, llama.cpp's. */
-  readonly name: string
-  /** Name in the Hugging Face checkpoint, which may lack its first part where it was saved without an LM head. */
-  readonly source: string
-  /** Shape in row-major order, as safetensors gives it: [rows, columns] or [length]. */
-  readonly shape: readonly number[]
-  /** Matrices are quantised; norms, biases and other small tensors stay f32. */
-  readonly quantize: boolean
-  /** Its rows are looked up by index (a token embedding), so they must stay in plain memory. */
-  readonly lookup?: boolean
-  /** Leading rows of the checkpoint's tensor that the package leaves out; `shape` is without them. */
-  readonly skipRows?: number
-  /** Rotary row permutation of llama.cpp's `llama` architecture: the number of heads that the rows are split into. */
-  readonly rotaryHeads?: number
-  /**
-   * The rows are queries, keys and values of one head after the other, and llama.cpp wants all queries, all keys, all
-   * values: the number of heads.
-   */
-  readonly fusedHeads?: number
-}
-
-/** A tensor that the package has and the checkpoint lacks (rotary frequency factors, for one); always f32 [length]. */
-export interface ComputedTensor {
-  readonly name: string
-  readonly length: number
-  /** Null where the hyperparameters come from a package, which holds the values itself. */
-  readonly values: Float32Array | null
+  readonly experts: Experts | null
+  /** Rotary positions: those of layers that see everything, and of layers with a window. */
+  readonly ropes: { readonly full: Rope; readonly local: Rope } | null
+  /** One entry for each layer. */
+  readonly layer: readonly LayerFacts[]
+  /** All that was read, under the names of `FACTS`. */
+  readonly facts: Facts
 }
 
 /** The tensors of a package by their GGUF name. */
@@ -68,19 +75,28 @@ export interface Weights {
   rows(name: string): Tensor
 }
 
-/** What the engine gives a layer while its graph is built. Rows are ordered slot by slot, positions ascending. */
-export interface LayerContext<H extends Hyperparameters = Hyperparameters> {
-  readonly hyperparameters: H
+/** What blocks are built from, wherever they stand in the model. */
+export interface BlockContext {
+  readonly g: Graph
+  readonly h: Hyperparameters
+  readonly family: FamilyTable
   readonly weights: Weights
+}
+
+/** What the engine gives a layer while its graph is built. Rows are ordered slot by slot, positions ascending. */
+export interface LayerContext extends BlockContext {
   readonly layer: number
+  readonly facts: LayerFacts
   /** Positions of the rows: i32 [rows]. */
   readonly positions: Tensor
   /** Positions of the rows that queries are wanted of; the same tensor as `positions` unless the layer is narrowed. */
   readonly queryPositions: Tensor
   /** Keeps only the rows whose output is wanted; the identity unless the layer is narrowed. [width, rows] -> [width, queries] */
   narrow(x: Tensor): Tensor
+  /** A number for each query that follows from its position alone: f32 [1, 1, queries]. */
+  perQuery(name: string, of: (position: number) => number): Tensor
   /**
-   * Writes k and v into the cache and attends.
+   * Writes k and v into the cache and attends within the layer's window.
    * @param q [headDim, heads, queries] @param k [headDim, kvHeads, rows] @param v [headDim, kvHeads, rows]
    * @returns [headDim * heads, queries]
    */
@@ -91,35 +107,81 @@ export interface LayerContext<H extends Hyperparameters = Hyperparameters> {
 
 export interface AttentionOptions {
   readonly scale: number
+  /** Scores become softcap tanh(score / softcap). */
+  readonly softcap?: number | undefined
+  /** f32 [heads]: a score for each head that takes its share of the softmax and has no value. */
+  readonly sinks?: Tensor | null
 }
 
-/** One model family: how its checkpoint is read, and what embedding, layer and head compute. */
-export interface Family<H extends Hyperparameters = Hyperparameters> {
+/** What a family's MLP computes between its matrices. */
+export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'relu2' | 'xielu' | 'swiglu-oai'
+
+/** One model family as a table: its names in config.json and in GGUF keys, its tensors, and how blocks are put together. */
+export interface FamilyTable {
   /** GGUF `general.architecture`. */
   readonly architecture: string
   /** `model_type` values of config.json. */
   readonly modelTypes: readonly string[]
-  /** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
-  readonly layersAt: string
   /** Whether llama.cpp runs this architecture. */
   readonly inLlamaCpp: boolean
+  /** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
+  readonly layersAt: string
+  readonly norm: 'rms' | 'layer'
+  /** Added to the weights of norms when a checkpoint is converted: it has them as distance from 1. */
+  readonly normOffset?: number
+  /** What the family reads beside what all read, and where it differs in that. */
+  readonly facts: FactUses
+  /** Fields of config.json that change the result, with the values that the family computes. */
+  readonly accepts: Readonly<Record<string, readonly unknown[]>>
+  /** Null where positions are not rotated. */
+  readonly rope: RopeTable | null
+  /** ALiBi: `Hyperparameters.maxBias`. */
+  readonly maxBias?: number
+  /** True for layers with a window, where the file does not say which; none where it is absent. */
+  readonly isLocal?: (layer: number, facts: Facts) => boolean
+  /** Which rotary positions a layer has; `full` where it is absent. */
+  readonly ropeOf?: (layer: number, local: boolean, facts: Facts) => LayerFacts['rope']
+  readonly activation: Activation
+  /** How experts are weighed: softmax over all, or over those that were chosen. */
+  readonly gating?: 'all' | 'chosen'
+  /** True where q and k are normed after they are rotated. */
+  readonly ropeBeforeNorm?: boolean
+  /** Tensors outside the layers, and those of one layer. */
+  readonly model: readonly TensorRow[]
+  readonly layers: readonly TensorRow[]
+  /** Hidden rows [H, rows] -> [H, queries]. */
+  readonly layer: (c: LayerContext, x: Tensor) => Tensor
+}
 
+/** A family as the other folders use it: everything follows from its table. */
+export interface Family extends Pick<FamilyTable, 'architecture' | 'modelTypes' | 'layersAt' | 'inLlamaCpp'> {
   /** config.json to hyperparameters; a value that the family does not implement throws UnsupportedError naming the field. */
-  fromConfig(config: ConfigReader): H
+  fromConfig(config: ConfigReader): Hyperparameters
   /** GGUF metadata to hyperparameters; likewise. The file's tensor names tell of biases and tied embeddings. */
-  fromMetadata(metadata: GgufMetadata, tensorNames: ReadonlySet<string>): H
+  fromMetadata(metadata: GgufMetadata, tensorNames: ReadonlySet<string>): Hyperparameters
   /** llama.cpp's metadata keys for these hyperparameters (architecture keys only, no tokenizer, no general.*). */
-  toMetadata(h: H): GgufMetadata
+  toMetadata(h: Hyperparameters): GgufMetadata
+  /** Hyperparameters with the numbers that a checkpoint keeps in its tensors. */
+  withScalars(h: Hyperparameters, weights: TensorSource): Promise<Hyperparameters>
   /** Every tensor of the checkpoint, in the order of the file. */
-  tensors(h: H): TensorMapping[]
-  computedTensors(h: H): ComputedTensor[]
+  tensors(h: Hyperparameters): TensorMapping[]
+  /** Tensors that the package has and the checkpoint lacks: rotary factors. */
+  computedTensors(h: Hyperparameters): ComputedTensor[]
 
   /** ids and positions i32 [rows] -> hidden rows [H, rows] that enter layer 0. */
-  embed(g: Graph, h: H, weights: Weights, ids: Tensor, positions: Tensor): Tensor
+  embed(g: Graph, h: Hyperparameters, weights: Weights, ids: Tensor, positions: Tensor): Tensor
   /** Hidden rows [H, rows] -> [H, queries]. */
-  layer(g: Graph, x: Tensor, context: LayerContext<H>): Tensor
+  layer(x: Tensor, context: Omit<LayerContext, 'family' | 'facts'>): Tensor
   /** Name of the LM head's matrix [V, ..], the token embedding where it is tied. */
-  headMatrix(h: H): string
+  headMatrix(h: Hyperparameters): string
   /** Final norm and LM head: [H, rows] -> logits [V, rows], or as many as the head's matrix has rows. */
-  head(g: Graph, h: H, weights: Weights, x: Tensor): Tensor
+  head(g: Graph, h: Hyperparameters, weights: Weights, x: Tensor): Tensor
+}
+
+/** A tensor that the package has and the checkpoint lacks (rotary frequency factors, for one); always f32 [length]. */
+export interface ComputedTensor {
+  readonly name: string
+  readonly length: number
+  /** Null where the hyperparameters come from a package, which holds the values itself. */
+  readonly values: Float32Array | null
 }

@@ -35,14 +35,14 @@ describe('config.json of llama', () => {
       { rope_parameters: undefined, rope_theta: 500000, rope_scaling: { rope_type: 'linear', factor: 4 } },
       { rope_parameters: undefined, rope_theta: 500000, rope_scaling: { type: 'linear', factor: 4 } },
     ]) {
-      expect(read(change)).toMatchObject({ ropeBase: 500000, ropeScaling: { type: 'linear', factor: 4 } })
+      expect(read(change)).toMatchObject({ ropes: { full: { base: 500000, scaling: { type: 'linear', factor: 4 } } } })
     }
     for (const change of [
       { rope_parameters: undefined, rope_scaling: null },
       { rope_parameters: null },
       { rope_parameters: {} },
     ]) {
-      expect(read(change)).toMatchObject({ ropeBase: 10000, ropeScaling: { type: 'none' } })
+      expect(read(change)).toMatchObject({ ropes: { full: { base: 10000, scaling: { type: 'none' } } } })
     }
   })
 
@@ -59,17 +59,17 @@ describe('config.json of llama', () => {
       [{ rope_parameters: trained, rope_theta: 7000 }, 50000, 2],
       [{ rope_parameters: null, rope_theta: 7000, rope_scaling: { type: 'linear', factor: 3 } }, 7000, 3],
     ] as const) {
-      expect(read(change)).toMatchObject({ ropeBase, ropeScaling: { type: 'linear', factor } })
+      expect(read(change)).toMatchObject({ ropes: { full: { base: ropeBase, scaling: { type: 'linear', factor } } } })
     }
     // rope_type goes before type, and without either nothing is scaled.
     for (const rope of [{ rope_type: 'default', type: 'linear', factor: 2 }, { factor: 2 }]) {
-      expect(read({ rope_parameters: rope })).toMatchObject({ ropeScaling: { type: 'none' } })
+      expect(read({ rope_parameters: rope })).toMatchObject({ ropes: { full: { scaling: { type: 'none' } } } })
     }
   })
 
-  it('has rotary positions for kinds of layers refused by name', () => {
-    const rope = { full_attention: { rope_type: 'linear', factor: 2 } }
-    expect(() => read({ rope_parameters: rope })).toThrow(/rope_parameters.full_attention = .* is not supported/)
+  it('has rotary positions of unknown kinds refused by name', () => {
+    const rope = { compressed_attention: { rope_type: 'linear', factor: 2 } }
+    expect(() => read({ rope_parameters: rope })).toThrow(/rope_parameters.compressed_attention = .* is not supported/)
   })
 
   it('takes the context for the original one where rope factors do not say it', () => {
@@ -78,15 +78,14 @@ describe('config.json of llama', () => {
     expect(read({ rope_parameters: rope })).toEqual(read({ rope_parameters: original }))
   })
 
-  it('may have layer_types that are all full_attention, and no max_position_embeddings', () => {
+  it('may leave out max_position_embeddings, and has no windows whatever a file says, as in transformers', () => {
     const full = read({
       layer_types: ['full_attention', 'full_attention'],
       max_position_embeddings: undefined,
       head_dim: null,
-      sliding_window: null,
+      sliding_window: 64,
     })
-    expect(full).toEqual({ ...read({}), context: 2048 })
-    expect(() => read({ layer_types: ['full_attention', 'sliding_attention'] })).toThrow(/^config.json: layer_types = /)
+    expect(full).toEqual({ ...read({}), context: 2048, facts: { ...read({}).facts, context: 2048 } })
   })
 
   it('is refused at once where a head has more dimensions than memory', () => {
@@ -106,12 +105,12 @@ describe('config.json of llama', () => {
       kvHeads: 4,
       headDim: 8,
       tiedEmbeddings: false,
-      attentionBias: false,
+      facts: { headDim: 8 },
     })
   })
 
   it('tells of biases and tied embeddings in the tensors', () => {
-    const names = (change: Record<string, unknown>) => llama.tensors(read(change)).map((t) => t.source)
+    const names = (change: Record<string, unknown>) => llama.tensors(read(change)).map((t) => t.sources[0]!.names[0]!)
     expect(names({}).filter((n) => n.endsWith('.bias'))).toEqual([])
     expect(names({})).toContain('lm_head.weight')
     expect(names({ tie_word_embeddings: true })).not.toContain('lm_head.weight')
@@ -130,13 +129,13 @@ describe('GGUF metadata of llama', () => {
   }
 
   it.each<[string, GgufValue]>([
-    ['expert_count', number(8)],
-    ['attention.sliding_window', number(512)],
+    ['expert_group_count', number(2)],
+    ['leading_dense_block_count', number(1)],
+    ['attn_logit_softcapping', number(50)],
     ['logit_scale', number(0.5)],
     ['residual_scale', number(0.5)],
-    ['rope.dimension_count', number(4)],
     ['attention.value_length', number(16)],
-    ['rope.scaling.type', { type: 'string', value: 'yarn' }],
+    ['rope.scaling.type', { type: 'string', value: 'dynamic' }],
     ['rope.scaling.attn_factor', number(1.2)],
     ['rope.scaling.yarn_ext_factor', number(1)],
   ])('is refused where %s is not implemented', (key, value) => {
@@ -159,28 +158,27 @@ describe('GGUF metadata of llama', () => {
   ])('scales rotary positions linearly as llama.cpp does: %s', (_, pairs, factor) => {
     const entries = Object.entries(pairs).map(([key, value]) => [`llama.${key}`, value] as const)
     const metadata = new GgufMetadata('x.gguf', [...llama.toMetadata(h).values, ...entries])
-    expect(llama.fromMetadata(metadata, all)).toMatchObject({
-      ropeScaling: factor === 1 ? { type: 'none' } : { type: 'linear', factor },
-    })
+    const scaling = factor === 1 ? { type: 'none' } : { type: 'linear', factor }
+    expect(llama.fromMetadata(metadata, all)).toMatchObject({ ropes: { full: { scaling } } })
     // Factors for each frequency do not stand in its way.
     expect(llama.fromMetadata(metadata, new Set([...all, 'rope_freqs.weight']))).toMatchObject({
-      ropeScaling: { type: 'factors', factor, factors: null },
+      ropes: { full: { scaling: { type: 'factors', factor, factors: null } } },
     })
   })
 
-  it('may say numbers of heads and widths for each layer where they are equal', () => {
+  it('may say numbers of heads and widths for each layer', () => {
     const each = (...value: number[]): GgufValue => ({ type: 'array', of: 'uint32', value })
-    for (const [key, value] of [
-      ['attention.head_count', 4],
-      ['attention.head_count_kv', 2],
-      ['feed_forward_length', 48],
+    for (const [key, value, fact] of [
+      ['attention.head_count', 4, 'heads'],
+      ['attention.head_count_kv', 2, 'kvHeads'],
+      ['feed_forward_length', 48, 'feedForward'],
     ] as const) {
       expect(llama.fromMetadata(with_(key, each(value, value)), all)).toEqual(
         llama.fromMetadata(with_(key, number(value)), all),
       )
-      expect(() => llama.fromMetadata(with_(key, each(value, 1)), all)).toThrow(
-        new UnsupportedError(`x.gguf: llama.${key} that differs from layer to layer is not supported`),
-      )
+      const read = llama.fromMetadata(with_(key, each(value, 2 * value)), all)
+      expect(read.layer.map((layer) => layer[fact])).toEqual([value, 2 * value])
+      expect(llama.toMetadata(read).values.get(`llama.${key}`)).toEqual(each(value, 2 * value))
       for (const wrong of [each(value), each(), each(-1, -1)]) {
         expect(() => llama.fromMetadata(with_(key, wrong), all)).toThrow(FileError)
       }
@@ -209,7 +207,7 @@ describe('GGUF metadata of llama', () => {
     expect(llama.fromMetadata(new GgufMetadata('x.gguf', kept), new Set())).toMatchObject({
       kvHeads: 4,
       headDim: 8,
-      ropeBase: 10000,
+      ropes: { full: { base: 10000 } },
       vocabulary: 3,
       tiedEmbeddings: true,
     })

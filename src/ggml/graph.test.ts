@@ -182,16 +182,16 @@ describe('the operations of a graph', () => {
   })
 
   it('rotate pairs that are neighbours or half a head apart', () => {
-    const rope: Rope = { dimensions: 4, pairs: 'interleaved', base: 100, scale: 0.5 }
+    const rope: Rope = { dimensions: 4, pairs: 'interleaved', base: 100, magnitude: 1 }
     const rotated = (pairs: Rope['pairs'], values: number[], factors: number[] | null) =>
       run((g) => {
         const [a, p, f] = [g.input('f32', 4, 1, 1), g.input('i32', 1), factors && g.input('f32', 2)]
         return {
           output: g.rope(a, p, { ...rope, pairs }, f),
-          inputs: [[a, values], [p, [6]], ...(f && factors ? [[f, factors] as const] : [])],
+          inputs: [[a, values], [p, [3]], ...(f && factors ? [[f, factors] as const] : [])],
         }
       })
-    // Position 6 at scale 0.5 is 3; frequencies 1 and 1 / 10.
+    // Frequencies 1 and 1 / 10.
     const expected = [Math.cos(3), Math.sin(3), Math.cos(0.3), Math.sin(0.3)]
     rotated('interleaved', [1, 0, 1, 0], null).forEach((v, i) => expect(v).toBeCloseTo(expected[i]!, 5))
     rotated('halves', [1, 1, 0, 0], null).forEach((v, i) => expect(v).toBeCloseTo(expected[[0, 2, 1, 3][i]!]!, 5))
@@ -236,7 +236,7 @@ describe('a graph refuses', () => {
   const g = graph(256)
   const f = (...shape: number[]) => g.input('f32', ...shape)
   const i = (...shape: number[]) => g.input('i32', ...shape)
-  const rope: Rope = { dimensions: 8, pairs: 'halves', base: 10000, scale: 1 }
+  const rope: Rope = { dimensions: 8, pairs: 'halves', base: 10000, magnitude: 1 }
   const [q, k, v, mask] = [f(8, 2, 4), g.input('f16', 8, 16, 2), g.input('f16', 8, 16, 2), g.input('f16', 16, 2)]
 
   it.each<[string, () => unknown]>([
@@ -269,16 +269,16 @@ describe('a graph refuses', () => {
     ['rotation beyond the head', () => g.rope(f(4, 2, 3), i(3), rope, null)],
     ['rotation of an odd number of dimensions', () => g.rope(f(8, 2, 3), i(3), { ...rope, dimensions: 7 }, null)],
     ['too few frequency factors', () => g.rope(f(8, 2, 3), i(3), rope, f(3))],
-    ['attention to keys of another width', () => g.flashAttention(q, g.input('f16', 6, 16, 2), v, mask, 1)],
+    ['attention to keys of another width', () => g.flashAttention(q, g.input('f16', 6, 16, 2), v, mask, { scale: 1 })],
     [
       'attention with other numbers of keys and values',
-      () => g.flashAttention(q, k, g.input('f16', 8, 15, 2), mask, 1),
+      () => g.flashAttention(q, k, g.input('f16', 8, 15, 2), mask, { scale: 1 }),
     ],
-    ['attention with keys and values of other types', () => g.flashAttention(q, k, f(8, 16, 2), mask, 1)],
-    ['attention with heads that do not divide', () => g.flashAttention(f(8, 2, 3), k, v, mask, 1)],
-    ['attention under a mask of another size', () => g.flashAttention(q, k, v, g.input('f16', 15, 2), 1)],
-    ['attention under a mask that is not f16', () => g.flashAttention(q, k, v, f(16, 2), 1)],
-    ['attention with a negative bias', () => g.flashAttention(q, k, v, mask, 1, -1)],
+    ['attention with keys and values of other types', () => g.flashAttention(q, k, f(8, 16, 2), mask, { scale: 1 })],
+    ['attention with heads that do not divide', () => g.flashAttention(f(8, 2, 3), k, v, mask, { scale: 1 })],
+    ['attention under a mask of another size', () => g.flashAttention(q, k, v, g.input('f16', 15, 2), { scale: 1 })],
+    ['attention under a mask that is not f16', () => g.flashAttention(q, k, v, f(16, 2), { scale: 1 })],
+    ['attention with a negative bias', () => g.flashAttention(q, k, v, mask, { scale: 1, maxBias: -1 })],
     ['another number of elements in a new shape', () => g.reshape(f(4, 3), 5, 2)],
     ['a new shape of what does not lie together', () => g.reshape(g.swapRows(f(4, 3, 2)), 24)],
     ['a window beyond the end', () => g.view(f(4, 4), [4, 4, 1], [16, 64], 16)],

@@ -67,3 +67,8 @@ export function fullShape(type: TensorType, shape: readonly number[]): Shape {
   }
   return full
 }
+
+/** Refuses what an operation cannot take. */
+export function must(holds: boolean, op: string, ...tensors: Tensor[]): void {
+  if (!holds) throw new RangeError(`${op} cannot take ${tensors.map(String).join(', ')}`)
+}

@@ -29,6 +29,8 @@ export interface WeightFile {
 export interface WeightUse {
   readonly tensor: FileTensor
   readonly lookup: boolean
+  /** A matrix for each expert, of which products take some. */
+  readonly stack?: boolean
   readonly product: boolean
 }
 
@@ -44,6 +46,7 @@ export class WeightStore {
   readonly copiedBytes: number
   private readonly forRows = new Map<string, Tensor>()
   private readonly forProducts = new Map<string, Tensor>()
+  private readonly made: StoredTensor[] = []
   private readonly contexts: Context[] = []
   private readonly buffers: Pointer[] = []
   private readonly backend: Backend
@@ -66,7 +69,7 @@ export class WeightStore {
     const plain: FileTensor[] = []
     const byBuffer = new Map<string, FileTensor[]>()
     for (const use of uses) {
-      const buffer = use.product ? choose(use.tensor) : null
+      const buffer = use.product && use.stack !== true ? choose(use.tensor) : null
       if (buffer !== null) byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), use.tensor])
       if (buffer === null || use.lookup) plain.push(use.tensor)
     }
@@ -119,12 +122,41 @@ export class WeightStore {
     }
   }
 
+  /** A copy of some values of an f32 vector. It belongs to the caller. */
+  pickValues(name: string, places: readonly number[]): StoredTensor {
+    const t = this.tensors.get(name) ?? missing(name)
+    const source = new Source(this.file, () => this.mapping)
+    try {
+      const bytes = Uint8Array.from(source.read(t))
+      const all = new Float32Array(bytes.buffer)
+      const outside = places.find((place) => !(place >= 0 && place < all.length))
+      if (outside !== undefined) throw new RangeError(`${name} has values 0 to ${all.length - 1}, not ${outside}`)
+      return this.vector(Float32Array.from(places, (place) => all[place] as number))
+    } finally {
+      source.close()
+    }
+  }
+
+  /** Takes up a vector that is in no file. */
+  add(name: string, values: Float32Array): void {
+    const stored = this.vector(values)
+    this.made.push(stored)
+    this.forRows.set(name, stored.tensor)
+  }
+
   dispose(): void {
     if (this.disposed) return
     this.disposed = true
+    for (const stored of this.made) stored.dispose()
     for (const buffer of this.buffers) ggml().functions.ggml_backend_buffer_free(buffer)
     for (const context of this.contexts) context.dispose()
     this.mapping?.dispose()
+  }
+
+  private vector(values: Float32Array): StoredTensor {
+    const stored = new StoredTensor(this.backend, 'f32', values.length, 1)
+    stored.view.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    return stored
   }
 
   private placePlain(backend: Backend, source: Source, tensors: readonly FileTensor[]): void {

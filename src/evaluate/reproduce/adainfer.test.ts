@@ -10,9 +10,15 @@ const SIZE: ModelSize = {
   layers: LAYERS,
   hidden: 8,
   vocabulary: 32,
-  layer: Array.from({ length: LAYERS }, () => ({ parameters: 1000, matrixParameters: 1000 })),
+  layer: Array.from({ length: LAYERS }, () => ({
+    parameters: 1000,
+    activeParameters: 1000,
+    matrixParameters: 1000,
+    queryWidth: 8,
+    kvWidth: 16,
+    window: Number.POSITIVE_INFINITY,
+  })),
   otherParameters: 256,
-  kvPerLayer: 16,
 }
 const ABOUT = { model: 'm', quantization: 'f32', layers: LAYERS, set: 'sst2', group: 'text classification', shots: 5 }
 

@@ -1,0 +1,30 @@
+import { branchNorm } from './blocks/residual.js'
+import { defineFamily } from './define.js'
+import { LLAMA } from './llama.js'
+import { attention, gatedMlp, headNorms, norm } from './rows.js'
+
+/** EXAONE 4: norms of branches only; where layers have a window, those without one are not rotated. */
+export const exaone4 = defineFamily({
+  ...LLAMA,
+  architecture: 'exaone4',
+  modelTypes: ['exaone4'],
+  facts: {
+    context: { default: 2048 },
+    epsilon: { default: 1e-5 },
+    // llama.cpp gives a window to the model of 64 layers.
+    window: { default: 4096, ggufDefault: (f) => (f.layers === 64 ? 4096 : undefined) },
+    // 0 where there is no window.
+    windowPeriod: { read: (config) => config.count('sliding_window_pattern', { default: 4, min: 0 }) || undefined },
+  },
+  rope: { pairs: 'halves' },
+  isLocal: (layer, { windowPeriod = 4 }) => layer % windowPeriod < windowPeriod - 1,
+  ropeOf: (_, local, { window }) => (window === undefined || local ? 'full' : null),
+  layers: [
+    ...attention(),
+    ...headNorms(),
+    norm('post_attention_norm', 'post_attention_layernorm'),
+    ...gatedMlp(),
+    norm('post_ffw_norm', 'post_feedforward_layernorm'),
+  ],
+  layer: branchNorm,
+})

@@ -1,0 +1,49 @@
+import { parallel } from './blocks/residual.js'
+import { defineFamily } from './define.js'
+import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+
+/** Falcon 7B and 40B: attention and MLP side by side, with one norm or two, and few KV heads, all in one matrix. */
+export const falcon = defineFamily({
+  architecture: 'falcon',
+  modelTypes: ['falcon', 'RefinedWeb', 'RefinedWebModel'],
+  inLlamaCpp: true,
+  layersAt: 'transformer.h',
+  norm: 'layer',
+  facts: {
+    context: { default: 2048 },
+    epsilon: { default: 1e-5 },
+    tied: { default: true },
+    kvHeads: {
+      read: (config, { heads }) => {
+        if (config.boolean('new_decoder_architecture', { default: false })) {
+          return config.count(config.has('num_kv_heads') ? 'num_kv_heads' : 'n_head_kv', { default: heads })
+        }
+        return config.boolean('multi_query', { default: true }) ? 1 : heads
+      },
+      ggufDefault: 1,
+    },
+    feedForward: { config: ['ffn_hidden_size'], default: (f) => 4 * f.hidden },
+    fusedQkv: { default: true },
+    secondNorm: {
+      read: (config) => {
+        const two = config.boolean('new_decoder_architecture', { default: false }) ? 2 : 1
+        return config.count('num_ln_in_parallel_attn', { default: two }) === 2
+      },
+    },
+  },
+  accepts: { activation: ['gelu'], alibi: [false], parallel_attn: [true], bias: [false] },
+  rope: { pairs: 'halves' },
+  activation: 'gelu',
+  model: [embedding('transformer.word_embeddings'), biasedNorm('output_norm', 'transformer.ln_f'), lmHead()],
+  layers: [
+    biasedNorm('attn_norm', 'input_layernorm', { when: (f) => f.secondNorm !== true }),
+    biasedNorm('attn_norm', 'ln_mlp', { when: (f) => f.secondNorm === true }),
+    biasedNorm('attn_norm_2', 'ln_attn', { when: (f) => f.secondNorm === true }),
+    ...attention(
+      { fused: 'self_attention.query_key_value', output: 'self_attention.dense' },
+      { order: 'groups-of-qkv' },
+    ),
+    ...plainMlp('mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'),
+  ],
+  layer: parallel,
+})
