@@ -1,5 +1,5 @@
 import koffi from 'koffi'
-import { TENSOR_TYPES, type TensorType } from '../checkpoint/tensor-type.js'
+import { isWeightType, TENSOR_TYPES, type TensorType } from '../checkpoint/tensor-type.js'
 import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { type GgmlFunctions, ggml, type Pointer } from './library.js'
@@ -60,6 +60,7 @@ export class Graph {
 
   /** Rows of a, taken by index: a [n, rows], ids i32 [k] -> f32 [n, k]. */
   getRows(a: Tensor, ids: Tensor): Tensor {
+    must(isWeightType(a.type), 'getRows', a, ids)
     must(ids.type === 'i32' && ids.rows === 1 && a.shape[2] === 1 && a.shape[3] === 1, 'getRows', a, ids)
     return this.node(this.f.ggml_get_rows, 'f32', [a.shape[0], ids.shape[0], 1, 1], a, ids)
   }
@@ -78,7 +79,7 @@ export class Graph {
 
   /** a [k, n], b [k, m] -> [n, m]; matrices of a stack [k, n, s] each with that of b [k, m, s]. */
   mulMat(a: Tensor, b: Tensor): Tensor {
-    must(a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
+    must(isWeightType(a.type) && a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
     must(a.rows === a.shape[1] || (a.shape[2] === b.shape[2] && a.shape[3] === b.shape[3]), 'mulMat', a, b)
     return this.node(this.f.ggml_mul_mat, 'f32', [a.shape[1], b.shape[1], b.shape[2], b.shape[3]], a, b)
   }

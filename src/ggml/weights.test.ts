@@ -30,7 +30,7 @@ beforeAll(async () => {
     const values = Float32Array.from({ length: ROWS * COLUMNS }, (_, i) => noise(i))
     const out = new Uint8Array(ROWS * rowBytes(type, COLUMNS))
     quantize(type, values, ROWS, COLUMNS, out)
-    matrices.push({ name: type, shape: [COLUMNS, ROWS], type, offset: bytes, bytes: out.length })
+    matrices.push({ name: type, part: 0, shape: [COLUMNS, ROWS], type, offset: bytes, bytes: out.length })
     parts.push(out)
     bytes += out.length
   }
@@ -71,14 +71,8 @@ function relative(a: Float32Array, b: Float32Array): number {
 
 describe('the weight store', () => {
   it('gives the same products from a mapped file and from one that is read', () => {
-    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
-    const read = new WeightStore(
-      backend,
-      { path, bytes },
-      products(),
-      () => null,
-      () => null,
-    )
+    const mapped = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const read = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null, { map: () => null })
     for (const type of TYPES) {
       expect(product(read, type, 3), type).toEqual(product(mapped, type, 3))
       // What a type rounds away: the f32 products are the measure.
@@ -93,14 +87,8 @@ describe('the weight store', () => {
 
   it('picks rows of a matrix, wherever the matrix lies', () => {
     const rows = [1, 7, 63]
-    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
-    const read = new WeightStore(
-      backend,
-      { path, bytes },
-      products(),
-      () => null,
-      () => null,
-    )
+    const mapped = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const read = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null, { map: () => null })
     for (const store of [mapped, read]) {
       for (const type of TYPES) {
         const picked = store.pickRows(type, rows)
@@ -121,12 +109,12 @@ describe('the weight store', () => {
   })
 
   it('gives the same products from the extra buffer types of this processor, rounding of the rows aside', () => {
-    const plain = new WeightStore(backend, { path, bytes }, products(), () => null)
+    const plain = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
     const tried: string[] = []
     for (const name of backend.extraBufferTypes().keys()) {
       const fit = products().filter(({ tensor }) => supportsProduct(backend, name, tensor.type, tensor.shape))
       for (const map of [undefined, () => null]) {
-        const store = new WeightStore(backend, { path, bytes }, fit, () => name, map)
+        const store = new WeightStore(backend, { parts: [{ path, bytes }] }, fit, () => name, map && { map })
         for (const { tensor } of fit) {
           tried.push(`${name} ${tensor.type}`)
           for (const rows of [1, 8])
@@ -150,7 +138,7 @@ describe('the weight store', () => {
     const tensor = matrices.find((m) => m.type === 'q8_0')!
     const store = new WeightStore(
       backend,
-      { path, bytes },
+      { parts: [{ path, bytes }] },
       [{ tensor, lookup: true, product: true }],
       () => extra ?? null,
     )
@@ -170,7 +158,7 @@ describe('the weight store', () => {
   it('names what it lacks', () => {
     const store = new WeightStore(
       backend,
-      { path, bytes },
+      { parts: [{ path, bytes }] },
       [{ tensor: matrices[0]!, lookup: false, product: false }],
       () => null,
     )
@@ -187,7 +175,8 @@ describe('the weight store', () => {
     for (const map of [undefined, () => null]) {
       // Known to be short, and cut since its header was read: touching a mapped page beyond the end would end the process.
       for (const claimed of [bytes - 10, bytes]) {
-        const open = () => new WeightStore(backend, { path: short, bytes: claimed }, products(), () => null, map)
+        const open = () =>
+          new WeightStore(backend, { parts: [{ path: short, bytes: claimed }] }, products(), () => null, map && { map })
         expect(open).toThrow(FileError)
         expect(open).toThrow(/^.*short.bin: (ends inside tensor q6_k|was cut since its header was read)/)
       }
@@ -198,20 +187,28 @@ describe('the weight store', () => {
     const tensor = { ...matrices[0]!, offset: 4 }
     for (const map of [undefined, () => null]) {
       const open = () =>
-        new WeightStore(backend, { path, bytes }, [{ tensor, lookup: false, product: false }], () => null, map)
+        new WeightStore(
+          backend,
+          { parts: [{ path, bytes }] },
+          [{ tensor, lookup: false, product: false }],
+          () => null,
+          map && { map },
+        )
       expect(open).toThrow(/tensor f32 does not start at a multiple of 32 bytes/)
     }
   })
 
   it('refuses a file that is missing', () => {
-    const gone = { path: join(folder, 'gone.bin'), bytes: 100 }
+    const gone = { parts: [{ path: join(folder, 'gone.bin'), bytes: 100 }] }
     for (const map of [undefined, () => null]) {
-      expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map)).toThrow(FileError)
+      expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map && { map })).toThrow(
+        FileError,
+      )
     }
   })
 
   it('refuses a buffer type that the processor lacks', () => {
-    expect(() => new WeightStore(backend, { path, bytes }, products(), () => 'TPU')).toThrow(
+    expect(() => new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => 'TPU')).toThrow(
       'this processor has no buffer type TPU',
     )
     expect(supportsProduct(backend, 'TPU', 'q4_0', [COLUMNS, ROWS])).toBe(false)
