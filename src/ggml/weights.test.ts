@@ -1,7 +1,9 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { closeSync } from 'node:fs'
+import { mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openRegularSync } from '../checkpoint/regular-file.js'
 import { rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
 import { Backend } from './backend.js'
@@ -203,6 +205,50 @@ describe('the weight store', () => {
     for (const map of [undefined, () => null]) {
       expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map && { map })).toThrow(
         FileError,
+      )
+    }
+  })
+
+  it('takes tensors from several files, and leaves alone those that hold none of them', async () => {
+    const other = join(folder, 'other.bin')
+    await writeFile(other, await readFile(path))
+    const files = {
+      parts: [
+        { path: join(folder, 'gone.bin'), bytes: 100 },
+        { path, bytes },
+        { path: other, bytes },
+      ],
+    }
+    const plain = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const spread = matrices.map((m, i) => ({ ...m, part: 1 + (i % 2) }))
+    for (const options of [{}, { map: () => null, piece: 777 }]) {
+      const uses = spread.map((tensor) => ({ tensor, lookup: false, product: true }))
+      const store = new WeightStore(backend, files, uses, () => null, options)
+      for (const type of TYPES) {
+        expect(product(store, type, 2)).toEqual(product(plain, type, 2))
+        store.pickRows(type, [5]).dispose()
+      }
+      store.dispose()
+    }
+    plain.dispose()
+    const outside = { ...matrices[0]!, part: 3 }
+    expect(
+      () => new WeightStore(backend, files, [{ tensor: outside, lookup: false, product: true }], () => null),
+    ).toThrow('there are 3 weight files, not 4')
+  })
+
+  it('refuses a file that another has taken the place of', async () => {
+    const replaced = join(folder, 'replaced.bin')
+    await writeFile(replaced, new Uint8Array(bytes))
+    const { fd, stamp } = openRegularSync(replaced)
+    closeSync(fd)
+    const files = { parts: [{ path: replaced, bytes, stamp }] }
+    new WeightStore(backend, files, products(), () => null).dispose()
+    await writeFile(join(folder, 'new.bin'), new Uint8Array(bytes))
+    await rename(join(folder, 'new.bin'), replaced)
+    for (const options of [{}, { map: () => null }]) {
+      expect(() => new WeightStore(backend, files, products(), () => null, options)).toThrow(
+        /replaced.bin: was changed since its header was read/,
       )
     }
   })

@@ -157,11 +157,12 @@ export class WeightStore {
 
   /** Calls with a tensor's bytes in one piece, which buffers with an order of their own insist on. */
   private withData(t: FileTensor, use: (data: Pointer) => void): void {
-    if (this.source.mapped) {
-      use(this.source.address(t))
+    const { functions: f } = ggml()
+    const plain = this.forRows.get(t.name)
+    if (this.source.mapped || plain !== undefined) {
+      use(plain === undefined ? this.source.address(t) : f.ggml_get_data(pointerOf(plain)))
       return
     }
-    const { functions: f } = ggml()
     const context = new Context(1)
     let buffer: Pointer | null = null
     try {
