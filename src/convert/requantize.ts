@@ -12,6 +12,7 @@ import { checkValues } from './check-values.js'
 import type { Conversion } from './convert.js'
 import { type GgufReader, openGgufReader, tensorBlocks } from './gguf-tensor.js'
 import { FILE_TYPES, storedType } from './stored-type.js'
+import { readScale, scaleRows, scaleTensors } from './weight-scale.js'
 
 /** Values in hand at a time. */
 const BLOCK_VALUES = 2 * 1024 * 1024
@@ -25,9 +26,9 @@ export interface RequantizeOptions {
 }
 
 /**
- * Writes a GGUF file with its matrices in another type; the parts of a split one become one file. From one quantised type to another precision is lost twice, of
- * which it warns. The file appears under its name only when it is complete. Errors: FileError, InputError,
- * UnsupportedError, ShoalError `aborted`.
+ * Writes a GGUF file with its matrices in another type; the parts of a split one become one file, and factors beside NVFP4
+ * matrices become part of them. From one quantised type to another precision is lost twice, of which it warns. The file
+ * appears under its name only when it is complete. Errors: FileError, InputError, UnsupportedError, ShoalError `aborted`.
  */
 export async function requantize(gguf: GgufFile, options: RequantizeOptions): Promise<Conversion> {
   const { path, quantization, progress, signal } = options
@@ -35,16 +36,16 @@ export async function requantize(gguf: GgufFile, options: RequantizeOptions): Pr
     throw new InputError(`${path}: is the file that is read; give another name`)
   }
   const matrices = matricesOf(gguf)
-  const tensors = [...gguf.tensors.values()].map((tensor) => ({ tensor, type: typeOf(tensor, matrices, quantization) }))
+  const tensors = plansOf(gguf, matrices, quantization)
   const declarations = tensors.map(({ tensor: { name, shape }, type }) => ({ name, shape, type }))
   const reader = await openGgufReader(gguf)
   try {
     const writer = await createGgufWriter(path, metadataWith(gguf.metadata, quantization), declarations)
     try {
       let loaded = 0
-      for (const { tensor, type } of tensors) {
-        for await (const chunk of blocksOf(tensor, type, reader)) {
-          await writer.append(tensor.name, chunk)
+      for (const plan of tensors) {
+        for await (const chunk of blocksOf(plan, reader)) {
+          await writer.append(plan.tensor.name, chunk)
           loaded += chunk.length
           progress?.(loaded, writer.bytes)
           if (signal?.aborted)
@@ -60,6 +61,25 @@ export async function requantize(gguf: GgufFile, options: RequantizeOptions): Pr
   } finally {
     await reader.close()
   }
+}
+
+interface TensorPlan {
+  readonly tensor: GgufTensor
+  readonly type: TensorType
+  /** Factors that go into the values; null where there are none, or the type stays. */
+  readonly scale: GgufTensor | null
+}
+
+function plansOf(gguf: GgufFile, matrices: ReadonlySet<string>, wanted?: Quantization): TensorPlan[] {
+  const gone = new Set<string>()
+  const plans = [...gguf.tensors.values()].map((tensor): TensorPlan => {
+    const type = typeOf(tensor, matrices, wanted)
+    if (type === tensor.type) return { tensor, type, scale: null }
+    const { scale, inputScale } = scaleTensors(gguf, tensor)
+    for (const each of [scale, inputScale]) if (each !== null) gone.add(each.name)
+    return { tensor, type, scale }
+  })
+  return plans.filter(({ tensor }) => !gone.has(tensor.name))
 }
 
 /** Names of the tensors that the family multiplies by. */
@@ -98,7 +118,7 @@ function metadataWith(source: GgufMetadata, quantization?: Quantization): GgufMe
 }
 
 /** The bytes of a tensor in another type, some rows at a time. */
-async function* blocksOf(tensor: GgufTensor, type: TensorType, reader: GgufReader): AsyncGenerator<Uint8Array> {
+async function* blocksOf({ tensor, type, scale }: TensorPlan, reader: GgufReader): AsyncGenerator<Uint8Array> {
   const { shape } = tensor
   const path = reader.pathOf(tensor)
   if (type === tensor.type) {
@@ -114,12 +134,14 @@ async function* blocksOf(tensor: GgufTensor, type: TensorType, reader: GgufReade
   const source = new Uint8Array(height * rowBytes(tensor.type, columns))
   const values = new Float32Array(height * columns)
   const target = new Uint8Array(height * rowBytes(type, columns))
+  const factors = scale === null ? null : await readScale(reader, scale)
   for (let start = 0; start < rows; start += height) {
     const count = Math.min(height, rows - start)
     const part = source.subarray(0, count * rowBytes(tensor.type, columns))
     await reader.read(tensor, part, start * rowBytes(tensor.type, columns))
     dequantize(tensor.type, part, count, columns, values)
     const block = values.subarray(0, count * columns)
+    if (factors !== null) scaleRows(block, columns, factors, start, shape[1] ?? 1)
     checkValues(path, tensor.name, block, type)
     const encoded = target.subarray(0, count * rowBytes(type, columns))
     quantize(type, block, count, columns, encoded)
