@@ -46,3 +46,12 @@ export function matrixOf(
   }
   return out
 }
+
+/** Null where numbers are the recorded ones, else the first that is not: equal on x64; elsewhere a product and a sum may be rounded once. */
+export function firstDifference(values: Float32Array, expected: Float32Array): string | null {
+  if (values.length !== expected.length) return `${values.length} values for ${expected.length}`
+  const largest = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0)
+  const allowed = process.arch === 'x64' ? 0 : 1e-6 * largest
+  const off = values.findIndex((v, i) => !(Math.abs(v - expected[i]!) <= allowed))
+  return off < 0 ? null : `${off}: ${values[off]} for ${expected[off]}`
+}
