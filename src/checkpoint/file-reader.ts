@@ -7,6 +7,8 @@ import { openRegular } from './regular-file.js'
 export interface FileReader {
   readonly path: string
   readonly size: number
+  /** Of `openRegular`. */
+  readonly stamp: string
   /** Fills `into` from `position` on; a file that ends earlier throws a FileError. */
   read(into: Uint8Array, position: number): Promise<void>
   close(): Promise<void>
@@ -16,10 +18,11 @@ export interface FileReader {
 const MAX_READ = 64 * 1024 * 1024
 
 export async function openReader(path: string): Promise<FileReader> {
-  const { handle, size } = await openRegular(path)
+  const { handle, size, stamp } = await openRegular(path)
   return {
     path,
     size,
+    stamp,
     read: (into, position) => readFully(handle, path, into, position),
     close: () => handle.close(),
   }

@@ -14,6 +14,8 @@ export const GGUF_MAX_KEY = 65_535
  * does not grow with the size of the file.
  */
 export const GGUF_MAX_TENSORS = 250_000
+/** Parts of a split file, which hold GGUF_MAX_TENSORS tensors together. */
+export const GGUF_MAX_PARTS = 1000
 export const GGUF_MAX_PAIRS = 100_000
 export const GGUF_MAX_LIST = 16_000_000
 export const GGUF_MAX_STRING = 128 * 1024 * 1024

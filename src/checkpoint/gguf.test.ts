@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { gguf as readByOracle } from '@huggingface/gguf'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readContent, writeContent } from '../../test/gguf-content.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { readGguf } from './gguf.js'
 import { GgufMetadata, type GgufValue } from './gguf-metadata.js'
@@ -110,6 +111,20 @@ describe('round trip', () => {
     }
   })
 
+  it('is the same in version 2, which has the same layout', async () => {
+    const path = await write('version-3.gguf')
+    const bytes = await readFile(path)
+    const older = join(folder, 'version-2.gguf')
+    bytes.writeUInt32LE(2, 4)
+    await writeFile(older, bytes)
+    const [file, now] = [await readGguf(older), await readGguf(path)]
+    expect([...file.metadata.values]).toEqual([...now.metadata.values])
+    expect([...file.tensors]).toEqual([...now.tensors])
+    // It is written again as version 3.
+    await writeContent(join(folder, 'copy.gguf'), await readContent(older))
+    expect(await readFile(join(folder, 'copy.gguf'))).toEqual(await readFile(path))
+  })
+
   it('honours general.alignment', async () => {
     const path = await write('aligned.gguf', [['general.alignment', { type: 'uint32', value: 256 }]])
     for (const { offset } of (await readGguf(path)).tensors.values()) expect(offset % 256).toBe(0)
@@ -158,7 +173,10 @@ describe('refuses', () => {
     ['another format', [0x04034b50, 3, 0n, 0n], 0, 'is not a GGUF file'],
     ['nothing but a magic number', [MAGIC], 0, 'is not a GGUF file'],
     ['version 1', [MAGIC, 1, 0n, 0n], 0, 'version 1'],
-    ['big-endian files', [MAGIC, 0x03000000, 0n, 0n], 0, 'big-endian'],
+    ['version 4', [MAGIC, 4, 0n, 0n], 0, 'version 4'],
+    ['version 0', [MAGIC, 0, 0n, 0n], 0, 'version 0'],
+    ['big-endian files', [MAGIC, 0x03000000, 0n, 0n], 0, 'is a big-endian GGUF file; give a little-endian one'],
+    ['big-endian files of version 2', [MAGIC, 0x02000000, 0n, 0n], 0, 'big-endian'],
     ['more tensors than can be', [MAGIC, 3, many, 0n], 64, 'number of tensors'],
     ['more tensors than fit', [MAGIC, 3, 1000n, 0n], 64, 'only'],
     ['more keys than fit', [MAGIC, 3, 0n, 1000n], 64, 'metadata keys of 1000'],
@@ -177,7 +195,30 @@ describe('refuses', () => {
     ['an alignment of 0', [MAGIC, 3, 0n, 1n, ...name('general.alignment'), 4, 0], 8, 'general.alignment'],
     ['a tensor of five dimensions', [MAGIC, 3, 1n, 0n, ...name('t'), 5, 1n, 1n, 1n, 1n, 1n, 0, 0n], 64, '5 dimensions'],
     ['an overflowing shape', [MAGIC, 3, 1n, 0n, ...name('t'), 2, 2n ** 30n, 2n ** 30n, 0, 0n], 64, 'impossible shape'],
-    ['an unknown tensor type', [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 8n, 99)], 64, 'type 99'],
+    [
+      'an unknown tensor type',
+      [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 8n, 97)],
+      64,
+      'tensor t has type 97, which ggml 0.23 does not have; files of ik_llama.cpp have such',
+    ],
+    [
+      'the first tensor type beyond the table',
+      [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 8n, 43)],
+      64,
+      'has type 43, which ggml 0.23 does not have',
+    ],
+    [
+      'a tensor type beyond all',
+      [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 8n, 2 ** 32 - 1)],
+      64,
+      'has type 4294967295, which',
+    ],
+    [
+      'a removed tensor type',
+      [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 32n, 31)],
+      64,
+      'has type 31 (q4_0_4_4), which ggml has removed; convert the model again',
+    ],
     ['rows of broken blocks', [MAGIC, 3, 1n, 0n, ...vector('t', 0n, 8n, 2)], 64, 'block of 32'],
     ['an odd offset', [MAGIC, 3, 1n, 0n, ...vector('t', 8n)], 64, 'not a multiple of 32'],
     ['a tensor beyond the end', [MAGIC, 3, 1n, 0n, ...vector('t', 4096n)], 64, 'truncated'],

@@ -20,46 +20,65 @@ import {
 } from './gguf-format.js'
 import { LENGTH_BYTES, listOf } from './gguf-list.js'
 import { GgufMetadata, type GgufScalarType, type GgufValue } from './gguf-metadata.js'
+import { joinParts } from './gguf-split.js'
 import { openRegularSync } from './regular-file.js'
-import { rowBytes, TENSOR_TYPES, type TensorType, tensorTypeById } from './tensor-type.js'
+import { rowBytes, TENSOR_TYPES, type TensorType, tensorTypeById, unknownTypeReason } from './tensor-type.js'
 
 export interface GgufTensor {
   readonly name: string
+  /** Which of the file's parts holds it. */
+  readonly part: number
   /** ggml's order: ne[0], the columns, first; empty for a single number. */
   readonly shape: readonly number[]
   readonly type: TensorType
-  /** Position of the first byte in the file. */
+  /** Position of the first byte in its part. */
   readonly offset: number
   readonly bytes: number
+}
+
+/** A file that tensors lie in. */
+export interface GgufPart {
+  readonly path: string
+  /** Size of the file. */
+  readonly bytes: number
+  /** Tells another file in its place; of `openRegularSync`. */
+  readonly stamp: string
 }
 
 /** What a GGUF file says of itself; the tensors' data stays in the file. */
 export interface GgufFile {
   readonly path: string
-  /** Size of the file. */
+  /** The file itself, or all parts of a split one in order. */
+  readonly parts: readonly GgufPart[]
+  /** Size of all parts. */
   readonly bytes: number
   readonly metadata: GgufMetadata
-  /** In file order. */
+  /** In file order, those of the first part first. */
   readonly tensors: ReadonlyMap<string, GgufTensor>
-  /** Position where tensor data starts. */
+  /** Position where tensor data starts, of a split file in its first part. */
   readonly dataOffset: number
 }
 
 /**
- * Reads and checks the header of a GGUF file (version 2 or 3, little endian). Every count and length is checked
- * against the size of the file before anything is allocated; tensors must lie in the file and not overlap.
+ * Reads and checks the header of a GGUF file (version 2 or 3, little endian), or those of all parts where it is the first
+ * part of a split one. Every count and length is checked against the size of the file before anything is allocated;
+ * tensors must lie in the file and not overlap.
  * Errors: FileError, or UnsupportedError for what the format allows and Shoal does not know.
  */
 export async function readGguf(path: string): Promise<GgufFile> {
-  const { fd, size } = openRegularSync(path)
+  return joinParts(await readPart(path), readPart)
+}
+
+async function readPart(path: string): Promise<GgufFile> {
+  const { fd, size, stamp } = openRegularSync(path)
   try {
-    return await parse(new GgufCursor(path, fd, size))
+    return await parse(new GgufCursor(path, fd, size), stamp)
   } finally {
     closeSync(fd)
   }
 }
 
-async function parse(cursor: GgufCursor): Promise<GgufFile> {
+async function parse(cursor: GgufCursor, stamp: string): Promise<GgufFile> {
   const { path, size } = cursor
   readVersion(cursor)
   // The smallest tensor entry: name length, one byte of name, no dimensions, type, offset.
@@ -84,7 +103,7 @@ async function parse(cursor: GgufCursor): Promise<GgufFile> {
     tensors.set(tensor.name, { ...tensor, offset: dataOffset + tensor.offset })
   }
   checkLayout(path, [...tensors.values()], size)
-  return { path, bytes: size, metadata, tensors, dataOffset }
+  return { path, parts: [{ path, bytes: size, stamp }], bytes: size, metadata, tensors, dataOffset }
 }
 
 function readVersion(cursor: GgufCursor): void {
@@ -92,10 +111,11 @@ function readVersion(cursor: GgufCursor): void {
   if (size < 24 || cursor.uint32('the magic number') !== GGUF_MAGIC) throw new FileError(path, 'is not a GGUF file')
   const version = cursor.uint32('the version')
   if (version === 2 || version === 3) return
-  const swapped = version === 0x02000000 || version === 0x03000000
+  // As llama.cpp tells them: the magic number is letters, which no order of bytes changes.
+  const swapped = version !== 0 && (version & 0xffff) === 0
   throw new UnsupportedError(
     swapped
-      ? `${path}: is a big-endian GGUF file; Shoal reads little-endian ones`
+      ? `${path}: is a big-endian GGUF file; give a little-endian one of the same model`
       : `${path}: is GGUF version ${version}; Shoal reads 2 and 3`,
   )
 }
@@ -191,10 +211,10 @@ function readTensor(cursor: GgufCursor, index: number, alignment: number): GgufT
   const shape = Array.from({ length: dimensions }, () => cursor.uint64(what))
   const id = cursor.uint32(what)
   const type = tensorTypeById(id)
-  if (type === null) throw new UnsupportedError(`${path}: ${what} has type ${id}, which Shoal does not know`)
+  if (type === null) throw new UnsupportedError(`${path}: ${what} ${unknownTypeReason(id)}`)
   const offset = cursor.uint64(what)
   if (offset % alignment !== 0) throw new FileError(path, `${what} starts at ${offset}, not a multiple of ${alignment}`)
-  return { name, shape, type, offset, bytes: tensorBytes(path, what, shape, type) }
+  return { name, part: 0, shape, type, offset, bytes: tensorBytes(path, what, shape, type) }
 }
 
 function tensorBytes(path: string, what: string, shape: readonly number[], type: TensorType): number {

@@ -6,12 +6,16 @@ import { fileError } from './file-errors.js'
 /** Opening a pipe that nobody writes to would wait for ever; with this it opens at once, and is refused. */
 const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
-/** Opens a file to read it. What is no regular file (a folder, a pipe, a device without an end) is a FileError. */
-export async function openRegular(path: string): Promise<{ handle: FileHandle; size: number }> {
+/**
+ * Opens a file to read it. What is no regular file (a folder, a pipe, a device without an end) is a FileError. `stamp`
+ * differs where the file was written to, or another has taken its place.
+ */
+export async function openRegular(path: string): Promise<{ handle: FileHandle; size: number; stamp: string }> {
   let handle: FileHandle | null = null
   try {
     handle = await open(path, READ)
-    return { handle, size: regularSize(path, await handle.stat()) }
+    const stat = await handle.stat()
+    return { handle, size: regularSize(path, stat), stamp: stampOf(stat) }
   } catch (error) {
     await handle?.close()
     throw fileError(path, error)
@@ -19,11 +23,12 @@ export async function openRegular(path: string): Promise<{ handle: FileHandle; s
 }
 
 /** `openRegular`, for a reader that cannot wait. The descriptor belongs to the caller. */
-export function openRegularSync(path: string): { fd: number; size: number } {
+export function openRegularSync(path: string): { fd: number; size: number; stamp: string } {
   let fd: number | null = null
   try {
     fd = openSync(path, READ)
-    return { fd, size: regularSize(path, fstatSync(fd)) }
+    const stat = fstatSync(fd)
+    return { fd, size: regularSize(path, stat), stamp: stampOf(stat) }
   } catch (error) {
     if (fd !== null) closeSync(fd)
     throw fileError(path, error)
@@ -35,4 +40,23 @@ export function regularSize(path: string, stat: Stats): number {
   if (!stat.isFile())
     throw new FileError(path, stat.isDirectory() ? 'is a folder, not a file' : 'is not a regular file')
   return stat.size
+}
+
+function stampOf({ dev, ino, size, mtimeMs }: Stats): string {
+  return [dev, ino, size, mtimeMs].join(' ')
+}
+
+/**
+ * Refuses a file that is not the one any more that its header was read from; without a stamp only one that is shorter.
+ * @throws FileError
+ */
+export function checkUnchanged(
+  path: string,
+  before: { readonly bytes: number; readonly stamp?: string },
+  now: { readonly size: number; readonly stamp: string },
+): void {
+  if (now.size < before.bytes) throw new FileError(path, 'was cut since its header was read')
+  if (before.stamp !== undefined && now.stamp !== before.stamp) {
+    throw new FileError(path, 'was changed since its header was read; try again')
+  }
 }

@@ -26,6 +26,7 @@ Examples:
   $ shoal convert ./checkpoint -o model-q4_0.gguf --quantization q4_0
   $ shoal convert ./checkpoint                           into the cache, where run looks for it
   $ shoal convert model.gguf -o model-q8_0.gguf --quantization q8_0
+  $ shoal convert model-00001-of-00003.gguf -o model.gguf        the parts of a split file as one
 
 The file holds the tokenizer and the chat template; llama.cpp runs it too.`
 

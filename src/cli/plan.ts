@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
-import { readGguf } from '../checkpoint/gguf.js'
 import { readConfig } from '../checkpoint/huggingface.js'
+import { readGgufModel } from '../convert/gguf-model.js'
 import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
 import type { Policy } from '../depth/policy.js'
 import { depthHelp, parseDepth } from '../depth/spec.js'
@@ -107,7 +107,7 @@ async function readSize(model: string): Promise<{ name: string; size: ModelSize 
   const sizeOf = (family: Family, h: Hyperparameters): ModelSize => modelSize(h, family.tensors(h))
   const location = model.endsWith('.json') ? null : locateModel(model)
   if (location?.kind === 'gguf') {
-    const { metadata, tensors } = await readGguf(location.path)
+    const { metadata, tensors } = await readGgufModel(location.path)
     const family = familyByArchitecture(metadata.string('general.architecture'), location.path)
     return { name: location.name, size: sizeOf(family, family.fromMetadata(metadata, new Set(tensors.keys()))) }
   }

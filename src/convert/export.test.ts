@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { readContent, writeParts } from '../../test/gguf-content.js'
 import { useWorkspace } from '../../test/workspace.js'
 import { readGguf } from '../checkpoint/gguf.js'
 import { listBytes } from '../checkpoint/gguf-list.js'
@@ -307,6 +308,24 @@ describe('what cannot be exported', () => {
     await writer.finish()
     await expect(write(source, 'out', 'hf')).rejects.toThrow(/tensor model\.embed_tokens\.weight is missing/)
     expect(readdirSync(folder)).toEqual(['model'])
+  })
+})
+
+describe('a split GGUF file', () => {
+  it('is exported like the whole, and none of its parts is written over', async () => {
+    const whole = join(folder, 'whole.gguf')
+    await convertModel(join(FIXTURES, 'llama'), whole, { quantization: 'q8_0' })
+    const first = await writeParts(folder, 'model', await readContent(whole), [0, 4, 9])
+    const [a, b] = [(await write(whole, 'a.gguf', 'gguf')).path, (await write(first, 'b.gguf', 'gguf')).path]
+    expect((await readContent(b)).tensors).toEqual((await readContent(a)).tensors)
+    const { metadata } = await readGguf(b)
+    expect([...metadata.values.keys()].some((key) => key.startsWith('split.'))).toBe(false)
+    expect(metadata.string('general.base_model.0.name')).toBe('model')
+    for (const part of [1, 2, 3, 4]) {
+      const name = `model-0000${part}-of-00004.gguf`
+      const over = write(first, name, 'gguf', KEPT, { force: true })
+      await expect(over).rejects.toThrow(`${name}: is the model itself`)
+    }
   })
 })
 

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { basename, join, resolve, sep } from 'node:path'
 import { createAtomicFolder } from '../checkpoint/atomic-folder.js'
-import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import type { GgufFile } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { licenceLines } from '../checkpoint/model-card.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
@@ -15,7 +15,7 @@ import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { convertWeights, countParameters } from './convert.js'
 import { findTensor } from './find-tensor.js'
-import { refuseSplit } from './gguf-tensor.js'
+import { readGgufModel } from './gguf-model.js'
 import { readPackageFacts } from './metadata.js'
 import { chooseQuantization, familyOf, locateModel } from './package.js'
 import { type CardFacts, modelCard } from './reduce/card.js'
@@ -84,7 +84,8 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
       throw new InputError(`${model}: a GGUF file keeps its own quantization; ${target.quantization} is for folders`)
     }
     checkFile(target, location.path)
-    const gguf = await readGguf(location.path)
+    const gguf = await readGgufModel(location.path)
+    for (const part of gguf.parts) checkFile(target, part.path)
     const { h } = openGgufModel(gguf)
     const { depth = 'full' } = readPackageFacts(gguf.metadata).settings
     return { name: location.name, layers: h.layers, depth, quantization: null }
@@ -115,7 +116,7 @@ export async function exportModel(model: string, plan: Plan, options: ExportOpti
   const { name, layers } = await prepareExport(model, options)
   checkPlan(plan, layers, 'plan')
   const location = locateModel(model)
-  if (location.kind === 'gguf') return exportGguf(await readGguf(location.path), name, plan, options)
+  if (location.kind === 'gguf') return exportGguf(await readGgufModel(location.path), name, plan, options)
   const checkpoint = await openHuggingFace(location.path)
   const family = familyOf(checkpoint)
   const weights = await openWeights(checkpoint.folder)
@@ -217,7 +218,6 @@ async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: E
 }
 
 function openGgufModel(gguf: GgufFile): { family: Family; h: Hyperparameters } {
-  refuseSplit(gguf)
   const { metadata, path } = gguf
   if (!metadata.has('tokenizer.ggml.model')) {
     throw new UnsupportedError(

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { fileError } from '../checkpoint/file-errors.js'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { ggufModelName } from '../checkpoint/gguf-split.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { FileError, InputError, printable, UnsupportedError } from '../errors.js'
@@ -11,6 +12,7 @@ import { familyByModelType } from '../families/index.js'
 import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
 import { cacheFolder } from './cache-folder.js'
 import { type Conversion, convert, countParameters } from './convert.js'
+import { readGgufModel } from './gguf-model.js'
 import { type PackageFacts, readPackageFacts } from './metadata.js'
 import type { ProgressListener } from './progress.js'
 import { requantize } from './requantize.js'
@@ -61,7 +63,7 @@ export async function openPackage(model: string = DEFAULT_MODEL, options: Packag
   if (options.quantization !== undefined) {
     throw new InputError(`${model}: a GGUF file keeps its own quantization; ${options.quantization} is for folders`)
   }
-  return describe(await readGguf(path), name)
+  return describe(await readGgufModel(path), name)
 }
 
 /** Finds a model on this machine without opening it. */
@@ -72,7 +74,7 @@ export function locateModel(model: string): ModelLocation {
   }
   const found = statOf(model)
   if (found?.isDirectory()) return { kind: 'folder', path: model, name: basename(resolve(model)) }
-  if (found !== undefined) return { kind: 'gguf', path: model, name: basename(model, '.gguf') }
+  if (found !== undefined) return { kind: 'gguf', path: model, name: ggufModelName(model) }
   const bundled = bundledModels()
   if (bundled.includes(model)) return { kind: 'folder', path: join(PRETRAINED, model), name: model }
   if (/^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') && !model.endsWith('.gguf')) {
@@ -111,7 +113,7 @@ export async function convertModel(
   options: ConvertModelOptions = {},
 ): Promise<Conversion & { name: string; quantization: string }> {
   const location = locateModel(model)
-  if (location.kind === 'gguf') return convertGguf(await readGguf(location.path), location.name, path, options)
+  if (location.kind === 'gguf') return convertGguf(await readGgufModel(location.path), location.name, path, options)
   const checkpoint = await openHuggingFace(location.path)
   const family = familyOf(checkpoint)
   const quantization = chooseQuantization(checkpoint, family, options.quantization)

@@ -1,17 +1,18 @@
 import { realpathSync } from 'node:fs'
-import { type FileReader, openReader } from '../checkpoint/file-reader.js'
 import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { withoutSplitKeys } from '../checkpoint/gguf-split.js'
 import { createGgufWriter } from '../checkpoint/gguf-write.js'
-import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
-import { InputError, ShoalError } from '../errors.js'
+import { isWeightType, type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
+import { FileError, InputError, ShoalError } from '../errors.js'
 import { familyByArchitecture } from '../families/index.js'
 import { dequantize } from '../ggml/dequantize.js'
 import { quantize } from '../ggml/quantize.js'
 import { checkValues } from './check-values.js'
 import type { Conversion } from './convert.js'
-import { refuseSplit, tensorBlocks } from './gguf-tensor.js'
+import { type GgufReader, openGgufReader, tensorBlocks } from './gguf-tensor.js'
 import { FILE_TYPES, storedType } from './stored-type.js'
+import { readScale, scaleRows, scaleTensors } from './weight-scale.js'
 
 /** Values in hand at a time. */
 const BLOCK_VALUES = 2 * 1024 * 1024
@@ -25,24 +26,26 @@ export interface RequantizeOptions {
 }
 
 /**
- * Writes a GGUF file with its matrices in another type. From one quantised type to another precision is lost twice, of
- * which it warns. The file appears under its name only when it is complete. Errors: FileError, InputError,
- * UnsupportedError, ShoalError `aborted`.
+ * Writes a GGUF file with its matrices in another type; the parts of a split one become one file, and factors beside NVFP4
+ * matrices become part of them. From one quantised type to another precision is lost twice, of which it warns. The file
+ * appears under its name only when it is complete. Errors: FileError, InputError, UnsupportedError, ShoalError `aborted`.
  */
 export async function requantize(gguf: GgufFile, options: RequantizeOptions): Promise<Conversion> {
   const { path, quantization, progress, signal } = options
-  if (sameFile(gguf.path, path)) throw new InputError(`${path}: is the file that is read; give another name`)
+  if (gguf.parts.some((part) => sameFile(part.path, path))) {
+    throw new InputError(`${path}: is the file that is read; give another name`)
+  }
   const matrices = matricesOf(gguf)
-  const tensors = [...gguf.tensors.values()].map((tensor) => ({ tensor, type: typeOf(tensor, matrices, quantization) }))
+  const tensors = plansOf(gguf, matrices, quantization)
   const declarations = tensors.map(({ tensor: { name, shape }, type }) => ({ name, shape, type }))
-  const reader = await openReader(gguf.path)
+  const reader = await openGgufReader(gguf)
   try {
     const writer = await createGgufWriter(path, metadataWith(gguf.metadata, quantization), declarations)
     try {
       let loaded = 0
-      for (const { tensor, type } of tensors) {
-        for await (const chunk of blocksOf(gguf.path, tensor, type, reader)) {
-          await writer.append(tensor.name, chunk)
+      for (const plan of tensors) {
+        for await (const chunk of blocksOf(plan, reader)) {
+          await writer.append(plan.tensor.name, chunk)
           loaded += chunk.length
           progress?.(loaded, writer.bytes)
           if (signal?.aborted)
@@ -60,9 +63,27 @@ export async function requantize(gguf: GgufFile, options: RequantizeOptions): Pr
   }
 }
 
+interface TensorPlan {
+  readonly tensor: GgufTensor
+  readonly type: TensorType
+  /** Factors that go into the values; null where there are none, or the type stays. */
+  readonly scale: GgufTensor | null
+}
+
+function plansOf(gguf: GgufFile, matrices: ReadonlySet<string>, wanted?: Quantization): TensorPlan[] {
+  const gone = new Set<string>()
+  const plans = [...gguf.tensors.values()].map((tensor): TensorPlan => {
+    const type = typeOf(tensor, matrices, wanted)
+    if (type === tensor.type) return { tensor, type, scale: null }
+    const { scale, inputScale } = scaleTensors(gguf, tensor)
+    for (const each of [scale, inputScale]) if (each !== null) gone.add(each.name)
+    return { tensor, type, scale }
+  })
+  return plans.filter(({ tensor }) => !gone.has(tensor.name))
+}
+
 /** Names of the tensors that the family multiplies by. */
 function matricesOf(gguf: GgufFile): ReadonlySet<string> {
-  refuseSplit(gguf)
   const { metadata, tensors, path } = gguf
   const family = familyByArchitecture(metadata.string('general.architecture'), path)
   const mappings = family.tensors(family.fromMetadata(metadata, new Set(tensors.keys())))
@@ -87,7 +108,8 @@ function lossWarnings(tensors: readonly { readonly tensor: GgufTensor; readonly 
   ]
 }
 
-function metadataWith(metadata: GgufMetadata, quantization?: Quantization): GgufMetadata {
+function metadataWith(source: GgufMetadata, quantization?: Quantization): GgufMetadata {
+  const metadata = withoutSplitKeys(source)
   if (quantization === undefined) return metadata
   const entries = new Map<string, GgufValue>(metadata.values)
   entries.set('general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] })
@@ -96,16 +118,15 @@ function metadataWith(metadata: GgufMetadata, quantization?: Quantization): Gguf
 }
 
 /** The bytes of a tensor in another type, some rows at a time. */
-async function* blocksOf(
-  path: string,
-  tensor: GgufTensor,
-  type: TensorType,
-  reader: FileReader,
-): AsyncGenerator<Uint8Array> {
-  const { shape, offset } = tensor
+async function* blocksOf({ tensor, type, scale }: TensorPlan, reader: GgufReader): AsyncGenerator<Uint8Array> {
+  const { shape } = tensor
+  const path = reader.pathOf(tensor)
   if (type === tensor.type) {
     yield* tensorBlocks(reader, tensor)
     return
+  }
+  if (!isWeightType(tensor.type)) {
+    throw new FileError(path, `tensor ${tensor.name} is ${tensor.type}, which weights cannot be`)
   }
   const [columns = 1] = shape
   const rows = shape.slice(1).reduce((product, n) => product * n, 1)
@@ -113,12 +134,14 @@ async function* blocksOf(
   const source = new Uint8Array(height * rowBytes(tensor.type, columns))
   const values = new Float32Array(height * columns)
   const target = new Uint8Array(height * rowBytes(type, columns))
+  const factors = scale === null ? null : await readScale(reader, scale)
   for (let start = 0; start < rows; start += height) {
     const count = Math.min(height, rows - start)
     const part = source.subarray(0, count * rowBytes(tensor.type, columns))
-    await reader.read(part, offset + start * rowBytes(tensor.type, columns))
+    await reader.read(tensor, part, start * rowBytes(tensor.type, columns))
     dequantize(tensor.type, part, count, columns, values)
     const block = values.subarray(0, count * columns)
+    if (factors !== null) scaleRows(block, columns, factors, start, shape[1] ?? 1)
     checkValues(path, tensor.name, block, type)
     const encoded = target.subarray(0, count * rowBytes(type, columns))
     quantize(type, block, count, columns, encoded)

@@ -19,7 +19,7 @@ afterAll(async () => {
 
 const SHAPE = [256, 64] as const
 const use = (name: string, change: Partial<WeightUse> = {}): WeightUse => ({
-  tensor: { name, shape: SHAPE, type: 'q4_0', offset: 0, bytes: 64 * 144 },
+  tensor: { name, shape: SHAPE, type: 'q4_0', part: 0, offset: 0, bytes: 64 * 144 },
   lookup: false,
   product: true,
   ...change,

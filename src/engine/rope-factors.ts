@@ -29,8 +29,9 @@ export function ropeFactors({ ropes }: Hyperparameters, context: number): Map<st
   return made
 }
 
-function readVector({ path, tensors }: GgufFile, name: string, length: number): Float32Array {
-  const tensor = tensors.get(name)
+function readVector(file: GgufFile, name: string, length: number): Float32Array {
+  const tensor = file.tensors.get(name)
+  const path = file.parts[tensor?.part ?? 0]?.path ?? file.path
   if (tensor === undefined) throw new FileError(path, `tensor ${name} is missing`)
   if (tensor.type !== 'f32' || tensor.bytes !== 4 * length) {
     throw new FileError(path, `tensor ${name} must be ${length} values of f32`)

@@ -22,7 +22,7 @@ const extras = [...backend.extraBufferTypes().keys()].filter((name) =>
 )
 const SHAPE = [256, 64] as const
 const use = (type: 'q4_0' | 'f32'): WeightUse => ({
-  tensor: { name: 'a', shape: SHAPE, type, offset: 0, bytes: 64 * 144 },
+  tensor: { name: 'a', shape: SHAPE, type, part: 0, offset: 0, bytes: 64 * 144 },
   lookup: false,
   product: true,
 })

@@ -1,4 +1,5 @@
 import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import { isWeightType } from '../checkpoint/tensor-type.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { WeightUse } from '../ggml/weights.js'
@@ -34,7 +35,7 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
     if (!product && !lookup && stack !== true && tensor.type !== 'f32') {
       throw new UnsupportedError(`${file.path}: tensor ${tensor.name} is ${tensor.type}; norms and biases must be f32`)
     }
-    if (tensor.type === 'i32' || tensor.type === 'i64') {
+    if (!isWeightType(tensor.type)) {
       throw new FileError(file.path, `tensor ${tensor.name} is ${tensor.type}, which weights cannot be`)
     }
   }

@@ -1,3 +1,4 @@
+import { isWeightType } from '../checkpoint/tensor-type.js'
 import { Operations } from './operations.js'
 import { must, pointerOf, type Shape, Tensor } from './tensor.js'
 
@@ -112,7 +113,7 @@ export class LayerOperations extends Operations {
    */
   mulMatId(a: Tensor, b: Tensor, ids: Tensor): Tensor {
     must(ids.type === 'i32' && ids.rows === ids.shape[1] && a.shape[3] === 1 && b.shape[3] === 1, 'mulMatId', a, b, ids)
-    must(a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMatId', a, b, ids)
+    must(isWeightType(a.type) && a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMatId', a, b, ids)
     must(ids.shape[1] === b.shape[2] && (b.shape[1] === 1 || b.shape[1] === ids.shape[0]), 'mulMatId', a, b, ids)
     return this.node(this.f.ggml_mul_mat_id, 'f32', [a.shape[1], ids.shape[0], b.shape[2], 1], a, b, ids)
   }

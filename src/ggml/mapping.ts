@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import koffi from 'koffi'
-import { openRegularSync } from '../checkpoint/regular-file.js'
+import { checkUnchanged, openRegularSync } from '../checkpoint/regular-file.js'
 import { FileError } from '../errors.js'
 import type { Pointer } from './library.js'
 
@@ -16,18 +16,27 @@ export interface Mapping {
 
 let libc: { mmap: (...a: unknown[]) => Pointer; munmap: (...a: unknown[]) => number } | null | undefined
 
+/** A file that weights lie in, as it was when its header was read. */
+export interface WeightFile {
+  readonly path: string
+  readonly bytes: number
+  /** Of `openRegularSync`, where it is known. */
+  readonly stamp?: string
+}
+
 /**
- * Maps a file of `bytes` bytes, or returns null where the platform has no mmap. The file must have that size still: touching
- * a page beyond its end ends the process. One that is cut later cannot be guarded against.
+ * Maps a file, or returns null where the platform has no mmap. It must be the file still that its header was read from:
+ * touching a page beyond its end ends the process. One that is cut later cannot be guarded against.
  */
-export function mapFile(path: string, bytes: number): Mapping | null {
+export function mapFile(file: WeightFile): Mapping | null {
   if (libc === undefined) libc = loadLibc()
   if (libc === null) return null
   const { mmap, munmap } = libc
-  const { fd, size } = openRegularSync(path)
+  const { path, bytes } = file
+  const { fd, ...now } = openRegularSync(path)
   let pointer: Pointer
   try {
-    if (size < bytes) throw new FileError(path, 'was cut since its header was read')
+    checkUnchanged(path, file, now)
     pointer = BigInt(mmap(null, bytes, PROT_READ, MAP_PRIVATE, fd, 0))
   } finally {
     closeSync(fd)

@@ -1,4 +1,4 @@
-import type { TensorType } from '../checkpoint/tensor-type.js'
+import { isWeightType, type TensorType } from '../checkpoint/tensor-type.js'
 import type { Context } from './context.js'
 import { type GgmlFunctions, ggml } from './library.js'
 import { fullShape, must, pointerOf, type Shape, Tensor } from './tensor.js'
@@ -14,6 +14,7 @@ export class Operations {
 
   /** Rows of each matrix of a stack: a [n, r, s], ids i32 [k, s] -> f32 [n, k, s]; ids may be a view. */
   getRows(a: Tensor, ids: Tensor): Tensor {
+    must(isWeightType(a.type), 'getRows', a, ids)
     must(ids.type === 'i32' && ids.shape[2] === 1 && a.shape[2] === ids.shape[1] && a.shape[3] === 1, 'getRows', a, ids)
     return this.node(this.f.ggml_get_rows, 'f32', [a.shape[0], ids.shape[0], ids.shape[1], 1], a, ids)
   }
@@ -32,7 +33,7 @@ export class Operations {
 
   /** a [k, n], b [k, m] -> [n, m]; matrices of a stack [k, n, s] each with that of b [k, m, s]. */
   mulMat(a: Tensor, b: Tensor): Tensor {
-    must(a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
+    must(isWeightType(a.type) && a.shape[0] === b.shape[0] && b.type === 'f32' && b.contiguous, 'mulMat', a, b)
     must(a.rows === a.shape[1] || (a.shape[2] === b.shape[2] && a.shape[3] === b.shape[3]), 'mulMat', a, b)
     return this.node(this.f.ggml_mul_mat, 'f32', [a.shape[1], b.shape[1], b.shape[2], b.shape[3]], a, b)
   }

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { QUANTIZATIONS, rowBytes, TENSOR_TYPES } from '../checkpoint/tensor-type.js'
-import { ggml } from './library.js'
+import { QUANTIZATIONS, rowBytes } from '../checkpoint/tensor-type.js'
 import { quantize } from './quantize.js'
 
 const COLUMNS = 512
@@ -41,17 +40,5 @@ describe('quantize', () => {
     expect(() => quantize('q8_0', values, ROWS, COLUMNS, new Uint8Array(ROWS * rowBytes('q8_0', COLUMNS) - 1))).toThrow(
       'the output is too small for q8_0',
     )
-  })
-})
-
-describe('the table of tensor types', () => {
-  it('is that of ggml', () => {
-    const { functions: f } = ggml()
-    const context = f.ggml_init({ mem_size: 1 << 16, mem_buffer: null, no_alloc: true })
-    for (const [name, { id, blockSize }] of Object.entries(TENSOR_TYPES)) {
-      const tensor = f.ggml_new_tensor_4d(context, id, blockSize * 256, 3, 1, 1)
-      expect(Number(f.ggml_nbytes(tensor)), name).toBe(3 * rowBytes(name as keyof typeof TENSOR_TYPES, blockSize * 256))
-    }
-    f.ggml_free(context)
   })
 })

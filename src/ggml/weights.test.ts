@@ -1,7 +1,9 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { closeSync } from 'node:fs'
+import { mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openRegularSync } from '../checkpoint/regular-file.js'
 import { rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
 import { FileError } from '../errors.js'
 import { Backend } from './backend.js'
@@ -30,7 +32,7 @@ beforeAll(async () => {
     const values = Float32Array.from({ length: ROWS * COLUMNS }, (_, i) => noise(i))
     const out = new Uint8Array(ROWS * rowBytes(type, COLUMNS))
     quantize(type, values, ROWS, COLUMNS, out)
-    matrices.push({ name: type, shape: [COLUMNS, ROWS], type, offset: bytes, bytes: out.length })
+    matrices.push({ name: type, part: 0, shape: [COLUMNS, ROWS], type, offset: bytes, bytes: out.length })
     parts.push(out)
     bytes += out.length
   }
@@ -71,14 +73,8 @@ function relative(a: Float32Array, b: Float32Array): number {
 
 describe('the weight store', () => {
   it('gives the same products from a mapped file and from one that is read', () => {
-    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
-    const read = new WeightStore(
-      backend,
-      { path, bytes },
-      products(),
-      () => null,
-      () => null,
-    )
+    const mapped = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const read = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null, { map: () => null })
     for (const type of TYPES) {
       expect(product(read, type, 3), type).toEqual(product(mapped, type, 3))
       // What a type rounds away: the f32 products are the measure.
@@ -93,14 +89,8 @@ describe('the weight store', () => {
 
   it('picks rows of a matrix, wherever the matrix lies', () => {
     const rows = [1, 7, 63]
-    const mapped = new WeightStore(backend, { path, bytes }, products(), () => null)
-    const read = new WeightStore(
-      backend,
-      { path, bytes },
-      products(),
-      () => null,
-      () => null,
-    )
+    const mapped = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const read = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null, { map: () => null })
     for (const store of [mapped, read]) {
       for (const type of TYPES) {
         const picked = store.pickRows(type, rows)
@@ -121,12 +111,12 @@ describe('the weight store', () => {
   })
 
   it('gives the same products from the extra buffer types of this processor, rounding of the rows aside', () => {
-    const plain = new WeightStore(backend, { path, bytes }, products(), () => null)
+    const plain = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
     const tried: string[] = []
     for (const name of backend.extraBufferTypes().keys()) {
       const fit = products().filter(({ tensor }) => supportsProduct(backend, name, tensor.type, tensor.shape))
       for (const map of [undefined, () => null]) {
-        const store = new WeightStore(backend, { path, bytes }, fit, () => name, map)
+        const store = new WeightStore(backend, { parts: [{ path, bytes }] }, fit, () => name, map && { map })
         for (const { tensor } of fit) {
           tried.push(`${name} ${tensor.type}`)
           for (const rows of [1, 8])
@@ -150,7 +140,7 @@ describe('the weight store', () => {
     const tensor = matrices.find((m) => m.type === 'q8_0')!
     const store = new WeightStore(
       backend,
-      { path, bytes },
+      { parts: [{ path, bytes }] },
       [{ tensor, lookup: true, product: true }],
       () => extra ?? null,
     )
@@ -170,7 +160,7 @@ describe('the weight store', () => {
   it('names what it lacks', () => {
     const store = new WeightStore(
       backend,
-      { path, bytes },
+      { parts: [{ path, bytes }] },
       [{ tensor: matrices[0]!, lookup: false, product: false }],
       () => null,
     )
@@ -187,7 +177,8 @@ describe('the weight store', () => {
     for (const map of [undefined, () => null]) {
       // Known to be short, and cut since its header was read: touching a mapped page beyond the end would end the process.
       for (const claimed of [bytes - 10, bytes]) {
-        const open = () => new WeightStore(backend, { path: short, bytes: claimed }, products(), () => null, map)
+        const open = () =>
+          new WeightStore(backend, { parts: [{ path: short, bytes: claimed }] }, products(), () => null, map && { map })
         expect(open).toThrow(FileError)
         expect(open).toThrow(/^.*short.bin: (ends inside tensor q6_k|was cut since its header was read)/)
       }
@@ -198,20 +189,72 @@ describe('the weight store', () => {
     const tensor = { ...matrices[0]!, offset: 4 }
     for (const map of [undefined, () => null]) {
       const open = () =>
-        new WeightStore(backend, { path, bytes }, [{ tensor, lookup: false, product: false }], () => null, map)
+        new WeightStore(
+          backend,
+          { parts: [{ path, bytes }] },
+          [{ tensor, lookup: false, product: false }],
+          () => null,
+          map && { map },
+        )
       expect(open).toThrow(/tensor f32 does not start at a multiple of 32 bytes/)
     }
   })
 
   it('refuses a file that is missing', () => {
-    const gone = { path: join(folder, 'gone.bin'), bytes: 100 }
+    const gone = { parts: [{ path: join(folder, 'gone.bin'), bytes: 100 }] }
     for (const map of [undefined, () => null]) {
-      expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map)).toThrow(FileError)
+      expect(() => new WeightStore(backend, gone, products().slice(0, 1), () => null, map && { map })).toThrow(
+        FileError,
+      )
+    }
+  })
+
+  it('takes tensors from several files, and leaves alone those that hold none of them', async () => {
+    const other = join(folder, 'other.bin')
+    await writeFile(other, await readFile(path))
+    const files = {
+      parts: [
+        { path: join(folder, 'gone.bin'), bytes: 100 },
+        { path, bytes },
+        { path: other, bytes },
+      ],
+    }
+    const plain = new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => null)
+    const spread = matrices.map((m, i) => ({ ...m, part: 1 + (i % 2) }))
+    for (const options of [{}, { map: () => null, piece: 777 }]) {
+      const uses = spread.map((tensor) => ({ tensor, lookup: false, product: true }))
+      const store = new WeightStore(backend, files, uses, () => null, options)
+      for (const type of TYPES) {
+        expect(product(store, type, 2)).toEqual(product(plain, type, 2))
+        store.pickRows(type, [5]).dispose()
+      }
+      store.dispose()
+    }
+    plain.dispose()
+    const outside = { ...matrices[0]!, part: 3 }
+    expect(
+      () => new WeightStore(backend, files, [{ tensor: outside, lookup: false, product: true }], () => null),
+    ).toThrow('there are 3 weight files, not 4')
+  })
+
+  it('refuses a file that another has taken the place of', async () => {
+    const replaced = join(folder, 'replaced.bin')
+    await writeFile(replaced, new Uint8Array(bytes))
+    const { fd, stamp } = openRegularSync(replaced)
+    closeSync(fd)
+    const files = { parts: [{ path: replaced, bytes, stamp }] }
+    new WeightStore(backend, files, products(), () => null).dispose()
+    await writeFile(join(folder, 'new.bin'), new Uint8Array(bytes))
+    await rename(join(folder, 'new.bin'), replaced)
+    for (const options of [{}, { map: () => null }]) {
+      expect(() => new WeightStore(backend, files, products(), () => null, options)).toThrow(
+        /replaced.bin: was changed since its header was read/,
+      )
     }
   })
 
   it('refuses a buffer type that the processor lacks', () => {
-    expect(() => new WeightStore(backend, { path, bytes }, products(), () => 'TPU')).toThrow(
+    expect(() => new WeightStore(backend, { parts: [{ path, bytes }] }, products(), () => 'TPU')).toThrow(
       'this processor has no buffer type TPU',
     )
     expect(supportsProduct(backend, 'TPU', 'q4_0', [COLUMNS, ROWS])).toBe(false)

@@ -1,28 +1,17 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
-import koffi from 'koffi'
-import { fileError } from '../checkpoint/file-errors.js'
 import type { TensorType } from '../checkpoint/tensor-type.js'
-import { FileError } from '../errors.js'
 import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { ggml, type Pointer } from './library.js'
-import { type Mapping, mapFile } from './mapping.js'
+import type { WeightFile } from './mapping.js'
 import { StoredTensor } from './store.js'
 import { pointerOf, type Tensor } from './tensor.js'
+import { type FileTensor, type SourceOptions, WeightSource } from './weight-source.js'
 
-/** Where the data of a tensor lies in a file; shape in ggml's order. */
-export interface FileTensor {
-  readonly name: string
-  readonly shape: readonly number[]
-  readonly type: TensorType
-  /** From the start of the file, in bytes. */
-  readonly offset: number
-  readonly bytes: number
-}
+export type { FileTensor } from './weight-source.js'
 
-export interface WeightFile {
-  readonly path: string
-  readonly bytes: number
+/** The files that tensors lie in; `part` of a tensor counts them. */
+export interface WeightFiles {
+  readonly parts: readonly WeightFile[]
 }
 
 /** A tensor and what it is used for: a matrix may move to a buffer with an order of its own, a lookup may not. */
@@ -38,11 +27,11 @@ export interface WeightUse {
 export type BufferChoice = (tensor: FileTensor) => string | null
 
 /**
- * The weights of a package in memory. Tensors in plain memory are the mapped file itself; matrices for which a better
+ * The weights of a package in memory. Tensors in plain memory are the mapped files themselves; matrices for which a better
  * buffer type was chosen are copied there, in its own order, and the file's pages are left to the page cache.
  */
 export class WeightStore {
-  /** Bytes that were copied out of the file. */
+  /** Bytes that were copied out of the files. */
   readonly copiedBytes: number
   private readonly forRows = new Map<string, Tensor>()
   private readonly forProducts = new Map<string, Tensor>()
@@ -50,21 +39,18 @@ export class WeightStore {
   private readonly contexts: Context[] = []
   private readonly buffers: Pointer[] = []
   private readonly backend: Backend
-  private readonly file: WeightFile
+  private readonly source: WeightSource
   private readonly tensors: ReadonlyMap<string, FileTensor>
-  private mapping: Mapping | null = null
   private disposed = false
 
-  /** @param map null from it means that the file is read instead, as on platforms without mmap */
   constructor(
     backend: Backend,
-    file: WeightFile,
+    { parts }: WeightFiles,
     uses: readonly WeightUse[],
     choose: BufferChoice,
-    map: (path: string, bytes: number) => Mapping | null = mapFile,
+    options: SourceOptions = {},
   ) {
     this.backend = backend
-    this.file = file
     this.tensors = new Map(uses.map(({ tensor }) => [tensor.name, tensor]))
     const plain: FileTensor[] = []
     const byBuffer = new Map<string, FileTensor[]>()
@@ -73,18 +59,16 @@ export class WeightStore {
       if (buffer !== null) byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), use.tensor])
       if (buffer === null || use.lookup) plain.push(use.tensor)
     }
-    const source = new Source(file, map)
+    this.source = new WeightSource(parts, new Set(uses.map(({ tensor }) => tensor.part)), options)
     try {
-      this.mapping = source.mapping
-      this.placePlain(backend, source, plain)
+      this.placePlain(plain)
       let copied = 0
-      for (const [name, tensors] of byBuffer) copied += this.placeIn(backend, name, source, tensors)
+      for (const [name, tensors] of byBuffer) copied += this.placeIn(name, tensors)
       this.copiedBytes = copied
+      this.source.closeFiles()
     } catch (error) {
       this.dispose()
       throw error
-    } finally {
-      source.close()
     }
   }
 
@@ -108,33 +92,28 @@ export class WeightStore {
     if (outside !== undefined) throw new RangeError(`${name} has rows 0 to ${height - 1}, not ${outside}`)
     const rowBytes = t.bytes / height
     const picked = new StoredTensor(this.backend, t.type, columns, rows.length)
-    const source = new Source(this.file, () => this.mapping)
     try {
       rows.forEach((row, i) => {
-        picked.view.set(source.read(t, row * rowBytes, rowBytes), i * rowBytes)
+        this.source.read(t, row * rowBytes, picked.view.subarray(i * rowBytes, (i + 1) * rowBytes))
       })
       return picked
     } catch (error) {
       picked.dispose()
       throw error
     } finally {
-      source.close()
+      this.source.closeFiles()
     }
   }
 
   /** A copy of some values of an f32 vector. It belongs to the caller. */
   pickValues(name: string, places: readonly number[]): StoredTensor {
     const t = this.tensors.get(name) ?? missing(name)
-    const source = new Source(this.file, () => this.mapping)
-    try {
-      const bytes = Uint8Array.from(source.read(t))
-      const all = new Float32Array(bytes.buffer)
-      const outside = places.find((place) => !(place >= 0 && place < all.length))
-      if (outside !== undefined) throw new RangeError(`${name} has values 0 to ${all.length - 1}, not ${outside}`)
-      return this.vector(Float32Array.from(places, (place) => all[place] as number))
-    } finally {
-      source.close()
-    }
+    const all = new Float32Array(t.bytes / 4)
+    this.source.read(t, 0, new Uint8Array(all.buffer))
+    this.source.closeFiles()
+    const outside = places.find((place) => !(place >= 0 && place < all.length))
+    if (outside !== undefined) throw new RangeError(`${name} has values 0 to ${all.length - 1}, not ${outside}`)
+    return this.vector(Float32Array.from(places, (place) => all[place] as number))
   }
 
   /** Takes up a vector that is in no file. */
@@ -150,7 +129,7 @@ export class WeightStore {
     for (const stored of this.made) stored.dispose()
     for (const buffer of this.buffers) ggml().functions.ggml_backend_buffer_free(buffer)
     for (const context of this.contexts) context.dispose()
-    this.mapping?.dispose()
+    this.source.dispose()
   }
 
   private vector(values: Float32Array): StoredTensor {
@@ -159,22 +138,24 @@ export class WeightStore {
     return stored
   }
 
-  private placePlain(backend: Backend, source: Source, tensors: readonly FileTensor[]): void {
+  private placePlain(tensors: readonly FileTensor[]): void {
     if (tensors.length === 0) return
+    const { backend, source } = this
     const { functions: f } = ggml()
     const context = this.context(tensors.length)
     const made = tensors.map((t) => context.tensor(t.type, ...t.shape))
-    if (source.mapping !== null) {
-      const buffer: Pointer = f.ggml_backend_cpu_buffer_from_ptr(source.mapping.pointer, source.mapping.bytes)
-      this.own(buffer)
+    if (source.mapped) {
+      const buffers = new Map<number, Pointer>()
       tensors.forEach((t, i) => {
-        source.check(t)
-        f.ggml_backend_tensor_alloc(buffer, pointerOf(made[i] as Tensor), source.address(t))
+        const address = source.address(t)
+        const buffer = buffers.get(t.part) ?? this.mappedBuffer(t.part)
+        buffers.set(t.part, buffer)
+        f.ggml_backend_tensor_alloc(buffer, pointerOf(made[i] as Tensor), address)
       })
     } else {
       this.allocate(context, backend.hostBufferType)
       tensors.forEach((t, i) => {
-        f.ggml_backend_tensor_set(pointerOf(made[i] as Tensor), source.read(t), 0, t.bytes)
+        source.readTo(t, f.ggml_get_data(pointerOf(made[i] as Tensor)))
       })
     }
     tensors.forEach((t, i) => {
@@ -182,19 +163,50 @@ export class WeightStore {
     })
   }
 
-  private placeIn(backend: Backend, name: string, source: Source, tensors: readonly FileTensor[]): number {
+  private mappedBuffer(part: number): Pointer {
+    const { pointer, bytes } = this.source.mapping(part)
+    return this.own(ggml().functions.ggml_backend_cpu_buffer_from_ptr(pointer, bytes))
+  }
+
+  private placeIn(name: string, tensors: readonly FileTensor[]): number {
     const { functions: f } = ggml()
-    const type = backend.extraBufferTypes().get(name)
+    const type = this.backend.extraBufferTypes().get(name)
     if (type === undefined) throw new Error(`this processor has no buffer type ${name}`)
     const context = this.context(tensors.length)
     const made = tensors.map((t) => context.tensor(t.type, ...t.shape))
     const buffer = this.allocate(context, type)
     tensors.forEach((t, i) => {
       const tensor = made[i] as Tensor
-      f.ggml_backend_tensor_set(pointerOf(tensor), source.mapping ? source.address(t) : source.read(t), 0, t.bytes)
+      this.withData(t, (data) => f.ggml_backend_tensor_set(pointerOf(tensor), data, 0, t.bytes))
       this.forProducts.set(t.name, tensor)
     })
     return Number(f.ggml_backend_buffer_get_size(buffer))
+  }
+
+  /** Calls with a tensor's bytes in one piece, which buffers with an order of their own insist on. */
+  private withData(t: FileTensor, use: (data: Pointer) => void): void {
+    const { functions: f } = ggml()
+    const plain = this.forRows.get(t.name)
+    if (this.source.mapped || plain !== undefined) {
+      use(plain === undefined ? this.source.address(t) : f.ggml_get_data(pointerOf(plain)))
+      return
+    }
+    const context = new Context(1)
+    let buffer: Pointer | null = null
+    try {
+      const whole = context.tensor(t.type, ...t.shape)
+      buffer = f.ggml_backend_alloc_ctx_tensors_from_buft(
+        context.pointer,
+        this.backend.hostBufferType,
+      ) as Pointer | null
+      if (buffer === null) throw new Error(`out of memory: tensor ${t.name} could not be read`)
+      const data: Pointer = f.ggml_get_data(pointerOf(whole))
+      this.source.readTo(t, data)
+      use(data)
+    } finally {
+      if (buffer !== null) f.ggml_backend_buffer_free(buffer)
+      context.dispose()
+    }
   }
 
   private context(tensors: number): Context {
@@ -214,59 +226,6 @@ export class WeightStore {
     ggml().functions.ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS)
     this.buffers.push(buffer)
     return buffer
-  }
-}
-
-/** The bytes of a weight file: mapped where the platform can, else read tensor by tensor. */
-class Source {
-  readonly mapping: Mapping | null
-  private readonly file: WeightFile
-  private fd: number | null = null
-
-  constructor(file: WeightFile, map: (path: string, bytes: number) => Mapping | null) {
-    this.file = file
-    // Touching a page of a mapping beyond the end of its file ends the process.
-    if (sizeOf(file.path) < file.bytes) throw new FileError(file.path, 'was cut since its header was read')
-    this.mapping = map(file.path, file.bytes)
-  }
-
-  address(t: FileTensor): Pointer {
-    this.check(t)
-    return (this.mapping as Mapping).pointer + BigInt(t.offset)
-  }
-
-  /** `bytes` of a tensor from its byte `from` on. */
-  read(t: FileTensor, from = 0, bytes = t.bytes): Uint8Array {
-    this.check(t)
-    if (this.mapping !== null) return new Uint8Array(koffi.view(this.address(t) + BigInt(from), bytes))
-    this.fd ??= openSync(this.file.path, 'r')
-    const out = new Uint8Array(bytes)
-    let done = 0
-    while (done < bytes) {
-      const n = readSync(this.fd, out, done, bytes - done, t.offset + from + done)
-      if (n === 0) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
-      done += n
-    }
-    return out
-  }
-
-  check(t: FileTensor): void {
-    if (t.offset % 32 !== 0)
-      throw new FileError(this.file.path, `tensor ${t.name} does not start at a multiple of 32 bytes`)
-    if (t.offset + t.bytes > this.file.bytes) throw new FileError(this.file.path, `ends inside tensor ${t.name}`)
-  }
-
-  close(): void {
-    if (this.fd !== null) closeSync(this.fd)
-    this.fd = null
-  }
-}
-
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size
-  } catch (error) {
-    throw fileError(path, error)
   }
 }
 

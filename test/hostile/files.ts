@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { hostileSplits } from './splits.js'
 
 const LLAMA = 'test/fixtures/checkpoints/llama'
 
@@ -174,6 +175,7 @@ export async function hostileCases(folder: string): Promise<Case[]> {
     /unknown type 99$/,
   )
   add('a GGUF architecture of megabytes', run(file('a.gguf', gguf('general.architecture', NASTY))), /./, NASTY.length)
+  for (const [name, model, says] of hostileSplits(inside)) add(name, run(model), says)
   add(
     'a path of control characters',
     ['run', join(folder, `\u001b[31m\n${'p'.repeat(200)}`), 'hello'],

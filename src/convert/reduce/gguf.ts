@@ -1,9 +1,8 @@
-import { openReader } from '../../checkpoint/file-reader.js'
 import type { GgufFile, GgufTensor } from '../../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../../checkpoint/gguf-metadata.js'
 import { createGgufWriter } from '../../checkpoint/gguf-write.js'
 import type { Plan } from '../../depth/policy.js'
-import { tensorBlocks } from '../gguf-tensor.js'
+import { openGgufReader, tensorBlocks } from '../gguf-tensor.js'
 import { baseModelEntries } from '../metadata.js'
 import type { Written } from './folder.js'
 import { keptGgufName } from './layer-name.js'
@@ -61,7 +60,7 @@ export async function writeReducedGguf(
   written: Written,
 ): Promise<number> {
   const declarations = kept.map(({ name, tensor: { shape, type } }) => ({ name, shape, type }))
-  const reader = await openReader(gguf.path)
+  const reader = await openGgufReader(gguf)
   try {
     const writer = await createGgufWriter(path, metadata, declarations)
     try {
