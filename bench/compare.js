@@ -5,14 +5,14 @@ import { writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { readGguf } from '../dist/checkpoint/gguf.js'
-import { realModel, SMOLLM2 } from '../test/real-model.mjs'
+import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { readBandwidth } from './bandwidth.js'
 import { busy } from './busy.js'
 import { ensureTinyLlama, SHAPE } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, smollm2, busy; all of them
+  --parts a,b    some of: tinyllama, smollm2, gemma3, busy; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -24,7 +24,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,smollm2,busy' },
+    parts: { type: 'string', default: 'tinyllama,smollm2,gemma3,busy' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -57,13 +57,17 @@ const CASES = [
 
 const PARTS = {
   tinyllama: async () => compare("TinyLlama's shape, random weights, Q4_0", await ensureTinyLlama(), CASES),
-  smollm2: async () => {
-    const path = realModel(SMOLLM2)
-    if (path === null) return console.log(`${SMOLLM2} is in no folder of models: set SHOAL_MODELS`)
-    const cases = CASES.filter(({ name }) => ['decode', 'long', 'prefill512'].includes(name))
-    return compare('SmolLM2-135M-Instruct, Q4_1', path, cases, { twice: true })
-  },
+  smollm2: () => real('SmolLM2-135M-Instruct, Q4_1', SMOLLM2),
+  gemma3: () => real('Gemma 3 270M, Q4_K_M', GEMMA3),
   busy: () => busy({ rounds }),
+}
+
+/** A real model, where its file is. */
+async function real(title, file) {
+  const path = realModel(file)
+  if (path === null) return null
+  const cases = CASES.filter(({ name }) => ['decode', 'long', 'prefill512'].includes(name))
+  return compare(title, path, cases, { twice: true })
 }
 
 const documents = []
@@ -72,7 +76,8 @@ else {
   for (const name of values.parts.split(',')) {
     if (PARTS[name] === undefined)
       throw new Error(`there is no part ${name}; known are ${Object.keys(PARTS).join(', ')}`)
-    documents.push(await PARTS[name]())
+    const document = await PARTS[name]()
+    if (document) documents.push(document)
   }
 }
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(documents, null, 2)}\n`)

@@ -1,2 +1,3 @@
+export const GEMMA3: string
 export const SMOLLM2: string
 export function realModel(name: string): string | null

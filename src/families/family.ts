@@ -144,6 +144,11 @@ export interface FamilyTable {
   readonly activation: Activation
   /** How experts are weighed: softmax over all, or over those that were chosen. */
   readonly gating?: 'all' | 'chosen'
+  /**
+   * True where queries are scaled before they meet keys, and not the scores: small values of them are rounded otherwise in
+   * half precision. llama.cpp's choice.
+   */
+  readonly scalesQueries?: boolean
   /** True where q and k are normed after they are rotated. */
   readonly ropeBeforeNorm?: boolean
   /** Tensors outside the layers, and those of one layer. */

@@ -30,6 +30,7 @@ const GEMMA: FamilyTable = {
     use_bidirectional_attention: [false],
   },
   rope: { pairs: 'halves' },
+  scalesQueries: true,
   activation: 'gelu-tanh',
   model: MODEL,
   layers: [

@@ -46,6 +46,11 @@ export class LayerOperations extends Operations {
     return this.unary(this.f.ggml_silu, 'silu', a)
   }
 
+  /** GELU's tanh approximation from ggml's table in half precision. */
+  geluTable(a: Tensor): Tensor {
+    return this.unary(this.f.ggml_gelu, 'geluTable', a)
+  }
+
   /** GELU by the error function. */
   geluErf(a: Tensor): Tensor {
     return this.unary(this.f.ggml_gelu_erf, 'geluErf', a)
@@ -81,6 +86,12 @@ export class LayerOperations extends Operations {
   swiglu(gate: Tensor, up: Tensor): Tensor {
     mustPair('swiglu', gate, up)
     return this.node(this.f.ggml_swiglu_split, 'f32', gate.shape, gate, up)
+  }
+
+  /** gelu(gate) * up, with GELU's tanh approximation from ggml's table in half precision. */
+  geglu(gate: Tensor, up: Tensor): Tensor {
+    mustPair('geglu', gate, up)
+    return this.node(this.f.ggml_geglu_split, 'f32', gate.shape, gate, up)
   }
 
   /** gate sigmoid(1.702 gate) (up + 1), with the gate cut at 7 and up to -7 .. 7: gpt-oss. */

@@ -10,12 +10,15 @@ export function attention(c: LayerContext, x: Tensor): Tensor {
   const { attentionScale, attentionSoftcap } = h.facts
   const [q, k, v] = project(c, x)
   const rows = k.shape[1]
+  const scale = attentionScale ?? 1 / Math.sqrt(h.headDim)
+  const { scalesQueries = false } = c.family
+  const queries = temper(c, prepare(c, 'attn_q_norm', q, facts.heads, c.queryPositions))
   const attended = c.attend(
-    temper(c, prepare(c, 'attn_q_norm', q, facts.heads, c.queryPositions)),
+    scalesQueries ? g.scale(queries, scale) : queries,
     prepare(c, 'attn_k_norm', k, facts.kvHeads, c.positions),
     g.reshape(clamp(c, v), h.headDim, facts.kvHeads, rows),
     {
-      scale: attentionScale ?? 1 / Math.sqrt(h.headDim),
+      scale: scalesQueries ? 1 : scale,
       softcap: attentionSoftcap,
       sinks: weights.optional(`blk.${c.layer}.attn_sinks.weight`),
     },

@@ -25,10 +25,20 @@ export function gated(c: LayerContext, gate: Tensor, up: Tensor): Tensor {
   const { g, family } = c
   if (family.activation === 'silu') return g.swiglu(gate, up)
   if (family.activation === 'swiglu-oai') return g.swigluOai(gate, up)
+  if (family.activation === 'gelu-tanh' && isRounded(c)) return g.geglu(gate, up)
   return g.mul(activate(c, gate), up)
 }
 
-function activate({ g, h, family, layer }: LayerContext, x: Tensor): Tensor {
+/**
+ * True where what the activation gives is rounded to half precision or less before it is multiplied: then GELU may come from
+ * ggml's table in half precision, as in llama.cpp, and takes one operation instead of five.
+ */
+function isRounded({ weights, layer }: LayerContext): boolean {
+  return weights.optional(`blk.${layer}.ffn_down.weight`)?.type !== 'f32'
+}
+
+function activate(c: LayerContext, x: Tensor): Tensor {
+  const { g, h, family, layer } = c
   switch (family.activation) {
     case 'silu':
     case 'swiglu-oai':
@@ -36,7 +46,7 @@ function activate({ g, h, family, layer }: LayerContext, x: Tensor): Tensor {
     case 'gelu':
       return g.geluErf(x)
     case 'gelu-tanh':
-      return g.gelu(x)
+      return isRounded(c) ? g.geluTable(x) : g.gelu(x)
     case 'relu':
       return g.relu(x)
     case 'relu2':

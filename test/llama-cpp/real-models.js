@@ -1,7 +1,7 @@
-// A real model from its GGUF file: node-llama-cpp's greedy tokens, forced through Shoal, lie within NEAR of the best logit
+// Real models from their GGUF files: node-llama-cpp's greedy tokens, forced through Shoal, lie within NEAR of the best logit
 // that Shoal has at their place, and both encode the prompts alike. Run `npm run build` and `npm ci` here first.
 import { loadModel } from '../../dist/index.js'
-import { realModel, SMOLLM2 } from '../real-model.mjs'
+import { GEMMA3, realModel, SMOLLM2 } from '../real-model.mjs'
 import { ask } from './ask.js'
 
 const TOKENS = 64
@@ -31,19 +31,24 @@ const TEXTS = [
   'In 1492, Christopher Columbus',
 ]
 
-const path = realModel(SMOLLM2)
-if (path !== null) {
+const MODELS = [
+  { title: 'SmolLM2', file: SMOLLM2, asked: (q) => `<|im_start|>user\n${q}<|im_end|>\n<|im_start|>assistant\n` },
+  { title: 'Gemma 3', file: GEMMA3, asked: (q) => `Question: ${q}\nAnswer:` },
+]
+
+for (const { title, file, asked } of MODELS) {
+  const path = realModel(file)
+  if (path === null) continue
   const model = await loadModel(path, { context: 512, threads: 1 })
   try {
-    await compare(model)
+    await compare(model, title, path, [...TEXTS, ...QUESTIONS.map(asked)])
   } finally {
     await model.dispose()
   }
 }
 
-async function compare(model) {
-  const texts = [...TEXTS, ...QUESTIONS.map((q) => `<|im_start|>user\n${q}<|im_end|>\n<|im_start|>assistant\n`)]
-  const prompts = texts.map((text) => model.tokenizer.encode(text, { addSpecialTokens: false }))
+async function compare(model, title, path, texts) {
+  const prompts = texts.map((text) => model.tokenizer.encode(text))
   const { continuations, encoded } = ask('./greedy.js', { path, prompts, texts, tokens: TOKENS })
   const { vocabulary } = model.hyperparameters
   let farthest = 0
@@ -51,7 +56,8 @@ async function compare(model) {
   let best = 0
   const wrong = []
   for (const [i, prompt] of prompts.entries()) {
-    if (prompt.join() !== encoded[i].join()) wrong.push(`prompt ${i} is encoded otherwise`)
+    const bare = model.tokenizer.encode(texts[i], { addSpecialTokens: false })
+    if (bare.join() !== encoded[i].join()) wrong.push(`prompt ${i} is encoded otherwise`)
     const ids = continuations[i]
     const { logits } = await model.score([...prompt, ...ids], { promptLength: prompt.length - 1 })
     for (const [k, id] of ids.entries()) {
@@ -64,8 +70,8 @@ async function compare(model) {
     }
   }
   console.log(
-    `SmolLM2: ${prompts.length} prompts, ${forced} tokens of node-llama-cpp: ${best} are Shoal's best, the farthest is ${farthest.toFixed(3)} below it`,
+    `${title}: ${prompts.length} prompts, ${forced} tokens of node-llama-cpp: ${best} are Shoal's best, the farthest is ${farthest.toFixed(3)} below it`,
   )
   for (const line of wrong) console.log(`  ${line}`)
-  process.exitCode = wrong.length === 0 ? 0 : 1
+  if (wrong.length > 0) process.exitCode = 1
 }
