@@ -7,7 +7,7 @@ export const REFUSED = ['falcon-rw', 'gpt_oss-mxfp4']
 /** Architectures with a GELU: libllama takes it from a table in f16, and its tanh form where transformers has erf. */
 export const GELU = ['bloom', 'falcon', 'gemma', 'gemma2', 'gemma3', 'gpt2', 'gptneox', 'phi2', 'starcoder2']
 
-const BETAS = 'YaRN between its usual 32 and 1 rotations: only Mistral 3 has keys for others'
+const BETAS = 'YaRN between its usual 32 and 1 rotations: there are keys for others, which only Mistral 3 reads'
 const ROUNDED = 'ends of the YaRN ramp are rounded always'
 const NO_WINDOW = 'no window'
 const NO_CLAMP = 'q, k and v are not cut'
