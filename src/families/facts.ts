@@ -83,8 +83,9 @@ interface Fact {
   readonly kind: 'count' | 'number' | 'flag' | 'numbers'
   /** Names in config.json, of which the first that is there counts; a dot leads into an object. */
   readonly config: readonly string[]
-  /** GGUF key behind the architecture's name. */
+  /** GGUF key behind the architecture's name, or alone where `shared`. */
   readonly key?: string
+  readonly shared?: boolean
   /** A tensor, or one of several, that a GGUF file has (in layer 0) where the flag is true; `!` where it lacks it. */
   readonly tensor?: string
   /** GGUF files may give one for each layer, which then goes to this fact. */
@@ -233,10 +234,10 @@ const FACTS: { readonly [N in FactName]: Fact } = {
   denseLayers: { kind: 'numbers', config: [] },
   rotationPeriod: { kind: 'count', config: ['no_rope_layer_interval'] },
   rotatedLayers: { kind: 'numbers', config: ['no_rope_layers'] },
-  xieluAlphaN: { kind: 'numbers', config: [], key: 'xielu.alpha_n' },
-  xieluAlphaP: { kind: 'numbers', config: [], key: 'xielu.alpha_p' },
-  xieluBeta: { kind: 'numbers', config: [], key: 'xielu.beta' },
-  xieluEps: { kind: 'numbers', config: [], key: 'xielu.eps' },
+  xieluAlphaN: { kind: 'numbers', config: [], key: 'xielu.alpha_n', shared: true },
+  xieluAlphaP: { kind: 'numbers', config: [], key: 'xielu.alpha_p', shared: true },
+  xieluBeta: { kind: 'numbers', config: [], key: 'xielu.beta', shared: true },
+  xieluEps: { kind: 'numbers', config: [], key: 'xielu.eps', shared: true },
   layerHeads: { kind: 'numbers', config: [] },
   layerKvHeads: { kind: 'numbers', config: [] },
   layerFeedForward: { kind: 'numbers', config: [] },
@@ -330,7 +331,7 @@ export function factsOfMetadata(
     const read = metadataValue(metadata, architecture, fact, facts, tensors)
     const value = read ?? valueOfDefault(fact.ggufDefault, facts)
     if (value !== undefined) facts[name] = value
-    else if (FACTS[name].always === true && fact.kind !== 'flag') metadata.count(`${architecture}.${fact.key}`)
+    else if (FACTS[name].always === true && fact.kind !== 'flag') metadata.count(keyOf(architecture, fact))
   }
   return facts as unknown as Facts
 }
@@ -348,7 +349,7 @@ function metadataValue(
     return names.some((name) => tensors.has(name) || tensors.has(`blk.0.${name}`)) !== absent
   }
   if (fact.key === undefined) return undefined
-  const key = `${architecture}.${fact.key}`
+  const key = keyOf(architecture, fact)
   if (!metadata.has(key)) {
     return fact.key === 'vocab_size' ? metadata.length('tokenizer.ggml.tokens') : undefined
   }
@@ -378,18 +379,24 @@ function countOf(metadata: GgufMetadata, key: string, { max, mayBeNone }: Fact):
   return value
 }
 
-/** The keys that are read, with the architecture's name. */
+/** Keys are the architecture's but for a few that llama.cpp reads under one name for all. */
+function keyOf(architecture: string, { key, shared }: Fact): string {
+  return shared === true ? `${key}` : `${architecture}.${key}`
+}
+
+/** The keys that are read, as they stand in a file. */
 export function factKeys(architecture: string, uses: FactUses): string[] {
-  return usesOf(uses).flatMap(([, { key }]) => (key === undefined ? [] : [`${architecture}.${key}`]))
+  return usesOf(uses).flatMap(([, fact]) => (fact.key === undefined ? [] : [keyOf(architecture, fact)]))
 }
 
 /** The metadata that says these facts. */
 export function factsToMetadata(architecture: string, uses: FactUses, facts: Facts): [string, GgufValue][] {
   const entries: [string, GgufValue][] = []
-  for (const [name, { key, kind, perLayer }] of usesOf(uses)) {
+  for (const [name, fact] of usesOf(uses)) {
+    const { key, kind, perLayer } = fact
     const value = perLayer === undefined ? facts[name] : (facts[perLayer] ?? facts[name])
     if (key === undefined || value === undefined) continue
-    entries.push([`${architecture}.${key}`, metadataOf(kind, value)])
+    entries.push([keyOf(architecture, fact), metadataOf(kind, value)])
     if (name === 'headDim') entries.push([`${architecture}.attention.value_length`, metadataOf(kind, value)])
   }
   return entries

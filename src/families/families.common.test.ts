@@ -279,6 +279,16 @@ describe.each(NAMES)('%s against PyTorch', (name) => {
   })
 })
 
+describe('keys of metadata', () => {
+  it("are llama.cpp's where they stand without an architecture", async () => {
+    const { config } = await openHuggingFace(join(FOLDER, 'apertus'))
+    const family = familyByArchitecture('apertus', 'x.gguf')
+    const h = family.fromConfig(config)
+    const metadata = family.toMetadata({ ...h, facts: { ...h.facts, xieluBeta: [0.5, 0.5, 0.5, 0.25] } })
+    expect(metadata.numbers('xielu.beta', 4)).toEqual([0.5, 0.5, 0.5, 0.25])
+  })
+})
+
 describe('the list of families', () => {
   it('names the supported ones where one is unknown', () => {
     const types = FAMILIES.flatMap((f) => f.modelTypes).join(', ')

@@ -166,6 +166,21 @@ describe('GGUF metadata of llama', () => {
     })
   })
 
+  it('may say the magnitude of YaRN under an older name, where it is the usual one', () => {
+    const read = (magnitude: number) => {
+      const yarn: Record<string, GgufValue> = {
+        'rope.scaling.type': { type: 'string', value: 'yarn' },
+        'rope.scaling.factor': number(8),
+        'rope.scaling.yarn_attn_factor': number(magnitude),
+      }
+      const entries = Object.entries(yarn).map(([key, value]) => [`llama.${key}`, value] as const)
+      return llama.fromMetadata(new GgufMetadata('x.gguf', [...llama.toMetadata(h).values, ...entries]), all)
+    }
+    const magnitude = 1 + 0.1 * Math.log(8)
+    expect(read(Math.fround(magnitude))).toMatchObject({ ropes: { full: { scaling: { magnitude } } } })
+    expect(() => read(1.3)).toThrow(/^x.gguf: llama.rope.scaling.yarn_attn_factor = 1.3 is not supported/)
+  })
+
   it('may say numbers of heads and widths for each layer', () => {
     const each = (...value: number[]): GgufValue => ({ type: 'array', of: 'uint32', value })
     for (const [key, value, fact] of [

@@ -230,7 +230,8 @@ function positive(config: ConfigReader, field: string): number {
 
 /** Keys that act on every kind of scaling, and their values that change nothing. */
 const NEUTRAL = [
-  ['yarn_attn_factor', (value: number) => value === 1],
+  // OLMo 3's files say under this name what YaRN gives anyway.
+  ['yarn_attn_factor', (value: number, usual: number) => value === 1 || Math.abs(value - usual) < 1e-4],
   // Below 0: as the type has it.
   ['yarn_ext_factor', (value: number) => value <= 0],
 ] as const
@@ -258,14 +259,15 @@ export function ropesFromMetadata(
   if (dimensions % 2 !== 0 || dimensions > facts.headDim) {
     throw new FileError(metadata.path, `heads of ${facts.headDim} with ${dimensions} rotated dimensions do not fit`)
   }
+  const base = number('freq_base', DEFAULT_BASE)
+  const scaling = scalingFromMetadata(metadata, { key, number, table, facts, tensors })
+  const usual = scaling.type === 'yarn' ? yarnMagnitude(scaling.factor) : 1
   for (const [name, isNeutral] of NEUTRAL) {
     const full = key(`scaling.${name}`)
-    if (metadata.has(full) && !isNeutral(metadata.number(full))) {
+    if (metadata.has(full) && !isNeutral(metadata.number(full), usual)) {
       throw new UnsupportedError(`${metadata.path}: ${full} = ${metadata.number(full)} is not supported`)
     }
   }
-  const base = number('freq_base', DEFAULT_BASE)
-  const scaling = scalingFromMetadata(metadata, { key, number, table, facts, tensors })
   const full = { base, dimensions, scaling }
   const localBase = number('freq_base_swa', table.localBase ?? base)
   return { full, local: { ...full, base: localBase, ...(table.localUnscaled === true && { scaling: NONE }) } }
