@@ -20,6 +20,8 @@ export const TENSOR_TYPES = {
   i32: { id: 26, blockSize: 1, blockBytes: 4 },
   i64: { id: 27, blockSize: 1, blockBytes: 8 },
   bf16: { id: 30, blockSize: 1, blockBytes: 2 },
+  mxfp4: { id: 39, blockSize: 32, blockBytes: 17 },
+  nvfp4: { id: 40, blockSize: 64, blockBytes: 36 },
 } as const
 
 export type TensorType = keyof typeof TENSOR_TYPES

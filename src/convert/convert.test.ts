@@ -236,7 +236,7 @@ describe('refuses', () => {
     const weights = await openWeights(folder)
     const declarations = [...weights.tensors.values()].map(({ name, shape }) => ({
       name,
-      dtype: 'F8_E4M3' as const,
+      dtype: 'F8_E4M3FNUZ' as const,
       shape,
     }))
     await weights.close()
@@ -244,7 +244,7 @@ describe('refuses', () => {
     for (const { name, shape } of declarations) await writer.append(name, new Uint8Array(shape.reduce((a, b) => a * b)))
     await writer.finish()
     await cp(join(folder, 'config.json'), join(folder, 'out', 'config.json'))
-    await failure('is F8_E4M3')
+    await failure('is F8_E4M3FNUZ')
     expect(await readdir(join(folder, 'out'))).toEqual(['config.json'])
   })
 

@@ -1,0 +1,62 @@
+import { dirname, join } from 'node:path'
+import { FileError, UnsupportedError } from '../../errors.js'
+import { CONFIG_LIMITS, isJsonObject } from '../../json.js'
+import { ConfigReader } from '../config-reader.js'
+import { readOptionalJsonFile } from '../text-file.js'
+
+/** Ways of quantising whose folders are read. */
+export const SCHEMES = ['gptq', 'awq', 'compressed-tensors', 'fp8', 'modelopt', 'mxfp4', 'bitsandbytes'] as const
+export type Scheme = (typeof SCHEMES)[number]
+
+export interface Quantization {
+  readonly scheme: Scheme
+  readonly config: ConfigReader
+}
+
+/** What `quant_method` may say, and which scheme reads it. */
+const METHODS: Readonly<Record<string, Scheme>> = {
+  gptq: 'gptq',
+  awq: 'awq',
+  'compressed-tensors': 'compressed-tensors',
+  fp8: 'fp8',
+  fbgemm_fp8: 'fp8',
+  modelopt: 'modelopt',
+  modelopt_fp4: 'modelopt',
+  mxfp4: 'mxfp4',
+  bitsandbytes: 'bitsandbytes',
+}
+
+/**
+ * How a checkpoint says that it is quantised: `quantization_config` or `compression_config` of config.json or of its
+ * text_config, or hf_quant_config.json beside it; null where it does not.
+ * @throws UnsupportedError naming a way of quantising that is not read
+ */
+export async function findQuantization(config: ConfigReader): Promise<Quantization | null> {
+  const found = [config, config.object('text_config')]
+    .flatMap((reader) => [reader?.object('quantization_config') ?? null, reader?.object('compression_config') ?? null])
+    .find((reader) => reader !== null && Object.keys(reader.fields).length > 0)
+  if (found !== undefined && found !== null) return { scheme: schemeOf(found), config: found }
+  const beside = join(dirname(config.path), 'hf_quant_config.json')
+  const file = await readOptionalJsonFile(beside, CONFIG_LIMITS)
+  if (file === null) return null
+  const quantization = new ConfigReader(beside, file).object('quantization')
+  const { producer } = file
+  if (quantization === null || !isJsonObject(producer) || producer.name !== 'modelopt') {
+    throw new FileError(beside, 'names no quantization of the producer modelopt')
+  }
+  return quantization.has('quant_algo') ? { scheme: 'modelopt', config: quantization } : null
+}
+
+function schemeOf(quantization: ConfigReader): Scheme {
+  if (!quantization.has('quant_method')) {
+    if (quantization.fields.load_in_4bit === true || quantization.fields.load_in_8bit === true) return 'bitsandbytes'
+    if (quantization.has('config_groups') && quantization.has('format')) return 'compressed-tensors'
+  }
+  const method = quantization.string('quant_method')
+  const scheme = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
+  if (scheme !== undefined) return scheme
+  throw new UnsupportedError(
+    `${quantization.path}: quant_method ${JSON.stringify(method)} of quantization_config is not read; ` +
+      'take the unquantised checkpoint or a GGUF file of the model',
+  )
+}
