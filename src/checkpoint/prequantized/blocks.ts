@@ -58,8 +58,12 @@ export function isAligned(columns: number, columnsPerScale: number, groupOf: Uin
  * @param out exactly the row's bytes
  */
 export function encodeRow(type: TensorType, row: CodedRow, out: Uint8Array): void {
-  if (type === 'f16') return encodeHalves(row, out)
-  if (type === 'mxfp4') return encodeMxfp4(row, out)
+  if (type === 'f16') encodeHalves(row, out)
+  else if (type === 'mxfp4') encodeMxfp4(row, out)
+  else encodeIntegers(type, row, out)
+}
+
+function encodeIntegers(type: TensorType, row: CodedRow, out: Uint8Array): void {
   const encode = BLOCK_ENCODERS[type]
   if (encode === undefined) throw new TypeError(`rows are not encoded as ${type}`)
   const { table, codes, groupOf, scales, zeros, at } = row

@@ -125,9 +125,8 @@ function checkRows({ name, shape }: QuantizedTensor, range?: RowRange): RowRange
 
 /** `GPTQ 4-bit: 196 matrices kept exactly as q4_0, 2 become f16 (no GGUF type keeps their values)`, for each scheme. */
 function describe(quantized: readonly QuantizedTensor[]): Pick<PrequantizedSource, 'summary' | 'fallbackType'> {
-  const schemes = Map.groupBy(quantized, ({ scheme }) => scheme)
-  const texts = [...schemes].map(([scheme, tensors]) => {
-    const types = [...Map.groupBy(tensors, ({ exactType }) => exactType)].map(([type, { length }]) => {
+  const texts = groupBy(quantized, ({ scheme }) => scheme).map(([scheme, tensors]) => {
+    const types = groupBy(tensors, ({ exactType }) => exactType).map(([type, { length }]) => {
       const matrices = length === 1 ? '1 matrix' : `${length} matrices`
       if (type !== null) return `${matrices} kept exactly as ${type}`
       return `${matrices} ${length === 1 ? 'becomes' : 'become'} f16 (no GGUF type keeps the values)`
@@ -138,4 +137,15 @@ function describe(quantized: readonly QuantizedTensor[]): Pick<PrequantizedSourc
     summary: texts.length === 0 ? null : texts.join('; '),
     fallbackType: quantized.some(({ exactType }) => exactType === null) ? 'f16' : null,
   }
+}
+
+/** Items by what they have in common, in the order of their first. */
+function groupBy<K, T>(items: readonly T[], keyOf: (item: T) => K): [K, T[]][] {
+  const groups = new Map<K, T[]>()
+  for (const item of items) {
+    const group = groups.get(keyOf(item))
+    if (group === undefined) groups.set(keyOf(item), [item])
+    else group.push(item)
+  }
+  return [...groups]
 }
