@@ -46,7 +46,8 @@ async function tensorOf(
     .map((scheme) => ({ scheme, grid: gridOf(scheme, rows, columns) }))
     .filter(({ grid }) => fitsGrid(scale, grid, rows, columns))
   const [first] = fitting
-  if (first === undefined) throw wrongPart(weights, scale, `scales of a ${type} scheme for [${rows}, ${columns}]`)
+  if (first === undefined)
+    throw wrongPart(weights, scale, `scales of a scheme of type ${type} for [${rows}, ${columns}]`)
   if (fitting.some(({ grid }) => !sameGrid(grid, first.grid, rows, columns))) throw ambiguous(weights, part)
   if (type === 'int') {
     return integerTensor(

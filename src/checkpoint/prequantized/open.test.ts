@@ -11,7 +11,9 @@ import { openPrequantized } from './open.js'
 import type { PrequantizedSource } from './view.js'
 
 const FIXTURES = 'test/fixtures/prequantized'
-const FOLDERS = readdirSync(FIXTURES, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? entry.name : []))
+const FOLDERS = readdirSync(FIXTURES, { withFileTypes: true }).flatMap((entry) =>
+  entry.isDirectory() ? entry.name : [],
+)
 
 /** What each folder's matrices are kept as; null where no type keeps them. */
 const TYPES: Readonly<Record<string, TensorType | null>> = {
