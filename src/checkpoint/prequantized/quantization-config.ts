@@ -28,7 +28,7 @@ const METHODS: Readonly<Record<string, Scheme>> = {
 
 /**
  * How a checkpoint says that it is quantised: `quantization_config` or `compression_config` of config.json or of its
- * text_config, or hf_quant_config.json beside it; null where it does not.
+ * text_config, or hf_quant_config.json (ModelOpt) or quantize_config.json (AutoGPTQ) beside it; null where it does not.
  * @throws UnsupportedError naming a way of quantising that is not read
  */
 export async function findQuantization(config: ConfigReader): Promise<Quantization | null> {
@@ -36,15 +36,28 @@ export async function findQuantization(config: ConfigReader): Promise<Quantizati
     .flatMap((reader) => [reader?.object('quantization_config') ?? null, reader?.object('compression_config') ?? null])
     .find((reader) => reader !== null && Object.keys(reader.fields).length > 0)
   if (found !== undefined && found !== null) return { scheme: schemeOf(found), config: found }
-  const beside = join(dirname(config.path), 'hf_quant_config.json')
-  const file = await readOptionalJsonFile(beside, CONFIG_LIMITS)
+  return (await modeloptFile(dirname(config.path))) ?? autogptqFile(dirname(config.path))
+}
+
+async function modeloptFile(folder: string): Promise<Quantization | null> {
+  const path = join(folder, 'hf_quant_config.json')
+  const file = await readOptionalJsonFile(path, CONFIG_LIMITS)
   if (file === null) return null
-  const quantization = new ConfigReader(beside, file).object('quantization')
+  const quantization = new ConfigReader(path, file).object('quantization')
   const { producer } = file
   if (quantization === null || !isJsonObject(producer) || producer.name !== 'modelopt') {
-    throw new FileError(beside, 'names no quantization of the producer modelopt')
+    throw new FileError(path, 'names no quantization of the producer modelopt')
   }
   return quantization.has('quant_algo') ? { scheme: 'modelopt', config: quantization } : null
+}
+
+/** What AutoGPTQ wrote before transformers had a place for it. */
+async function autogptqFile(folder: string): Promise<Quantization | null> {
+  const path = join(folder, 'quantize_config.json')
+  const file = await readOptionalJsonFile(path, CONFIG_LIMITS)
+  if (file === null) return null
+  const config = new ConfigReader(path, file)
+  return { scheme: config.has('quant_method') ? schemeOf(config) : 'gptq', config }
 }
 
 function schemeOf(quantization: ConfigReader): Scheme {
