@@ -171,3 +171,16 @@ it('is the source itself where nothing is quantised', async () => {
   expect(view).toMatchObject({ summary: null, fallbackType: null })
   expect(view.tensors).toBe(weights.tensors)
 })
+
+it('refuses rows, buffers and bytes that there are not', async () => {
+  const { view, expected } = await openFolder('gptq-4-sym')
+  const [name] = expected.tensors.keys()
+  await expect(view.readFloats(name!, { start: 30, count: 3 })).rejects.toThrow('has 32 rows, not 30 .. 32')
+  await expect(view.readFloats(name!, undefined, new Float32Array(9))).rejects.toThrow('3072 values do not fit 9')
+  const blocks = view.exactBlocks?.(name!)
+  await expect(blocks?.readRows({ start: 0, count: 32 }, new Uint8Array(9))).rejects.toThrow('1728 bytes do not fit 9')
+  await expect(view.readBytes(name!, 0, new Uint8Array(1))).rejects.toThrow('is quantised')
+  await expect(view.readIntegers(name!)).rejects.toThrow('is quantised')
+  await expect(view.readFloats('absent')).rejects.toThrow('has no tensor absent')
+  expect(() => view.fileOf(name!)).not.toThrow()
+})
