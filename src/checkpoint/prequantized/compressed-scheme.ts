@@ -32,7 +32,6 @@ const FORMATS = [
  */
 export function weightSchemes(quantization: ConfigReader): WeightScheme[] {
   quantization.only('format', FORMATS)
-  quantization.only('quantization_status', ['compressed'])
   refuseUnlessEmpty(quantization, 'transform_config')
   refuseUnlessEmpty(quantization, 'moe_sparsity_config')
   const sparsity = quantization.object('sparsity_config')

@@ -13,7 +13,7 @@ const SCALE_OF_WEIGHT: readonly SafetensorsDtype[] = [...SCALE_DTYPES, 'F8_E8M0'
 const HALF_SCALES = { least: 2 ** -15, largest: 2 ** 7 }
 
 /**
- * The matrices of a checkpoint in 8-bit floats, of `quant_method` fp8 (DeepSeek, Qwen, MiniMax, Mistral), fbgemm_fp8 and
+ * The matrices of a checkpoint in 8-bit floats, of `quant_method` fp8 (DeepSeek, Qwen, MiniMax, Mistral), fbgemm_fp8, mxfp8 and
  * modelopt's FP8: X F8_E4M3 [.., out, in] times a scale for the tensor, for each row, or for each block of
  * `weight_block_size`. It is X_scale_inv (a factor in spite of its name), X_scale, or Mistral's qscale_weight.
  */
@@ -38,7 +38,8 @@ const SCALE_NAME = /[._]scale(_inv)?$/
 const MISTRAL = 'qscale_weight'
 
 function blockSize(quantization: ConfigReader): readonly [number, number] | null {
-  const { weight_block_size: size = [128, 128] } = quantization.fields
+  const usual = quantization.fields.quant_method === 'mxfp8' ? [1, 32] : [128, 128]
+  const { weight_block_size: size = usual } = quantization.fields
   if (size === null) return null
   const [height, width] = Array.isArray(size) ? (size as unknown[]) : []
   if (!isSize(height) || !isSize(width) || (size as unknown[]).length !== 2) {

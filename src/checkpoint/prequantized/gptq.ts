@@ -64,7 +64,8 @@ function readGptqConfig(quantization: ConfigReader): GptqConfig {
   quantization.only('adapter', [])
   const bits = new Set([readBits(quantization)])
   const dynamic = quantization.object('dynamic')
-  for (const field of Object.keys(dynamic?.fields ?? {})) {
+  const overrides = Object.keys(dynamic?.fields ?? {})
+  for (const field of overrides) {
     // `-:` excludes modules: those have a plain weight.
     if (field.startsWith('-:') || dynamic?.fields[field] === false) continue
     const override = dynamic?.object(field)
@@ -85,7 +86,7 @@ function readGptqConfig(quantization: ConfigReader): GptqConfig {
   if (groupSize === 0) throw quantization.unsupported('group_size')
   return {
     bits: [...bits],
-    groupSize: dynamic !== null ? undefined : groupSize === -1 ? null : groupSize,
+    groupSize: overrides.length > 0 ? undefined : groupSize === -1 ? null : groupSize,
     zeroOffset: quantization.string(format, { default: 'gptq' }) === 'gptq' ? 1 : 0,
     symmetric: quantization.boolean('sym', { default: true }),
   }

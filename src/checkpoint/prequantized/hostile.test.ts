@@ -182,6 +182,7 @@ const DAMAGED: readonly (readonly [string, string, Change, string])[] = [
     '4-bit floats in groups of 16 (with weight_global_scale) or 32',
   ],
   ['ct-mxfp4', 'an exponent that is NaN', poke('weight_scale', 0, 255), 'weight_scale holds NaN'],
+  ['ct-int8-channel', 'floats with scales', cast('weight', 'BF16', [32, 96]), 'belongs to no matrix that is quantised'],
   ['fp8-block', 'no scale', drop('weight_scale_inv'), `has no ${LAYER}.weight_scale_inv beside it`],
   ['fp8-block', 'too few scales', resize('weight_scale_inv', [1, 2]), 'one scale for [136, 144]'],
   ['fp8-block', 'another block', config({ weight_block_size: [64, 64] }), 'each block of 64 x 64'],
@@ -256,7 +257,6 @@ const REFUSED: readonly (readonly [string, Change, string])[] = [
   ),
   ['awq-4', config({ bits: 8 }), 'bits = 8 is not supported'],
   ['ct-int4-sym', config({ format: 'marlin-24' }), 'format = "marlin-24" is not supported'],
-  ['ct-int4-sym', config({ quantization_status: 'frozen' }), 'quantization_status = "frozen"'],
   ['ct-int4-sym', config({ transform_config: { config_groups: { R1: {} } } }), 'transform_config is not supported'],
   ['ct-int4-sym', config({ sparsity_config: { format: 'sparse-24-bitmask' } }), 'sparsity_config.format'],
   ['ct-int4-sym', weights({ strategy: 'token' }), 'strategy = "token" is not supported'],
@@ -272,6 +272,17 @@ it.each(REFUSED)('%s: refuses by name (%#)', async (name, change, message) => {
   expect(error).toBeInstanceOf(UnsupportedError)
   expect(error.message).toContain(message)
   expect(error.message).toContain('config.json')
+})
+
+it('refuses what MLX writes', async () => {
+  for (const field of ['quantization', 'quantization_config']) {
+    const error = await failure('gptq-4-sym', ({ config }) => {
+      delete config.quantization_config
+      config[field] = { group_size: 64, bits: 4 }
+    })
+    expect(error).toBeInstanceOf(UnsupportedError)
+    expect(error.message).toContain(`${field} is as MLX writes it`)
+  }
 })
 
 it('any damage gives values or one of our errors', async () => {

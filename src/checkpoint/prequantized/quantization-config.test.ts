@@ -51,13 +51,21 @@ it('tells bitsandbytes without a name by its flags', async () => {
   expect(await summaryOf('bnb-nf4', files)).toContain('bitsandbytes nf4: 1 matrix becomes f16')
 })
 
+it('reads MXFP8 of transformers, and the status of older compressed-tensors', async () => {
+  const files = { 'config.json': { quantization_config: { quant_method: 'mxfp8' } } }
+  expect(await summaryOf('ct-mxfp8', files)).toBe('FP8: 1 matrix kept exactly as f16')
+  const quantization = { ...(await quantizationOf('ct-int4-sym')), quantization_status: 'frozen' }
+  const older = { 'config.json': { quantization_config: quantization } }
+  expect(await summaryOf('ct-int4-sym', older)).toContain('kept exactly as q4_0')
+})
+
 it('refuses a hf_quant_config.json that says nothing', async () => {
   await writeFile(join(folder, 'config.json'), '{}')
   await writeFile(join(folder, 'hf_quant_config.json'), '{"producer": {"name": "other"}, "quantization": {}}')
   await expect(findQuantization(await readConfig(folder))).rejects.toThrow(
     'names no quantization of the producer modelopt',
   )
-  await writeFile(join(folder, 'config.json'), '{"quantization_config": {"bits": 4}}')
+  await writeFile(join(folder, 'config.json'), '{"quantization_config": {"format": "x"}}')
   await expect(findQuantization(await readConfig(folder))).rejects.toThrow(
     'quantization_config.quant_method is missing',
   )

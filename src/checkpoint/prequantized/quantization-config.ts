@@ -20,6 +20,7 @@ const METHODS: Readonly<Record<string, Scheme>> = {
   'compressed-tensors': 'compressed-tensors',
   fp8: 'fp8',
   fbgemm_fp8: 'fp8',
+  mxfp8: 'fp8',
   modelopt: 'modelopt',
   modelopt_fp4: 'modelopt',
   mxfp4: 'mxfp4',
@@ -36,6 +37,7 @@ export async function findQuantization(config: ConfigReader): Promise<Quantizati
     .flatMap((reader) => [reader?.object('quantization_config') ?? null, reader?.object('compression_config') ?? null])
     .find((reader) => reader !== null && Object.keys(reader.fields).length > 0)
   if (found !== undefined && found !== null) return { scheme: schemeOf(found), config: found }
+  if (config.object('quantization')?.has('bits')) throw mlx(config, 'quantization')
   return (await modeloptFile(dirname(config.path))) ?? autogptqFile(dirname(config.path))
 }
 
@@ -65,11 +67,19 @@ function schemeOf(quantization: ConfigReader): Scheme {
     if (quantization.fields.load_in_4bit === true || quantization.fields.load_in_8bit === true) return 'bitsandbytes'
     if (quantization.has('config_groups') && quantization.has('format')) return 'compressed-tensors'
   }
+  if (!quantization.has('quant_method') && quantization.has('bits')) throw mlx(quantization, 'quantization_config')
   const method = quantization.string('quant_method')
   const scheme = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
   if (scheme !== undefined) return scheme
   throw new UnsupportedError(
     `${quantization.path}: quant_method ${JSON.stringify(method)} of quantization_config is not read; ` +
       'take the unquantised checkpoint or a GGUF file of the model',
+  )
+}
+
+/** MLX names no method, only bits and group size; its codes lie in other words. */
+function mlx({ path }: ConfigReader, field: string): UnsupportedError {
+  return new UnsupportedError(
+    `${path}: ${field} is as MLX writes it, whose layout is not read; take the unquantised checkpoint or a GGUF file of the model`,
   )
 }
