@@ -10,16 +10,32 @@ import {
   type ScaleRows,
   unsignedCodes,
 } from './coded-matrix.js'
-import { checkPart, matrixShape, readScaleValues, readWords, requirePart, SCALE_DTYPES, wrongPart } from './parts.js'
+import {
+  ambiguous,
+  checkPart,
+  matrixShape,
+  readScaleValues,
+  readWords,
+  requirePart,
+  SCALE_DTYPES,
+  sameShape,
+  wrongPart,
+} from './parts.js'
 import type { QuantizedTensor } from './quantized-tensor.js'
 
 const BITS = [2, 3, 4, 8] as const
 
-interface GptqConfig {
-  /** Bits that a module may have; the first is the default. */
-  readonly bits: readonly number[]
-  /** Columns per group; null where one group takes all, undefined where modules differ. */
-  readonly groupSize: number | null | undefined
+/** Bits and columns per group that modules may have; null for one group of all columns. */
+export interface GptqSetting {
+  readonly bits: number
+  readonly groupSize: number | null
+}
+
+export interface GptqConfig {
+  /** What the summary calls it. */
+  readonly label: string
+  /** The first is that of modules that nothing more is said of. */
+  readonly settings: readonly GptqSetting[]
   /** What is added to stored zero points. */
   readonly zeroOffset: 0 | 1
   readonly symmetric: boolean
@@ -44,14 +60,21 @@ interface GptqModule {
  * lowest bits first, X.qzeros I32 [groups, out * bits / 32] zero points along `out`, X.scales [groups, out], X.g_idx I32
  * [in] the group of each column. w[o, i] = scales[g, o] * (q - zero).
  */
-export async function gptqTensors(weights: TensorSource, quantization: ConfigReader): Promise<QuantizedTensor[]> {
-  const config = readGptqConfig(quantization)
+export function gptqTensors(weights: TensorSource, quantization: ConfigReader): Promise<QuantizedTensor[]> {
+  return gptqModules(weights, readGptqConfig(quantization))
+}
+
+/** `gptqTensors` of a configuration that was read elsewhere. */
+export async function gptqModules(weights: TensorSource, config: GptqConfig): Promise<QuantizedTensor[]> {
   const tensors: QuantizedTensor[] = []
   for (const part of weights.tensors.values()) {
     if (part.name.endsWith('.qweight')) tensors.push(await gptqTensor(weights, part, config))
   }
   return tensors
 }
+
+/** Fields that would make some modules another layout than the others. */
+const LAYOUTS = ['format', 'checkpoint_format', 'pack_dtype', 'adapter', 'rotation', 'method', 'quant_method']
 
 function readGptqConfig(quantization: ConfigReader): GptqConfig {
   // Each of these is another layout, or changes what the matrix is multiplied with.
@@ -62,39 +85,33 @@ function readGptqConfig(quantization: ConfigReader): GptqConfig {
   quantization.only('pack_dtype', ['int32'])
   quantization.only('rotation', [])
   quantization.only('adapter', [])
-  const bits = new Set([readBits(quantization)])
+  const usual = readSetting(quantization)
+  const settings = [usual]
   const dynamic = quantization.object('dynamic')
-  const overrides = Object.keys(dynamic?.fields ?? {})
-  for (const field of overrides) {
+  for (const field of Object.keys(dynamic?.fields ?? {})) {
     // `-:` excludes modules: those have a plain weight.
     if (field.startsWith('-:') || dynamic?.fields[field] === false) continue
-    const override = dynamic?.object(field)
-    for (const layout of [
-      'format',
-      'checkpoint_format',
-      'pack_dtype',
-      'adapter',
-      'rotation',
-      'method',
-      'quant_method',
-    ]) {
-      override?.only(layout, [])
-    }
-    if (override?.has('bits')) bits.add(readBits(override))
+    const override = dynamic?.object(field) ?? null
+    if (override === null) continue
+    for (const layout of LAYOUTS) override.only(layout, [])
+    settings.push(readSetting(override, usual))
   }
-  const groupSize = quantization.count('group_size', { default: 128, min: -1 })
-  if (groupSize === 0) throw quantization.unsupported('group_size')
   return {
-    bits: [...bits],
-    groupSize: overrides.length > 0 ? undefined : groupSize === -1 ? null : groupSize,
+    label: 'GPTQ',
+    settings,
     zeroOffset: quantization.string(format, { default: 'gptq' }) === 'gptq' ? 1 : 0,
     symmetric: quantization.boolean('sym', { default: true }),
   }
 }
 
-function readBits(quantization: ConfigReader): number {
-  quantization.only('bits', BITS)
-  return quantization.count('bits')
+/** Bits and group size; what is absent is as `usual`. */
+export function readSetting(fields: ConfigReader, usual?: GptqSetting): GptqSetting {
+  fields.only('bits', BITS)
+  const bits = usual !== undefined && !fields.has('bits') ? usual.bits : fields.count('bits')
+  if (usual !== undefined && !fields.has('group_size')) return { bits, groupSize: usual.groupSize }
+  const groupSize = fields.count('group_size', { default: 128, min: -1 })
+  if (groupSize === 0) throw fields.unsupported('group_size')
+  return { bits, groupSize: groupSize === -1 ? null : groupSize }
 }
 
 async function gptqTensor(
@@ -109,40 +126,54 @@ async function gptqTensor(
     name: `${name}.weight`,
     shape: [rows, columns],
     parts: [qweight, scales, qzeros, groupIndices].flatMap((part) => part?.name ?? []),
-    scheme: `GPTQ ${bits}-bit`,
+    scheme: `${config.label} ${bits}-bit`,
     exactType,
     open: async () => codedRows(await openMatrix(weights, module), exactType),
   }
 }
 
-/** Checks the parts of a module against each other and the configuration. */
+/** Finds the setting that a module's parts fit; where none does, says what the first would make them. */
 function describe(weights: TensorSource, qweight: SafetensorsTensor, config: GptqConfig): GptqModule {
   const name = qweight.name.slice(0, -'.qweight'.length)
   checkPart(weights, qweight, ['I32'])
   const [wordRows, rows] = matrixShape(weights, qweight)
   const scales = requirePart(weights, `${name}.scales`, qweight.name)
   checkPart(weights, scales, SCALE_DTYPES)
-  const [groups] = matrixShape(weights, scales)
   const groupIndices = weights.tensors.get(`${name}.g_idx`) ?? null
-  if (groupIndices === null && config.groupSize === undefined) {
-    throw new FileError(
-      weights.fileOf(qweight.name),
-      `tensor ${qweight.name} has no ${name}.g_idx beside it: with quantization_config.dynamic nothing else tells its groups`,
-    )
+  if (groupIndices !== null) {
+    checkPart(weights, groupIndices, ['I32', 'I64'])
+    if (groupIndices.shape.length !== 1 || groupIndices.bytes === 0) throw wrongPart(weights, groupIndices, 'a list')
   }
-  const columns = groupIndices === null ? Math.floor((wordRows * 32) / config.bits[0]!) : (groupIndices.shape[0] ?? 0)
-  if (groupIndices !== null) checkPart(weights, groupIndices, ['I32', 'I64'], [columns])
-  const bits = config.bits.find((bits) => streamWords(columns, bits) === wordRows)
-  if (bits === undefined || columns === 0) {
-    const expected = config.bits.map((bits) => `I32 [${streamWords(columns, bits)}, ${rows}]`)
-    throw wrongPart(weights, qweight, expected.join(' or '))
-  }
-  const groupSize = config.groupSize === undefined ? Math.ceil(columns / groups) : (config.groupSize ?? columns)
-  checkPart(weights, scales, SCALE_DTYPES, [Math.ceil(columns / groupSize), rows])
   const qzeros = weights.tensors.get(`${name}.qzeros`) ?? null
-  if (qzeros !== null) checkPart(weights, qzeros, ['I32'], [groups, streamWords(rows, bits)])
+  if (qzeros !== null) checkPart(weights, qzeros, ['I32'])
   else if (!config.symmetric) requirePart(weights, `${name}.qzeros`, qweight.name)
-  return { name, qweight, scales, qzeros, groupIndices, bits, rows, columns, groups, groupSize, config }
+  const shapesUnder = ({ bits, groupSize }: GptqSetting) => {
+    const columns = groupIndices?.shape[0] ?? Math.floor((wordRows * 32) / bits)
+    const size = Math.min(groupSize ?? columns, columns)
+    const groups = size === 0 ? 0 : Math.ceil(columns / size)
+    const words = streamWords(columns, bits)
+    return { bits, columns, groupSize: size, groups, expected: [words, rows], zeros: [groups, streamWords(rows, bits)] }
+  }
+  const settings = config.settings.map(shapesUnder)
+  const fitting = settings.filter(
+    ({ expected, groups, zeros }) =>
+      sameShape(qweight.shape, expected) &&
+      sameShape(scales.shape, [groups, rows]) &&
+      (qzeros === null || sameShape(qzeros.shape, zeros)),
+  )
+  const [setting = settings[0]!] = fitting
+  if (
+    fitting.some(
+      ({ bits, groupSize }) => bits !== setting.bits || (groupIndices === null && groupSize !== setting.groupSize),
+    )
+  ) {
+    throw ambiguous(weights, qweight)
+  }
+  const { expected, zeros, ...shapes } = setting
+  checkPart(weights, qweight, ['I32'], expected)
+  checkPart(weights, scales, SCALE_DTYPES, [shapes.groups, rows])
+  if (qzeros !== null) checkPart(weights, qzeros, ['I32'], zeros)
+  return { name, qweight, scales, qzeros, groupIndices, rows, ...shapes, config }
 }
 
 async function layoutOf(weights: TensorSource, module: GptqModule): Promise<CodedLayout> {
@@ -188,6 +219,10 @@ async function readGrid(weights: TensorSource, module: GptqModule): Promise<Scal
   const { scales: part, qzeros, bits, rows, groups, config } = module
   const stored = await readScaleValues(weights, part)
   const packed = qzeros === null ? null : await readWords(weights, qzeros.name)
+  // The first version stores zero points less one. It subtracts, and adds, whole words: a zero point of 0 borrows from the
+  // next. Only with 3 bits, which run on over words, each is taken by itself.
+  const [ofWord, ofZero] = bits === 3 ? [0, config.zeroOffset] : [config.zeroOffset * onesIn(bits), 0]
+  for (let i = 0; i < (packed?.length ?? 0); i++) packed![i]! += ofWord
   const words = streamWords(rows, bits)
   const scales = new Float32Array(stored.length)
   const zeros = new Int16Array(stored.length).fill(2 ** (bits - 1))
@@ -196,10 +231,15 @@ async function readGrid(weights: TensorSource, module: GptqModule): Promise<Scal
       scales[row * groups + group] = stored[group * rows + row]!
       if (packed === null) continue
       const zero = bitsAt(packed, row, bits, group * words)
-      zeros[row * groups + group] = (zero + config.zeroOffset) & (2 ** bits - 1)
+      zeros[row * groups + group] = (zero + ofZero) & (2 ** bits - 1)
     }
   }
   return { scales, zeros }
+}
+
+/** A word with 1 in each of its `bits`-bit numbers. */
+function onesIn(bits: number): number {
+  return (2 ** 32 - 1) / (2 ** bits - 1)
 }
 
 /** The group of each column; null where they come in order. */

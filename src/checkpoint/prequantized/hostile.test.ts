@@ -142,8 +142,8 @@ const state =
 const DAMAGED: readonly (readonly [string, string, Change, string])[] = [
   ['gptq-4-sym', 'no scales', drop('scales'), `${LAYER}.qweight has no ${LAYER}.scales beside it`],
   ['gptq-4-asym-v2', 'no zero points', drop('qzeros'), `has no ${LAYER}.qzeros beside it`],
-  ['gptq-4-sym', 'words cut', resize('qweight', [11, 32]), 'qweight is I32 [11, 32], I32 [12, 32] was expected'],
-  ['gptq-4-sym', 'other bits than config.json', config({ bits: 8 }), 'I32 [24, 32] was expected'],
+  ['gptq-4-sym', 'words cut', resize('qweight', [11, 32]), 'qweight is I32 [11, 32], [12, 32] was expected'],
+  ['gptq-4-sym', 'other bits than config.json', config({ bits: 8 }), 'is I32 [12, 32], [24, 32] was expected'],
   ['gptq-4-sym', 'words that are none', cast('qweight', 'F32', [12, 32]), 'is F32 [12, 32], I32 was expected'],
   ['gptq-4-sym', 'no matrix', resize('qweight', [384]), 'a matrix was expected'],
   ['gptq-4-sym', 'an empty matrix', resize('qweight', [0, 32]), 'a matrix was expected'],
@@ -155,7 +155,18 @@ const DAMAGED: readonly (readonly [string, string, Change, string])[] = [
   ['gptq-4-sym', 'columns that differ', resize('g_idx', [88]), 'was expected'],
   ['gptq-4-sym', 'a weight twice', add('weight', 'F32', [32, 96]), 'is there twice, plain and as'],
   ['gptq-4-sym', 'a stray part', add('weight_scale', 'F32', [1]), 'belongs to no matrix that is quantised'],
-  ['gptq-dynamic', 'dynamic without groups', drop('g_idx'), 'nothing else tells its groups'],
+  [
+    'gptq-dynamic',
+    'no group size that fits',
+    config({ group_size: 64 }),
+    'scales is F16 [3, 32], [2, 32] was expected',
+  ],
+  [
+    'auto-round-gptq',
+    'bits that nothing says',
+    config({ extra_config: {} }),
+    'v_proj.scales is F16 [1, 32], [6, 32] was expected',
+  ],
   ['awq-4', 'no zero points', drop('qzeros'), `has no ${LAYER}.qzeros beside it`],
   ['awq-4', 'other groups', config({ group_size: 48 }), 'scales is F16 [3, 32], [2, 32] was expected'],
   ['awq-4', 'zero points that there are not', config({ zero_point: false }), 'holds zero points, though'],
@@ -243,7 +254,7 @@ describe('what does not fit is refused', () => {
 
 /** Layouts and settings that are known and not read. */
 const REFUSED: readonly (readonly [string, Change, string])[] = [
-  ...['hqq', 'eetq', 'torchao', 'auto-round', 'spqr', 'quip', 'aqlm', 'vptq', 'bitnet', 'quanto', 'higgs', 'quark'].map(
+  ...['hqq', 'eetq', 'torchao', 'spqr', 'quip', 'aqlm', 'vptq', 'bitnet', 'quanto', 'higgs', 'quark'].map(
     (method) => ['gptq-4-sym', config({ quant_method: method }), `quant_method "${method}"`] as const,
   ),
   ['gptq-4-sym', config({ bits: 5 }), 'bits = 5 is not supported'],
@@ -252,6 +263,8 @@ const REFUSED: readonly (readonly [string, Change, string])[] = [
   ['gptq-4-sym', config({ rotation: 'hadamard' }), 'rotation = "hadamard"'],
   ['gptq-4-sym', config({ group_size: 0 }), 'group_size = 0'],
   ['gptq-4-sym', config({ dynamic: { '.*': { bits: 5 } } }), 'bits = 5 is not supported'],
+  ['auto-round-gptq', config({ packing_format: 'auto_round:fp8_static' }), 'packing_format "auto_round:fp8_static"'],
+  ['auto-round-gptq', config({ data_type: 'mx_fp' }), 'data_type = "mx_fp"'],
   ...['gemv', 'gemv_fast', 'marlin', 'exllama', 'ipex'].map(
     (version) => ['awq-4', config({ version }), `version = "${version}" are not read, only gemm is`] as const,
   ),

@@ -17,6 +17,8 @@ const FOLDERS = readdirSync(FIXTURES, { withFileTypes: true }).flatMap((entry) =
 
 /** What each folder's matrices are kept as; null where no type keeps them. */
 const TYPES: Readonly<Record<string, TensorType | null>> = {
+  'auto-round-gptq': 'q4_0',
+  'auto-round-own': 'q5_0',
   'awq-4': 'q5_0',
   'awq-4-one-group': 'q5_0',
   'awq-4-zeros-8': 'q4_0',

@@ -1,6 +1,7 @@
 import { FileError } from '../../errors.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { TensorSource } from '../safetensors.js'
+import { autoRoundTensors } from './auto-round.js'
 import { awqTensors } from './awq.js'
 import { bitsandbytesTensors } from './bitsandbytes.js'
 import { compressedTensors } from './compressed-tensors.js'
@@ -17,6 +18,7 @@ const READERS: Readonly<
 > = {
   gptq: gptqTensors,
   awq: awqTensors,
+  'auto-round': autoRoundTensors,
   'compressed-tensors': compressedTensors,
   fp8: float8Tensors,
   modelopt: modeloptTensors,

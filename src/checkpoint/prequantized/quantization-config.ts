@@ -5,8 +5,15 @@ import { ConfigReader } from '../config-reader.js'
 import { readOptionalJsonFile } from '../text-file.js'
 
 /** Ways of quantising whose folders are read. */
-export const SCHEMES = ['gptq', 'awq', 'compressed-tensors', 'fp8', 'modelopt', 'mxfp4', 'bitsandbytes'] as const
-export type Scheme = (typeof SCHEMES)[number]
+export type Scheme =
+  | 'gptq'
+  | 'awq'
+  | 'auto-round'
+  | 'compressed-tensors'
+  | 'fp8'
+  | 'modelopt'
+  | 'mxfp4'
+  | 'bitsandbytes'
 
 export interface Quantization {
   readonly scheme: Scheme
@@ -17,6 +24,8 @@ export interface Quantization {
 const METHODS: Readonly<Record<string, Scheme>> = {
   gptq: 'gptq',
   awq: 'awq',
+  'auto-round': 'auto-round',
+  'intel/auto-round': 'auto-round',
   'compressed-tensors': 'compressed-tensors',
   fp8: 'fp8',
   fbgemm_fp8: 'fp8',
