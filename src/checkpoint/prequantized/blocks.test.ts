@@ -61,8 +61,9 @@ describe('the smallest type that keeps whole numbers', () => {
           columnsPerScale: 64,
           groups,
           groupOf: null,
-          readCodes: async (start, count, into) =>
-            void into.set(codes.subarray(start * columns, (start + count) * columns)),
+          readCodes: async (start, count, into) => {
+            into.set(codes.subarray(start * columns, (start + count) * columns))
+          },
           readScales: async (start, count) => ({
             scales: Float32Array.from(scales).subarray(start * groups, (start + count) * groups),
             zeros: zeros.subarray(start * groups, (start + count) * groups),

@@ -104,7 +104,10 @@ export function quantizedView(weights: TensorSource, quantized: readonly Quantiz
         },
       }
     },
-    close: () => weights.close(),
+    async close() {
+      current = null
+      await weights.close()
+    },
   }
 }
 
