@@ -7,6 +7,10 @@ const tables = new Map<Float8, Float32Array>()
 export const FLOAT8 = ['F8_E4M3', 'F8_E5M2', 'F8_E8M0'] as const
 export type Float8 = (typeof FLOAT8)[number]
 
+export function isFloat8(dtype: string): dtype is Float8 {
+  return (FLOAT8 as readonly string[]).includes(dtype)
+}
+
 /** The 256 values of a type, by bits. The table is shared: do not write to it. */
 export function float8Table(type: Float8): Float32Array {
   let table = tables.get(type)

@@ -1,6 +1,6 @@
 import { FileError, InputError, UnsupportedError } from '../errors.js'
 import { type FileReader, openReader } from './file-reader.js'
-import { FLOAT8, type Float8, float8ToFloat32Array } from './float8.js'
+import { float8ToFloat32Array, isFloat8 } from './float8.js'
 import { bfloat16ToFloat32Array, float16ToFloat32Array } from './float16.js'
 import {
   MAX_HEADER_BYTES,
@@ -167,10 +167,6 @@ async function readIntegers(reader: FileReader, tensor: SafetensorsTensor): Prom
         `${reader.path}: tensor ${name} is ${dtype}, no type of whole numbers that Shoal reads`,
       )
   }
-}
-
-function isFloat8(dtype: string): dtype is Float8 {
-  return (FLOAT8 as readonly string[]).includes(dtype)
 }
 
 /** The range of elements that these rows take. */

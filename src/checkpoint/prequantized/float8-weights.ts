@@ -1,5 +1,5 @@
 import type { ConfigReader } from '../config-reader.js'
-import { FLOAT8, type Float8, float8Table } from '../float8.js'
+import { type Float8, float8Table, isFloat8 } from '../float8.js'
 import type { SafetensorsDtype, SafetensorsTensor, TensorSource } from '../safetensors.js'
 import type { TensorType } from '../tensor-type.js'
 import { codedRows } from './coded-matrix.js'
@@ -50,10 +50,6 @@ function blockSize(quantization: ConfigReader): readonly [number, number] | null
 
 function isSize(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
-}
-
-export function isFloat8(dtype: string): dtype is Float8 {
-  return (FLOAT8 as readonly string[]).includes(dtype)
 }
 
 function requireScale(weights: TensorSource, part: SafetensorsTensor): SafetensorsTensor {
