@@ -22,6 +22,8 @@ export const CHECKPOINT_FILES = [
   'special_tokens_map.json',
   'chat_template.jinja',
   'shoal.json',
+  'hf_quant_config.json',
+  'quantize_config.json',
 ] as const
 
 /** A checkpoint folder in Hugging Face's layout, without its weights (`openWeights` opens those). */

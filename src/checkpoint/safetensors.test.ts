@@ -79,7 +79,38 @@ describe('reading', () => {
     await expect(file.readFloats('f32', undefined, new Float32Array(2))).rejects.toThrow('do not fit')
     await expect(file.readFloats('absent')).rejects.toThrow('has no tensor absent')
     await expect(file.readFloats('bytes')).rejects.toBeInstanceOf(UnsupportedError)
-    await expect(file.readIntegers('bytes')).rejects.toBeInstanceOf(UnsupportedError)
+    await expect(file.readIntegers('f32')).rejects.toBeInstanceOf(UnsupportedError)
+    expect(await file.readIntegers('bytes')).toEqual([1, 2, 3])
+    await file.close()
+  })
+
+  it('reads whole numbers of every size', async () => {
+    const path = join(folder, 'integers.safetensors')
+    const writer = await createSafetensorsWriter(path, [
+      { name: 'i8', dtype: 'I8', shape: [2] },
+      { name: 'u8', dtype: 'U8', shape: [2] },
+      { name: 'bool', dtype: 'BOOL', shape: [2] },
+      { name: 'i16', dtype: 'I16', shape: [2] },
+      { name: 'i32', dtype: 'I32', shape: [2] },
+      { name: 'i64', dtype: 'I64', shape: [2] },
+    ])
+    await writer.append('i8', Uint8Array.of(0xff, 5))
+    await writer.append('u8', Uint8Array.of(0xff, 5))
+    await writer.append('bool', Uint8Array.of(1, 0))
+    await writer.append('i16', new Uint8Array(Int16Array.of(-300, 5).buffer))
+    await writer.append('i32', Int32Array.of(-70_000, 5))
+    await writer.append('i64', BigInt64Array.of(-(2n ** 40n), 5n))
+    await writer.finish()
+    const file = await openSafetensors(path)
+    const values = await Promise.all([...file.tensors.keys()].map((name) => file.readIntegers(name)))
+    expect(values).toEqual([
+      [-1, 5],
+      [255, 5],
+      [1, 0],
+      [-300, 5],
+      [-70_000, 5],
+      [-(2 ** 40), 5],
+    ])
     await file.close()
   })
 })

@@ -1,5 +1,6 @@
 import { FileError, InputError, UnsupportedError } from '../errors.js'
 import { type FileReader, openReader } from './file-reader.js'
+import { float8ToFloat32Array, isFloat8 } from './float8.js'
 import { bfloat16ToFloat32Array, float16ToFloat32Array } from './float16.js'
 import {
   MAX_HEADER_BYTES,
@@ -7,6 +8,7 @@ import {
   SAFETENSORS_DTYPES,
   type SafetensorsTensor,
 } from './safetensors-header.js'
+import type { TensorType } from './tensor-type.js'
 
 export type { SafetensorsDtype, SafetensorsTensor } from './safetensors-header.js'
 
@@ -16,20 +18,32 @@ export interface RowRange {
   readonly count: number
 }
 
+/** Rows of a tensor as they stand in a GGUF file. */
+export interface ExactBlocks {
+  readonly type: TensorType
+  /** Fills `out` with these rows, encoded; counted as in `readFloats`. */
+  readRows(rows: RowRange, out: Uint8Array): Promise<void>
+}
+
 /** Tensors of a checkpoint, in one file or spread over several. */
 export interface TensorSource {
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>
   /** The file that holds this tensor. */
   fileOf(name: string): string
   /**
-   * Values of an F32, F16 or BF16 tensor (or of some of its rows), row-major. Reads only their bytes.
+   * Values of an F32, F16, BF16 or F8 tensor (or of some of its rows), row-major. Reads only their bytes.
    * @param out used for the result where given; it must be large enough
    */
   readFloats(name: string, rows?: RowRange, out?: Float32Array): Promise<Float32Array>
   /** A tensor's bytes as they lie in the file: fills `into` from `position` of the tensor on. */
   readBytes(name: string, position: number, into: Uint8Array): Promise<void>
-  /** Values of an I32 or I64 tensor. */
+  /** Values of a tensor of whole numbers: I8, U8, BOOL, I16, I32 or I64. */
   readIntegers(name: string): Promise<number[]>
+  /**
+   * A quantised matrix in the blocks of a GGUF type that keeps every value; null where no type does, or the tensor is not
+   * quantised.
+   */
+  exactBlocks?(name: string): ExactBlocks | null
   close(): Promise<void>
 }
 
@@ -88,8 +102,8 @@ async function readFloats(
   out?: Float32Array,
 ): Promise<Float32Array> {
   const { dtype, name } = tensor
-  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
-    throw new UnsupportedError(`${reader.path}: tensor ${name} is ${dtype}; Shoal reads F32, F16 and BF16`)
+  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16' && !isFloat8(dtype)) {
+    throw new UnsupportedError(`${reader.path}: tensor ${name} is ${dtype}; Shoal reads F32, F16, BF16 and F8`)
   }
   const { first, count } = elements(tensor, rows)
   if (out !== undefined && out.length < count) throw new InputError(`${name}: ${count} values do not fit ${out.length}`)
@@ -98,6 +112,12 @@ async function readFloats(
   if (dtype === 'F32') {
     await reader.read(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position)
     return values
+  }
+  // As below, with one byte of bits for four of values.
+  if (isFloat8(dtype)) {
+    const bits = new Uint8Array(values.buffer, values.byteOffset + 3 * count, count)
+    await reader.read(bits, position)
+    return float8ToFloat32Array(dtype, bits, values)
   }
   // The bits go into the upper half of the result and expand in place, from the front: value i is written at bytes 4i,
   // bits i lie at 2 x count + 2i, so none is overwritten before it is read. A buffer of their own would cost memory.
@@ -121,16 +141,32 @@ async function readBytes(
 async function readIntegers(reader: FileReader, tensor: SafetensorsTensor): Promise<number[]> {
   const { dtype, name } = tensor
   const bytes = new Uint8Array(tensor.bytes)
-  if (dtype === 'I32') {
-    await reader.read(bytes, tensor.offset)
-    return Array.from(new Int32Array(bytes.buffer))
+  const read = (): Promise<void> => reader.read(bytes, tensor.offset)
+  switch (dtype) {
+    case 'I8':
+      await read()
+      return Array.from(new Int8Array(bytes.buffer))
+    case 'U8':
+    case 'BOOL':
+      await read()
+      return Array.from(bytes)
+    case 'I16':
+      await read()
+      return Array.from(new Int16Array(bytes.buffer))
+    case 'I32':
+      await read()
+      return Array.from(new Int32Array(bytes.buffer))
+    case 'I64':
+      await read()
+      return Array.from(new BigInt64Array(bytes.buffer), (value) => {
+        if (!Number.isSafeInteger(Number(value))) throw new FileError(reader.path, `tensor ${name} holds ${value}`)
+        return Number(value)
+      })
+    default:
+      throw new UnsupportedError(
+        `${reader.path}: tensor ${name} is ${dtype}, no type of whole numbers that Shoal reads`,
+      )
   }
-  if (dtype !== 'I64') throw new UnsupportedError(`${reader.path}: tensor ${name} is ${dtype}, not I32 or I64`)
-  await reader.read(bytes, tensor.offset)
-  return Array.from(new BigInt64Array(bytes.buffer), (value) => {
-    if (!Number.isSafeInteger(Number(value))) throw new FileError(reader.path, `tensor ${name} holds ${value}`)
-    return Number(value)
-  })
 }
 
 /** The range of elements that these rows take. */

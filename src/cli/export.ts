@@ -133,7 +133,7 @@ async function choose(
   const loading: ModelOptions = {
     device: 'cpu',
     ...(threads !== undefined && { threads }),
-    ...(source.quantization !== null && { quantization: source.quantization }),
+    ...(source.quantization !== null && source.quantization !== 'stored' && { quantization: source.quantization }),
   }
   return withModel(
     cli,

@@ -7,11 +7,12 @@ import { fileError } from '../checkpoint/file-errors.js'
 import { CHECKPOINT_FILES, type HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { makeFolder } from '../checkpoint/make-folder.js'
 import { weightFiles } from '../checkpoint/sharded.js'
-import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
+import { QUANTIZATIONS } from '../checkpoint/tensor-type.js'
 import { readJsonFile } from '../checkpoint/text-file.js'
 import { FileError } from '../errors.js'
 import { cacheFolder } from './cache-folder.js'
 import { contentHash } from './content-hash.js'
+import type { Target } from './convert.js'
 import { CONVERTER_VERSION } from './metadata.js'
 
 /** A converted model that the cache holds. */
@@ -33,7 +34,7 @@ export interface CachedModel {
  */
 export async function cachedPath(
   checkpoint: HuggingFaceFolder,
-  quantization: Quantization,
+  quantization: Target,
   cacheDir = cacheFolder(),
   signal?: AbortSignal,
 ): Promise<string> {
@@ -62,11 +63,7 @@ export async function prepareCache(cacheDir = cacheFolder()): Promise<void> {
 }
 
 /** Notes for `listCache` where a model came from; its time of change is when it was last used. */
-export async function noteSource(
-  path: string,
-  checkpoint: HuggingFaceFolder,
-  quantization: Quantization,
-): Promise<void> {
+export async function noteSource(path: string, checkpoint: HuggingFaceFolder, quantization: Target): Promise<void> {
   const note = { name: checkpoint.name, quantization, source: resolve(checkpoint.folder) }
   try {
     await writeAtomicFile(notePath(path), `${JSON.stringify(note)}\n`)
@@ -116,7 +113,8 @@ async function describe(path: string): Promise<CachedModel | null> {
   const file = await stat(path).catch(() => null)
   if (file === null) return null
   const id = basename(path, '.gguf')
-  const [, name = id, quantization = ''] = new RegExp(`^(.*)-(${QUANTIZATIONS.join('|')})-[0-9a-f]{16}$`).exec(id) ?? []
+  const [, name = id, quantization = ''] =
+    new RegExp(`^(.*)-(${[...QUANTIZATIONS, 'stored'].join('|')})-[0-9a-f]{16}$`).exec(id) ?? []
   const note = await readNote(notePath(path))
   return {
     id,

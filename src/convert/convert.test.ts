@@ -11,7 +11,9 @@ import { openWeights } from '../checkpoint/sharded.js'
 import { QUANTIZATIONS, type Quantization, TENSOR_TYPES } from '../checkpoint/tensor-type.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { llama } from '../families/llama.js'
+import { dequantize } from '../ggml/dequantize.js'
 import { convert } from './convert.js'
+import { convertModel } from './package.js'
 
 const RIPPLE = 'pretrained/ripple-8m'
 const FIXTURES = 'test/fixtures/checkpoints'
@@ -41,6 +43,10 @@ async function valuesOf(file: GgufFile, name: string): Promise<Float32Array> {
   if (type === 'f32') return new Float32Array(data.buffer)
   if (type === 'f16') return float16ToFloat32Array(new Uint16Array(data.buffer), values)
   if (type === 'bf16') return bfloat16ToFloat32Array(new Uint16Array(data.buffer), values)
+  if (type === 'mxfp4') {
+    dequantize(type, data, values.length / shape[0]!, shape[0]!, values)
+    return values
+  }
   const { blockSize, blockBytes } = TENSOR_TYPES[type]
   const scale = new Float32Array(1)
   for (let block = 0; block < values.length / blockSize; block++) {
@@ -233,7 +239,7 @@ describe('refuses', () => {
     const weights = await openWeights(folder)
     const declarations = [...weights.tensors.values()].map(({ name, shape }) => ({
       name,
-      dtype: 'F8_E4M3' as const,
+      dtype: 'F8_E4M3FNUZ' as const,
       shape,
     }))
     await weights.close()
@@ -241,7 +247,7 @@ describe('refuses', () => {
     for (const { name, shape } of declarations) await writer.append(name, new Uint8Array(shape.reduce((a, b) => a * b)))
     await writer.finish()
     await cp(join(folder, 'config.json'), join(folder, 'out', 'config.json'))
-    await failure('is F8_E4M3')
+    await failure('is F8_E4M3FNUZ')
     expect(await readdir(join(folder, 'out'))).toEqual(['config.json'])
   })
 
@@ -378,3 +384,33 @@ function permuted(values: Float32Array, headDim: number, columns: number): Float
   })
   return Float32Array.from(order.flatMap((row) => [...values.subarray(row * columns, (row + 1) * columns)]))
 }
+
+describe('a checkpoint that is quantised already', () => {
+  const MXFP4 = 'test/fixtures/checkpoints/gpt_oss-mxfp4'
+  const expertTypes = async (path: string) =>
+    [...(await readGguf(path)).tensors.values()].filter(({ name }) => name.includes('_exps.w')).map(({ type }) => type)
+
+  it('keeps its blocks where nobody names a type, and says so', async () => {
+    const path = join(folder, 'kept.gguf')
+    const { quantization, warnings } = await convertModel(MXFP4, path)
+    expect(quantization).toBe('mxfp4')
+    expect(warnings[0]).toBe('MXFP4: 8 matrices kept exactly as mxfp4')
+    expect(new Set(await expertTypes(path))).toEqual(new Set(['mxfp4']))
+    // Gate and up alternate in the checkpoint: each has its rows.
+    const [kept, values] = [path, join(folder, 'values.gguf')]
+    await convertModel(MXFP4, values, { quantization: 'f32' })
+    for (const name of ['ffn_gate_exps', 'ffn_up_exps', 'ffn_down_exps']) {
+      const [a, b] = [await readGguf(kept), await readGguf(values)]
+      const full = `blk.1.${name}.weight`
+      expect(await valuesOf(a, full)).toEqual((await valuesOf(b, full)).map((value) => value + 0))
+    }
+  })
+
+  it('becomes a type that is named', async () => {
+    const path = join(folder, 'named.gguf')
+    const { quantization, warnings } = await convertModel(MXFP4, path, { quantization: 'f16' })
+    expect(quantization).toBe('f16')
+    expect(warnings.some((warning) => warning.includes('exactly'))).toBe(false)
+    expect(new Set(await expertTypes(path))).toEqual(new Set(['f16']))
+  })
+})

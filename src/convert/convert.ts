@@ -1,5 +1,6 @@
 import { createGgufWriter } from '../checkpoint/gguf-write.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
+import { openPrequantized } from '../checkpoint/prequantized/open.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
@@ -11,7 +12,7 @@ import { checkText } from './check-text.js'
 import { checkValues } from './check-values.js'
 import { type FoundTensor, findTensor } from './find-tensor.js'
 import { packageMetadata } from './metadata.js'
-import { rowReader } from './row-reader.js'
+import { exactReader, type RowReader, rowReader } from './row-reader.js'
 import { storedType } from './stored-type.js'
 import { tiedHeadWarnings } from './tied-head.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
@@ -19,9 +20,15 @@ import { tokenizerMetadata } from './tokenizer-metadata.js'
 /** Values converted at a time: 8 MB of float32. Larger blocks are no faster, and memory is bounded by them. */
 const BLOCK_VALUES = 2 * 1024 * 1024
 
+/**
+ * What matrices become: a type, or `stored`, which keeps the blocks of a checkpoint that is quantised already where a GGUF type
+ * has every value of them, and makes the others f16.
+ */
+export type Target = Quantization | 'stored'
+
 export interface ConvertOptions {
   /** What the matrices become. */
-  readonly quantization: Quantization
+  readonly quantization: Target
   /** The GGUF file to write. */
   readonly path: string
   /** `general.name`; default the folder's. */
@@ -37,6 +44,8 @@ export interface ConvertOptions {
 
 export interface Conversion {
   readonly path: string
+  /** Type of the matrices, or of most of their values. */
+  readonly quantization: string
   /** Size of the file. */
   readonly bytes: number
   readonly warnings: readonly string[]
@@ -49,6 +58,8 @@ interface Plan {
   readonly type: TensorType
   /** Of `mapping.columns` values. */
   readonly rows: number
+  /** The checkpoint's own blocks, where they are kept. */
+  readonly blocks: RowReader<Uint8Array> | null
 }
 
 /**
@@ -73,10 +84,11 @@ export async function convert(
 /** Like `convert`, with the checkpoint's weights from wherever they are; they stay open. */
 export async function convertWeights(
   checkpoint: HuggingFaceFolder,
-  weights: TensorSource,
+  stored: TensorSource,
   family: Family,
   options: ConvertOptions,
 ): Promise<Conversion> {
+  const weights = await openPrequantized(checkpoint.config, stored)
   const { path, quantization, name = checkpoint.name, baseModel, forLlamaCpp = false, progress, signal } = options
   const hyperparameters = await family.withScalars(family.fromConfig(checkpoint.config), weights)
   const mappings = family.tensors(hyperparameters)
@@ -89,17 +101,20 @@ export async function convertWeights(
       `${checkpoint.folder}: llama.cpp has no equal of this tokenizer, so no GGUF file of it would run there`,
     )
   }
+  const kept = quantization === 'stored' && weights.summary !== null ? [weights.summary] : []
   const warnings = [
+    ...kept,
     ...tokenizer.warnings,
     ...textWarnings,
     ...fallbackWarnings(plans, quantization),
     ...(await headWarnings(weights, plans, family.headMatrix(hyperparameters), hyperparameters)),
     ...unusedWarnings(weights, plans, family),
   ]
+  const label = quantization === 'stored' ? mostOf(plans) : quantization
   const description = {
     name,
     architecture: family.architecture,
-    quantization,
+    quantization: label,
     warnings,
     ...(baseModel !== undefined && { baseModel }),
   }
@@ -124,7 +139,7 @@ export async function convertWeights(
     await writer.abort()
     throw error
   }
-  return { path, bytes: writer.bytes, warnings }
+  return { path, quantization: label, bytes: writer.bytes, warnings }
 }
 
 /** Numbers in the tensors of a checkpoint with these hyperparameters. */
@@ -132,11 +147,23 @@ export function countParameters(mappings: readonly TensorMapping[]): number {
   return mappings.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
 }
 
-function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Quantization): Plan {
+function plan(weights: TensorSource, folder: string, mapping: TensorMapping, quantization: Target): Plan {
   const { shape, columns, quantize: isMatrix } = mapping
   const rows = shape.reduce((product, n) => product * n, 1) / columns
-  const type = isMatrix ? storedType(quantization, columns) : 'f32'
-  return { mapping, found: findTensor(weights, folder, mapping), rows, type }
+  const found = findTensor(weights, folder, mapping)
+  const exact = quantization === 'stored' && isMatrix ? exactReader(weights, found, columns) : null
+  if (exact !== null) return { mapping, found, rows, type: exact.type, blocks: exact.reader }
+  const type = isMatrix ? storedType(quantization === 'stored' ? 'f16' : quantization, columns) : 'f32'
+  return { mapping, found, rows, type, blocks: null }
+}
+
+/** The type of the matrices that have the most values. */
+function mostOf(plans: readonly Plan[]): TensorType {
+  const values = new Map<TensorType, number>()
+  for (const { mapping, type, rows } of plans) {
+    if (mapping.quantize) values.set(type, (values.get(type) ?? 0) + rows * mapping.columns)
+  }
+  return [...values].reduce((most, next) => (next[1] > most[1] ? next : most), ['f16', 0] as [TensorType, number])[0]
 }
 
 async function writeTensors(
@@ -157,17 +184,22 @@ async function writeTensors(
   // One set of buffers for all blocks: fresh ones would pile up until they are collected.
   const values = new Float32Array(most(({ mapping }, height) => height * mapping.columns))
   const bytes = new Uint8Array(most(({ type, mapping }, height) => height * rowBytes(type, mapping.columns)))
-  for (const [i, { mapping, found, type, rows }] of plans.entries()) {
+  for (const [i, { mapping, found, type, rows, blocks }] of plans.entries()) {
     const { name, columns, offset } = mapping
     const reader = rowReader(weights, found, columns)
     const [source = name] = found.names
     for (let start = 0; start < rows; start += heights[i]!) {
       const count = Math.min(heights[i]!, rows - start)
+      const encoded = bytes.subarray(0, count * rowBytes(type, columns))
+      if (blocks !== null) {
+        await blocks.read(start, count, encoded)
+        await write(name, encoded)
+        continue
+      }
       const block = values.subarray(0, count * columns)
       await reader.read(start, count, block)
       if (offset !== undefined) for (let j = 0; j < block.length; j++) block[j]! += offset
       checkValues(weights.fileOf(source), source, block, type)
-      const encoded = bytes.subarray(0, count * rowBytes(type, columns))
       quantize(type, block, count, columns, encoded)
       await write(name, encoded)
     }
@@ -184,7 +216,8 @@ async function headWarnings(
   return tiedEmbeddings && embedding !== undefined ? tiedHeadWarnings(weights, embedding.found.names[0]!) : []
 }
 
-function fallbackWarnings(plans: readonly Plan[], quantization: Quantization): string[] {
+function fallbackWarnings(plans: readonly Plan[], quantization: Target): string[] {
+  if (quantization === 'stored') return []
   const others = plans.filter(({ mapping, type }) => mapping.quantize && type !== quantization)
   return [...new Set(others.map(({ type }) => type))].map((type) => {
     const count = others.filter((other) => other.type === type).length

@@ -4,6 +4,7 @@ import { createAtomicFolder } from '../checkpoint/atomic-folder.js'
 import type { GgufFile } from '../checkpoint/gguf.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { licenceLines } from '../checkpoint/model-card.js'
+import { openPrequantized } from '../checkpoint/prequantized/open.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
@@ -13,7 +14,7 @@ import type { Plan } from '../depth/policy.js'
 import { FileError, InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
-import { convertWeights, countParameters } from './convert.js'
+import { convertWeights, countParameters, type Target } from './convert.js'
 import { findTensor } from './find-tensor.js'
 import { readGgufModel } from './gguf-model.js'
 import { readPackageFacts } from './metadata.js'
@@ -66,7 +67,7 @@ export interface ExportSource {
   /** The depth that it was made for; `full` where it does not say. */
   readonly depth: string
   /** Where a GGUF file is to be made: what its matrices become. */
-  readonly quantization: Quantization | null
+  readonly quantization: Target | null
 }
 
 /**
@@ -103,7 +104,7 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
     name: location.name,
     layers,
     depth: checkpoint.settings.depth ?? 'full',
-    quantization: target.format === 'gguf' ? chooseQuantization(checkpoint, family, target.quantization) : null,
+    quantization: target.format === 'gguf' ? await chooseQuantization(checkpoint, family, target.quantization) : null,
   }
 }
 
@@ -146,7 +147,8 @@ async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exp
   const { checkpoint, family, weights, configText, plan, layers } = source
   const h = family.fromConfig(checkpoint.config)
   const mappings = family.tensors(h)
-  for (const mapping of mappings) findTensor(weights, checkpoint.folder, mapping)
+  const whole = await openPrequantized(checkpoint.config, weights)
+  for (const mapping of mappings) findTensor(whole, checkpoint.folder, mapping)
   const bytes = [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0)
   const licence = licenceLines((await readOptionalTextFile(join(checkpoint.folder, 'README.md'))) ?? '')
   const name = basename(resolve(options.path))
@@ -176,9 +178,13 @@ async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exp
 async function writeGguf(source: Reduced, options: ExportOptions): Promise<Exported> {
   const { checkpoint, family, weights, layers } = source
   const h = family.fromConfig(checkpoint.config)
-  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const { path, progress, signal } = options
-  const { bytes, warnings } = await convertWeights(checkpoint, weights, family, {
+  const {
+    bytes,
+    warnings,
+    quantization: type,
+  } = await convertWeights(checkpoint, weights, family, {
     path,
     quantization,
     name: basename(path, '.gguf'),
@@ -191,7 +197,7 @@ async function writeGguf(source: Reduced, options: ExportOptions): Promise<Expor
   return {
     path,
     format: 'gguf',
-    quantization,
+    quantization: type,
     tensors,
     bytes,
     ...parametersOf(family, h, layers),

@@ -3,7 +3,7 @@ import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { type SamplingDefaults, samplingEntries, samplingOfMetadata } from '../checkpoint/sampling-defaults.js'
 import type { CheckpointSettings } from '../checkpoint/settings.js'
 import type { SpecialTokens } from '../checkpoint/special-tokens.js'
-import type { Quantization } from '../checkpoint/tensor-type.js'
+import type { TensorType } from '../checkpoint/tensor-type.js'
 import { FILE_TYPES } from './stored-type.js'
 import type { MetadataEntry } from './tokenizer-metadata.js'
 
@@ -19,7 +19,8 @@ const QUANTIZATION_VERSION = 2
 export interface PackageDescription {
   readonly name: string
   readonly architecture: string
-  readonly quantization: Quantization
+  /** Of the matrices, or of most of them. */
+  readonly quantization: TensorType
   readonly warnings: readonly string[]
   /** Name of the model that this one was made from. */
   readonly baseModel?: string
@@ -38,7 +39,7 @@ export function packageMetadata(
     ['general.type', text('model')],
     ['general.name', text(name)],
     ...(baseModel === undefined ? [] : baseModelEntries(baseModel)),
-    ['general.file_type', { type: 'uint32', value: FILE_TYPES[quantization] }],
+    ...fileType(quantization),
     ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
     ...samplingEntries(sampling),
     ...family.values,
@@ -56,6 +57,11 @@ export function packageMetadata(
   if (settings.chatStop !== undefined) entries.push(['shoal.chat_stop', texts(settings.chatStop)])
   if (warnings.length > 0) entries.push(['shoal.warnings', texts(warnings)])
   return new GgufMetadata('', entries)
+}
+
+function fileType(quantization: TensorType): MetadataEntry[] {
+  const value = FILE_TYPES[quantization]
+  return value === undefined ? [] : [['general.file_type', { type: 'uint32', value }]]
 }
 
 /** The standard keys for the model that a file was made from. */

@@ -5,13 +5,14 @@ import { fileError } from '../checkpoint/file-errors.js'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { ggufModelName } from '../checkpoint/gguf-split.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
+import { findQuantization } from '../checkpoint/prequantized/quantization-config.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { FileError, InputError, printable, UnsupportedError } from '../errors.js'
 import type { Family } from '../families/family.js'
 import { familyByModelType } from '../families/index.js'
 import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
 import { cacheFolder } from './cache-folder.js'
-import { type Conversion, convert, countParameters } from './convert.js'
+import { type Conversion, convert, countParameters, type Target } from './convert.js'
 import { readGgufModel } from './gguf-model.js'
 import { type PackageFacts, readPackageFacts } from './metadata.js'
 import type { ProgressListener } from './progress.js'
@@ -116,9 +117,9 @@ export async function convertModel(
   if (location.kind === 'gguf') return convertGguf(await readGgufModel(location.path), location.name, path, options)
   const checkpoint = await openHuggingFace(location.path)
   const family = familyOf(checkpoint)
-  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const conversion = await convertTo(path, checkpoint, family, quantization, options)
-  return { ...conversion, name: checkpoint.name, quantization }
+  return { ...conversion, name: checkpoint.name }
 }
 
 async function convertGguf(
@@ -139,7 +140,7 @@ async function convertGguf(
 async function openFolder(checkpoint: HuggingFaceFolder, options: PackageOptions): Promise<Package> {
   const { cacheDir = cacheFolder(), signal } = options
   const family = familyOf(checkpoint)
-  const quantization = chooseQuantization(checkpoint, family, options.quantization)
+  const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const path = await cachedPath(checkpoint, quantization, cacheDir, signal)
   const cached = existsSync(path) ? await readIntact(path) : null
   if (cached !== null) {
@@ -166,7 +167,7 @@ async function convertTo(
   path: string,
   checkpoint: HuggingFaceFolder,
   family: Family,
-  quantization: Quantization,
+  quantization: Target,
   { progress, signal }: ConvertModelOptions,
 ): Promise<Conversion> {
   const { name } = checkpoint
@@ -188,8 +189,14 @@ export function familyOf(checkpoint: HuggingFaceFolder): Family {
   return familyByModelType(config.string('model_type'), config.path)
 }
 
-export function chooseQuantization(checkpoint: HuggingFaceFolder, family: Family, wanted?: Quantization): Quantization {
+/** What matrices become where nobody says it: `stored` for a checkpoint that is quantised. */
+export async function chooseQuantization(
+  checkpoint: HuggingFaceFolder,
+  family: Family,
+  wanted?: Quantization,
+): Promise<Target> {
   if (wanted === undefined) {
+    if ((await findQuantization(checkpoint.config)) !== null) return 'stored'
     const parameters = countParameters(family.tensors(family.fromConfig(checkpoint.config)))
     return parameters <= SMALL_MODEL ? 'f32' : 'q4_0'
   }

@@ -30,7 +30,10 @@ export interface RequantizeOptions {
  * matrices become part of them. From one quantised type to another precision is lost twice, of which it warns. The file
  * appears under its name only when it is complete. Errors: FileError, InputError, UnsupportedError, ShoalError `aborted`.
  */
-export async function requantize(gguf: GgufFile, options: RequantizeOptions): Promise<Conversion> {
+export async function requantize(
+  gguf: GgufFile,
+  options: RequantizeOptions,
+): Promise<Omit<Conversion, 'quantization'>> {
   const { path, quantization, progress, signal } = options
   if (gguf.parts.some((part) => sameFile(part.path, path))) {
     throw new InputError(`${path}: is the file that is read; give another name`)

@@ -12,12 +12,16 @@ export function storedType(quantization: Quantization, columns: number): TensorT
 }
 
 /** `general.file_type` in llama.cpp's numbering (LLAMA_FTYPE_*). */
-export const FILE_TYPES: Readonly<Record<Quantization, number>> = {
+export const FILE_TYPES: Readonly<Record<Quantization, number> & Partial<Record<TensorType, number>>> = {
   f32: 0,
   f16: 1,
-  bf16: 32,
   q4_0: 2,
+  q4_1: 3,
   q8_0: 7,
+  q5_0: 8,
+  q5_1: 9,
   q4_k: 14,
   q6_k: 18,
+  bf16: 32,
+  mxfp4: 38,
 }

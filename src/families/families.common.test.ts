@@ -66,7 +66,7 @@ const REFUSED: Readonly<Record<string, readonly Readonly<Record<string, unknown>
 }
 
 /** Fixtures of what is refused by name, or needs another part. */
-const REFUSED_FOLDERS = ['falcon-rw', 'gpt_oss-mxfp4']
+const REFUSED_FOLDERS = ['falcon-rw']
 
 // What every family must do. A new one takes part by a folder in test/fixtures/checkpoints, which make.py writes.
 const NAMES = readdirSync(FOLDER, { withFileTypes: true })
