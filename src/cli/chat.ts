@@ -23,7 +23,7 @@ While it waits: /help lists the commands, /exit or Ctrl-D ends. Ctrl-C ends an a
 export function buildChat(cli: Cli): Command {
   const command = new Command('chat')
     .description('Talk with a model in its own chat template. The cache stays between turns.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] [options]')
     .option('--system <text>', 'what the model is told before the conversation')
   addForceOption(addGenerationOptions(command))

@@ -222,7 +222,7 @@ async function fetchFiles(found: Found, files: readonly AnyFile[], options: Fetc
       loaded,
       total: size,
     })
-  for (const file of missing) tell('initiate', file, 0)
+  for (const file of missing) tell('initiate', file, await partialBytes(cache, file.etag))
   for (const file of missing) {
     tell('download', file, 0)
     const path = file.path.split('/').map(encodeURIComponent).join('/')

@@ -95,30 +95,31 @@ export async function startHub(repos: Record<string, LocalRepo>): Promise<LocalH
       /^\/(api\/models\/)?([^/]+\/[^/]+)(?:\/(revision|tree|resolve)\/(.+))?$/.exec(path) ?? []
     const repo = repos[name]
     const isKnown = request.headers.authorization === `Bearer ${TOKEN}`
-    if (repo === undefined) return refuse(response, isKnown ? 404 : 401, isKnown ? 'RepoNotFound' : undefined)
+    if (repo === undefined) return void refuse(response, isKnown ? 404 : 401, isKnown ? 'RepoNotFound' : undefined)
     if (repo.renamedTo !== undefined) {
       response.writeHead(307, { location: `${url.pathname}${url.search}`.replace(name, repo.renamedTo) })
       return void response.end()
     }
-    if (repo.guard === 'private' && !isKnown) return refuse(response, 401, undefined)
+    if (repo.guard === 'private' && !isKnown) return void refuse(response, 401, undefined)
     const now = commit(name)
     if (api !== undefined && (what === undefined || what === 'revision')) {
-      if (what !== undefined && !['main', now, 'v/1'].includes(rest)) return refuse(response, 404, 'RevisionNotFound')
+      if (what !== undefined && !['main', now, 'v/1'].includes(rest))
+        return void refuse(response, 404, 'RevisionNotFound')
       const siblings = Object.keys(repo.files).map((rfilename) => ({ rfilename }))
-      return sendJson(response, { id: name, sha: now, siblings, private: false, tags: [], downloads: 0, likes: 0 })
+      return void sendJson(response, { id: name, sha: now, siblings, private: false, tags: [], downloads: 0, likes: 0 })
     }
-    if (api !== undefined && what === 'tree') return sendTree(response, url, repo)
-    if (what !== 'resolve') return refuse(response, 404, undefined)
-    if (repo.guard === 'gated') return refuse(response, isKnown ? 403 : 401, 'GatedRepo')
+    if (api !== undefined && what === 'tree') return void sendTree(response, url, repo)
+    if (what !== 'resolve') return void refuse(response, 404, undefined)
+    if (repo.guard === 'gated') return void refuse(response, isKnown ? 403 : 401, 'GatedRepo')
     const [, revision = '', file = ''] = /^(main|[0-9a-f]{40}|v\/1)\/(.+)$/.exec(rest) ?? []
     const content = repo.files[file]
     if (revision === '' || (revision.length === 40 && revision !== now))
-      return refuse(response, 404, 'RevisionNotFound')
+      return void refuse(response, 404, 'RevisionNotFound')
     response.setHeader('x-repo-commit', now)
-    if (content === undefined) return refuse(response, 404, 'EntryNotFound')
+    if (content === undefined) return void refuse(response, 404, 'EntryNotFound')
     if (!LARGE.test(file)) {
       response.setHeader('etag', `"${etagOf(file, content)}"`)
-      return sendBytes(request, response, content)
+      return void sendBytes(request, response, content)
     }
     response.writeHead(302, {
       location: `${storage}/${name}/-/${file}`,
