@@ -66,10 +66,11 @@ export async function fetchNamed(
 function fetchText(files: readonly ProgressInfo[]): string {
   const size = (value: (file: ProgressInfo) => number): number => files.reduce((sum, file) => sum + value(file), 0)
   const names = files.slice(0, MOST_NAMES).map(({ file, total }) => `${printable(file, 80)} ${bytesText(total)}`)
+  const sum = files.length === 1 ? '' : ` · ${bytesText(size(({ total }) => total))}`
   const more = files.length > MOST_NAMES ? ` and ${files.length - MOST_NAMES} more` : ''
   const here = size(({ loaded }) => loaded)
   const rest = here === 0 ? '' : `, ${bytesText(here)} of it here already`
-  return `fetching ${files[0]?.name} from the Hub: ${names.join(', ')}${more} · ${bytesText(size(({ total }) => total))}${rest}`
+  return `fetching ${files[0]?.name} from the Hub: ${names.join(', ')}${more}${sum}${rest}`
 }
 
 export function progressText(info: ProgressInfo): string {

@@ -123,7 +123,10 @@ async function findCommit(
   }
   try {
     return {
-      commit: await commitOf(settings, subject, { signal, ...(known !== null && { tries: 1 }) }),
+      commit: await commitOf(settings, subject, {
+        signal,
+        tries: known === null ? 3 : 1,
+      }),
       unreached: null,
     }
   } catch (error) {

@@ -61,7 +61,7 @@ async function once<T>(
   const controller = new AbortController()
   const stop = (): void => controller.abort(signal?.reason)
   const timedOut = (): void =>
-    controller.abort(new HubFailure(subject, 'network', 'the Hub does not answer', { again: true }))
+    controller.abort(new HubFailure(subject, 'network', 'the Hub does not answer in time', { again: true }))
   signal?.throwIfAborted()
   signal?.addEventListener('abort', stop, { once: true })
   let timer = setTimeout(timedOut, settings.answerMs)

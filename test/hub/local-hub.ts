@@ -95,31 +95,56 @@ export async function startHub(repos: Record<string, LocalRepo>): Promise<LocalH
       /^\/(api\/models\/)?([^/]+\/[^/]+)(?:\/(revision|tree|resolve)\/(.+))?$/.exec(path) ?? []
     const repo = repos[name]
     const isKnown = request.headers.authorization === `Bearer ${TOKEN}`
-    if (repo === undefined) return void refuse(response, isKnown ? 404 : 401, isKnown ? 'RepoNotFound' : undefined)
+    if (repo === undefined) {
+      refuse(response, isKnown ? 404 : 401, isKnown ? 'RepoNotFound' : undefined)
+      return
+    }
     if (repo.renamedTo !== undefined) {
       response.writeHead(307, { location: `${url.pathname}${url.search}`.replace(name, repo.renamedTo) })
-      return void response.end()
+      response.end()
+      return
     }
-    if (repo.guard === 'private' && !isKnown) return void refuse(response, 401, undefined)
+    if (repo.guard === 'private' && !isKnown) {
+      refuse(response, 401, undefined)
+      return
+    }
     const now = commit(name)
     if (api !== undefined && (what === undefined || what === 'revision')) {
-      if (what !== undefined && !['main', now, 'v/1'].includes(rest))
-        return void refuse(response, 404, 'RevisionNotFound')
+      if (what !== undefined && !['main', now, 'v/1'].includes(rest)) {
+        refuse(response, 404, 'RevisionNotFound')
+        return
+      }
       const siblings = Object.keys(repo.files).map((rfilename) => ({ rfilename }))
-      return void sendJson(response, { id: name, sha: now, siblings, private: false, tags: [], downloads: 0, likes: 0 })
+      sendJson(response, { id: name, sha: now, siblings, private: false, tags: [], downloads: 0, likes: 0 })
+      return
     }
-    if (api !== undefined && what === 'tree') return void sendTree(response, url, repo)
-    if (what !== 'resolve') return void refuse(response, 404, undefined)
-    if (repo.guard === 'gated') return void refuse(response, isKnown ? 403 : 401, 'GatedRepo')
+    if (api !== undefined && what === 'tree') {
+      sendTree(response, url, repo)
+      return
+    }
+    if (what !== 'resolve') {
+      refuse(response, 404, undefined)
+      return
+    }
+    if (repo.guard === 'gated') {
+      refuse(response, isKnown ? 403 : 401, 'GatedRepo')
+      return
+    }
     const [, revision = '', file = ''] = /^(main|[0-9a-f]{40}|v\/1)\/(.+)$/.exec(rest) ?? []
     const content = repo.files[file]
-    if (revision === '' || (revision.length === 40 && revision !== now))
-      return void refuse(response, 404, 'RevisionNotFound')
+    if (revision === '' || (revision.length === 40 && revision !== now)) {
+      refuse(response, 404, 'RevisionNotFound')
+      return
+    }
     response.setHeader('x-repo-commit', now)
-    if (content === undefined) return void refuse(response, 404, 'EntryNotFound')
+    if (content === undefined) {
+      refuse(response, 404, 'EntryNotFound')
+      return
+    }
     if (!LARGE.test(file)) {
       response.setHeader('etag', `"${etagOf(file, content)}"`)
-      return void sendBytes(request, response, content)
+      sendBytes(request, response, content)
+      return
     }
     response.writeHead(302, {
       location: `${storage}/${name}/-/${file}`,
@@ -163,7 +188,8 @@ export function sendBytes(request: IncomingMessage, response: ServerResponse, co
   const start = Number(from ?? 0)
   if (from !== undefined && start >= content.length) {
     response.writeHead(416, { 'content-range': `bytes */${content.length}` })
-    return void response.end()
+    response.end()
+    return
   }
   response.writeHead(from === undefined ? 200 : 206, {
     'content-length': content.length - start,
