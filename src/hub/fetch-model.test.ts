@@ -270,7 +270,7 @@ describe('a download', () => {
       let left = 1
       hub.fault = (request, response, host) => {
         if (host !== 'storage' || left-- <= 0) return false
-        answer(request, response, host)
+        answer(request, response)
         return true
       }
       expect((await readFile((await fetchTiny({}, 'testorg/gguf')).path)).equals(large)).toBe(true)
