@@ -16,7 +16,7 @@ import { PartialBlob } from './partial-blob.js'
 export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined
   /** Called with the bytes that are there. */
-  onBytes(loaded: number): void
+  readonly onBytes: (loaded: number) => void
 }
 
 const LOCK_POLL_MS = 200

@@ -3,7 +3,7 @@ import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, utimes, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { etagOf, folderFiles, type LocalHub, refuse, sendBytes, startHub, TOKEN } from '../../test/hub/local-hub.js'
+import { etagOf, folderFiles, type LocalHub, refuse, startHub, TOKEN } from '../../test/hub/local-hub.js'
 import { processStart } from '../checkpoint/process-start.js'
 import { type DownloadProgress, type FetchOptions, fetchModel } from './fetch-model.js'
 import { type HubSettings, hubSettings } from './hub-settings.js'
@@ -256,7 +256,7 @@ describe('a download', () => {
   })
 
   it.each([
-    ['answers a range with all of it', (r, s) => sendBytes({ ...r, headers: {} } as typeof r, s, large)],
+    ['answers a range with all of it', (_r, s) => s.writeHead(200, { 'content-length': large.length }).end(large)],
     ['knows of no such range', (_r, s) => s.writeHead(416).end()],
     [
       'sends another range',

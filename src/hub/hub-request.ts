@@ -11,12 +11,12 @@ export interface HubRequest<T> {
   /** How long the answer's body may stand still; default as long as the answer itself may take. */
   readonly readMs?: number
   /** Asked before every attempt. */
-  headers?(): Record<string, string>
+  readonly headers?: () => Record<string, string>
   /**
    * Reads an answer of status 200, 206 or 416. What it throws is tried again where it is a cut connection, or a `HubFailure` that says so.
    * @param alive to be called with the bytes of everything that comes in
    */
-  use(response: Response, alive: (bytes: number) => void): Promise<T>
+  readonly use: (response: Response, alive: (bytes: number) => void) => Promise<T>
 }
 
 const TRIES = 5
