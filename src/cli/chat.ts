@@ -15,6 +15,7 @@ import { readLines } from './text-input.js'
 const EXAMPLES = `
 Examples:
   $ shoal chat                                           the bundled model, which only completes stories
+  $ shoal chat HuggingFaceTB/SmolLM2-135M-Instruct       from the Hub, once
   $ shoal chat ./checkpoint --system "Answer in one sentence." --depth unified:1.5x
   $ printf 'Hello\\nAnd you?\\n' | shoal chat --json      every line is a turn
 
@@ -53,7 +54,7 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
     if (bundledModels().includes(name ?? DEFAULT_MODEL))
       note(
         cli,
-        `note: ${model.name} only completes stories; to talk, try shoal chat PATH/smollm2-135m-instruct.gguf (or the folder of SmolLM2-135M-Instruct)`,
+        `note: ${model.name} only completes stories; to talk, try shoal chat HuggingFaceTB/SmolLM2-135M-Instruct, which comes from the Hub once`,
       )
     noteRecommended(cli, model, options)
   }

@@ -116,6 +116,7 @@ async function fetchRest(
   { signal, onBytes }: DownloadOptions,
 ): Promise<void> {
   onBytes(partial.size)
+  let furthest = partial.size
   await hubGet(settings, url, {
     subject,
     signal,
@@ -135,7 +136,9 @@ async function fetchRest(
           throw new HubFailure(subject, 'answer', `more comes than the ${file.size} bytes that the Hub lists`)
         }
         await partial.append(chunk)
-        alive(chunk.length)
+        // A server that begins anew each time brings nothing.
+        alive(Math.max(0, partial.size - furthest))
+        furthest = Math.max(furthest, partial.size)
         onBytes(partial.size)
       }
       if (partial.size < file.size) {

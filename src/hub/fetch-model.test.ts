@@ -391,3 +391,14 @@ describe('too many requests', () => {
     expect(hub.asked).toHaveLength(1)
   })
 })
+
+it('a server that always begins anew, and always breaks off, is given up', async () => {
+  hub.fault = (_, response, host) => {
+    if (host !== 'storage') return false
+    response.writeHead(200, { 'content-length': large.length })
+    response.write(large.subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 20))
+    return true
+  }
+  await expect(fetchTiny({}, 'testorg/gguf')).rejects.toMatchObject({ problem: 'network' })
+  expect(hub.asked.filter(({ host }) => host === 'storage').length).toBeLessThan(12)
+})

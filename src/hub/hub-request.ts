@@ -14,7 +14,7 @@ export interface HubRequest<T> {
   readonly headers?: () => Record<string, string>
   /**
    * Reads an answer of status 200, 206 or 416. What it throws is tried again where it is a cut connection, or a `HubFailure` that says so.
-   * @param alive to be called with the bytes of everything that comes in
+   * @param alive to be called whenever something comes in, with the bytes that were not there before
    */
   readonly use: (response: Response, alive: (bytes: number) => void) => Promise<T>
 }
