@@ -106,7 +106,7 @@ async function getJson(
           `${new URL(settings.endpoint).host} answers with a web page; a proxy or a login stands before it, or HF_ENDPOINT is no Hub`,
         )
       }
-      return { body: parse(subject, text), next: nextPage(settings, subject, response) }
+      return { body: parse(subject, text), next: nextPage(subject, url, response) }
     },
   })
 }
@@ -132,11 +132,15 @@ function parse(subject: Subject, text: string): unknown {
   }
 }
 
-/** `Link: <address>; rel="next"`: the page after this one, at the Hub itself. */
-function nextPage({ endpoint }: HubSettings, subject: Subject, { headers, url }: Response): string | null {
+/**
+ * `Link: <address>; rel="next"`: the page after this one. Only its cursor is taken: a mirror may pass on the Hub's own address.
+ */
+function nextPage(subject: Subject, url: string, { headers }: Response): string | null {
   const [, link] = /<([^>]{1,4096})>\s*;[^,]*\brel="?next"?/.exec(headers.get('link') ?? '') ?? []
   if (link === undefined) return null
-  const next = URL.canParse(link, url) ? new URL(link, url) : null
-  if (next?.origin === new URL(endpoint).origin) return next.href
-  throw new HubFailure(subject, 'answer', "the Hub's list of files goes on elsewhere")
+  const cursor = URL.canParse(link, url) ? new URL(link, url).searchParams.get('cursor') : null
+  if (cursor === null) throw new HubFailure(subject, 'answer', "the Hub's list of files goes on where nobody can tell")
+  const next = new URL(url)
+  next.searchParams.set('cursor', cursor)
+  return next.href
 }
