@@ -1,5 +1,5 @@
 export type { Quantization } from './checkpoint/tensor-type.js'
-export { loadTokenizer } from './convert/load-tokenizer.js'
+export { loadTokenizer, type TokenizerOptions } from './convert/load-tokenizer.js'
 export type {
   Check,
   ExitPolicy,

@@ -6,7 +6,16 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import { openGgufTokenizer } from '../vocabulary/gguf-tokenizer.js'
 import { DEFAULT_MODEL, locateModel } from './package.js'
-import { type ResolveOptions, resolveModel } from './resolve-model.js'
+import type { ProgressListener } from './progress.js'
+import { resolveModel } from './resolve-model.js'
+
+/** For a model on the Hub. */
+export interface TokenizerOptions {
+  /** Branch, tag or commit; default `main`. */
+  readonly revision?: string
+  readonly progress?: ProgressListener
+  readonly signal?: AbortSignal
+}
 
 /** A tokenizer, where the files have one, and what is to be said of it. */
 export interface OpenedTokenizer {
@@ -34,17 +43,14 @@ export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.pa
  * too), a bundled model by name, or a model of the Hub. Call its `dispose` in the end.
  * @throws FileError, UnsupportedError, HubError
  */
-export async function loadTokenizer(
-  model: string = DEFAULT_MODEL,
-  options: Omit<ResolveOptions, 'need'> = {},
-): Promise<Tokenizer> {
+export async function loadTokenizer(model: string = DEFAULT_MODEL, options: TokenizerOptions = {}): Promise<Tokenizer> {
   return (await openTokenizer(model, options)).tokenizer
 }
 
 /** Like `loadTokenizer`, with what is to be said of it. */
 export async function openTokenizer(
   model: string,
-  options: Omit<ResolveOptions, 'need'> = {},
+  options: TokenizerOptions = {},
 ): Promise<OpenedTokenizer & { readonly tokenizer: Tokenizer }> {
   const resolved = await resolveModel(model, { ...options, need: 'tokenizer' })
   const { kind, path, name } = locateModel(resolved.model)

@@ -67,11 +67,8 @@ async function once<T>(
   let timer = setTimeout(timedOut, settings.answerMs)
   try {
     const response = await follow(settings, url, request, controller.signal)
-    timer.refresh()
-    if (readMs !== settings.answerMs) {
-      clearTimeout(timer)
-      timer = setTimeout(timedOut, readMs)
-    }
+    clearTimeout(timer)
+    timer = setTimeout(timedOut, readMs)
     return await request.use(response, (bytes) => {
       received(bytes)
       timer.refresh()
