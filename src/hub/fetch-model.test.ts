@@ -402,3 +402,15 @@ it('a server that always begins anew, and always breaks off, is given up', async
   await expect(fetchTiny({}, 'testorg/gguf')).rejects.toMatchObject({ problem: 'network' })
   expect(hub.asked.filter(({ host }) => host === 'storage').length).toBeLessThan(12)
 })
+
+it('a Hub that is out of order for a moment is asked again, four times', async () => {
+  let left = 4
+  hub.fault = (_, response) => {
+    if (left-- <= 0) return false
+    refuse(response, 503, undefined)
+    return true
+  }
+  await fetchTiny()
+  left = 5
+  await expect(fetchTiny({}, 'testorg/gguf')).rejects.toThrow(/the Hub has trouble of its own \(503\); try again later/)
+})

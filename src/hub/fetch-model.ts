@@ -122,13 +122,9 @@ async function findCommit(
     throw offline(subject, 'is')
   }
   try {
-    return {
-      commit: await commitOf(settings, subject, {
-        signal,
-        tries: known === null ? 3 : 1,
-      }),
-      unreached: null,
-    }
+    // Where something is cached nobody wants to wait for a Hub that is out of order.
+    const commit = await commitOf(settings, subject, { signal, ...(known !== null && { tries: 1 }) })
+    return { commit, unreached: null }
   } catch (error) {
     if (known === null || !(error instanceof HubError) || error.problem === 'revision') throw error
     return { commit: known, unreached: error }

@@ -37,7 +37,7 @@ export function hubSettings(env: NodeJS.ProcessEnv = process.env): HubSettings {
     symlinks: !isTrue(env.HF_HUB_DISABLE_SYMLINKS),
     answerMs: secondsOf(env.HF_HUB_ETAG_TIMEOUT),
     readMs: secondsOf(env.HF_HUB_DOWNLOAD_TIMEOUT),
-    retryMs: 1000,
+    retryMs: 500,
   }
 }
 
