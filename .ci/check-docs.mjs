@@ -13,7 +13,13 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const [folder = '', only = ''] = process.argv.slice(2)
 if (folder === '') throw new Error('usage: node .ci/check-docs.mjs FOLDER [PAGE]')
 const work = resolve(folder)
-const env = { ...process.env, SHOAL_CACHE: join(work, 'cache'), NO_COLOR: '1', npm_config_prefer_offline: 'true' }
+const env = {
+  ...process.env,
+  SHOAL_CACHE: join(work, 'cache'),
+  NO_COLOR: '1',
+  HF_HUB_OFFLINE: '1',
+  npm_config_prefer_offline: 'true',
+}
 /** Longest time for a block on a machine that has other things to do. */
 const BLOCK_MS = 600_000
 

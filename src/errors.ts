@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'context_exceeded'
   | 'library_missing'
   | 'library_version'
+  | 'hub'
   | 'aborted'
   | 'disposed'
 
@@ -101,5 +102,22 @@ export class SpecError extends ShoalError {
 export class InputError extends ShoalError {
   constructor(message: string, code: 'input_invalid' | 'context_exceeded' = 'input_invalid', options?: ErrorOptions) {
     super(code, message, options)
+  }
+}
+
+/**
+ * What went wrong between this machine and the Hub. `missing`: no such repository, or none that one may see; `access`: gated, or a
+ * token that is not taken; `limit`: too many requests; `network`: no answer, or a broken one; `answer`: one that cannot be
+ * right; `offline`: not in the cache, and nothing may be asked.
+ */
+export type HubProblem = 'missing' | 'revision' | 'file' | 'access' | 'limit' | 'network' | 'answer' | 'offline'
+
+/** A model of the Hub that cannot be had. The message starts with its name. */
+export class HubError extends ShoalError {
+  readonly problem: HubProblem
+
+  constructor(subject: string, problem: HubProblem, reason: string, options?: ErrorOptions) {
+    super('hub', `${printable(subject, pathRoom(reason))}: ${reason}`, options)
+    this.problem = problem
   }
 }

@@ -1,5 +1,5 @@
 export type { Quantization } from './checkpoint/tensor-type.js'
-export { loadTokenizer } from './convert/load-tokenizer.js'
+export { loadTokenizer, type TokenizerOptions } from './convert/load-tokenizer.js'
 export type {
   Check,
   ExitPolicy,
@@ -14,6 +14,15 @@ export { parseDepth } from './depth/spec.js'
 export type * from './engine/api.js'
 export type * from './engine/known-text.js'
 export { loadModel } from './engine/load.js'
-export { type ErrorCode, FileError, InputError, ShoalError, SpecError, UnsupportedError } from './errors.js'
+export {
+  type ErrorCode,
+  FileError,
+  HubError,
+  type HubProblem,
+  InputError,
+  ShoalError,
+  SpecError,
+  UnsupportedError,
+} from './errors.js'
 export type { Hyperparameters } from './families/family.js'
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js'

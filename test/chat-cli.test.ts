@@ -345,7 +345,9 @@ describe('Ctrl-C', () => {
 describe('what a chat says at its start', () => {
   it('is that the bundled model completes stories, and which model to try', async () => {
     const { stderr } = await shoal(['chat', '--max-tokens', '2'], { input: 'Hello\n' })
-    expect(stderr).toMatch(/^shoal: note: ripple-8m only completes stories; .*smollm2-135m-instruct\.gguf[^\n]*\n$/)
+    expect(stderr).toMatch(
+      /^shoal: note: ripple-8m only completes stories; .*HuggingFaceTB\/SmolLM2-135M-Instruct[^\n]*\n$/,
+    )
     expect((await shoal(['chat', model, ...SHORT], { input: 'Hello\n' })).stderr).toBe('')
   })
 

@@ -53,6 +53,7 @@ describe('one argument', () => {
     const file = join(workspace.folder, 'model.gguf')
     writeFileSync(file, 'GGUF')
     expect(await refused(['run', file])).toMatch(/^2 .*a PROMPT is missing: .*model\.gguf is the model/)
+    expect(await refused(['run', 'TinyLlama/TinyLlama-1.1B'])).toMatch(/^2 .*a PROMPT is missing: TinyLlama\/Tiny/)
   })
 
   it('never waits for a terminal', async () => {
@@ -78,7 +79,6 @@ describe('one argument', () => {
     '/no/such',
     '~/model',
     '~/my model',
-    'TinyLlama/TinyLlama-1.1B',
     'ripple-8n',
   ])('%s is an error where there is no such model: nobody wants a path to be continued', async (name) => {
     expect(await refused(['run', name])).toMatch(/^1 .*: no such file, folder or bundled model.*shoal run ripple-8m /)

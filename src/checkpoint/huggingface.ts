@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { FileError } from '../errors.js'
 import { CONFIG_LIMITS, isJsonObject, type JsonObject } from '../json.js'
 import { additionalTokens, namedToken, type TokenField, type TokenizerFiles } from '../tokenizer/named-tokens.js'
@@ -7,6 +7,7 @@ import { buildTokenizer, completeTokenizer } from '../tokenizer/tokenizer-files.
 import { ConfigReader } from './config-reader.js'
 import { type SamplingDefaults, samplingOfGenerationConfig } from './sampling-defaults.js'
 import { type CheckpointSettings, parseSettings } from './settings.js'
+import { folderName } from './snapshot-name.js'
 import type { SpecialTokens } from './special-tokens.js'
 import { readJsonFile, readOptionalJsonFile, readOptionalTextFile } from './text-file.js'
 
@@ -29,7 +30,7 @@ export const CHECKPOINT_FILES = [
 /** A checkpoint folder in Hugging Face's layout, without its weights (`openWeights` opens those). */
 export interface HuggingFaceFolder {
   readonly folder: string
-  /** The folder's own name. */
+  /** The folder's own name; of a snapshot in Hugging Face's cache, `org/name`. */
   readonly name: string
   readonly config: ConfigReader
   /**
@@ -70,7 +71,7 @@ export async function openHuggingFace(folder: string): Promise<HuggingFaceFolder
   }
   return {
     folder,
-    name: basename(resolve(folder)),
+    name: folderName(folder),
     config,
     ...(await readTokenizer(folder, files)),
     chatTemplate: template ?? chatTemplateOf(tokenizerConfigPath, tokenizerConfig ?? {}),

@@ -1,23 +1,10 @@
-import {
-  appendFileSync,
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeSync,
-} from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { basename } from 'node:path'
 import { FileError, printable } from '../errors.js'
 import { isJsonObject, type JsonObject } from '../json.js'
-import { isAlive } from './atomic-file.js'
 import { fileError } from './file-errors.js'
-import { processStart } from './process-start.js'
-import { openRegularSync, regularSize } from './regular-file.js'
+import { tryLock } from './lock-file.js'
+import { regularSize } from './regular-file.js'
 
 /** A file of JSON lines that a long run writes, so that it goes on where it was stopped. One process has it at a time. */
 export interface Journal {
@@ -113,73 +100,19 @@ function checkHeader(path: string, line: string, format: string, run: RunFacts):
   }
 }
 
-/** A lock without a process in it is one that a process is just writing, or could not write to a full disk. */
-const LOCK_WRITTEN_MS = 5000
-
-/** The process that has a lock, and when it was started where the system tells. */
-const LOCK = /^\s*(\d+)(?: (\d+))?\s*$/
-
 /** Two processes that write one journal would write everything twice. Returns what takes the lock away. */
 function lock(journal: string): () => void {
   const path = `${journal}.lock`
+  let taken: ReturnType<typeof tryLock>
   try {
-    if (!createLock(path)) {
-      checkAbandoned(journal, path)
-      rmSync(path, { force: true })
-      if (!createLock(path)) throw beginning(journal)
-    }
+    taken = tryLock(path)
   } catch (error) {
     throw fileError(journal, error)
   }
-  return () => rmSync(path, { force: true })
-}
-
-/** Throws unless the lock's process is gone, or it has none and is not being written. */
-function checkAbandoned(journal: string, path: string): void {
-  const { fd } = openRegularSync(path)
-  try {
-    const text = Buffer.alloc(64)
-    const [, owner, start] = LOCK.exec(text.toString('latin1', 0, readSync(fd, text))) ?? []
-    if (owner === undefined) {
-      if (Math.abs(Date.now() - fstatSync(fd).mtimeMs) < LOCK_WRITTEN_MS) throw beginning(journal)
-    } else if (Number(owner) !== process.pid && isAlive(Number(owner)) && startedAt(Number(owner), start)) {
-      throw new FileError(
-        journal,
-        `process ${owner} is writing it; if that is another program, remove ${printable(basename(path), 80)}`,
-      )
-    }
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** False where another process has the id now: ids come round again, in a container after every start. */
-function startedAt(pid: number, start: string | undefined): boolean {
-  const now = processStart(pid)
-  return start === undefined || now === null || now === start
-}
-
-function beginning(journal: string): FileError {
-  return new FileError(journal, 'another process is beginning to write it')
-}
-
-/** False where there is a lock already. What cannot be written leaves none. */
-function createLock(path: string): boolean {
-  let fd: number
-  try {
-    fd = openSync(path, 'wx')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw error
-  }
-  try {
-    const start = processStart(process.pid)
-    writeSync(fd, start === null ? String(process.pid) : `${process.pid} ${start}`)
-  } catch (error) {
-    rmSync(path, { force: true })
-    throw error
-  } finally {
-    closeSync(fd)
-  }
-  return true
+  if (typeof taken === 'function') return taken
+  if (taken.pid === null) throw new FileError(journal, 'another process is beginning to write it')
+  throw new FileError(
+    journal,
+    `process ${taken.pid} is writing it; if that is another program, remove ${printable(basename(path), 80)}`,
+  )
 }

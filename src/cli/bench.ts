@@ -50,7 +50,7 @@ export function buildBench(cli: Cli): Command {
     .description(
       'Measure speed and quality of full depth, early exit, SkipDecode and unified at several target speedups.',
     )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] [options]')
     .option('--depth <spec>', 'a depth to measure instead of the table (may be given several times)', collect)
     .option('--batch <sizes>', 'sequences at once, such as 1,8', numberList, [1, 2, 8])

@@ -65,7 +65,7 @@ target is met with the fewest layers; a bound holds for prompts drawn like the i
 export function buildCalibrate(cli: Cli): Command {
   const command = new Command('calibrate')
     .description('Fit the classifier of an AdaInfer policy on traces, choose its threshold, bound its harm.')
-    .argument('[model]', 'with --task: folder with a checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'with --task: folder with a checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] (--task NAMES | --traces FILE) --policy KIND -o FILE [options]')
     .option('--task <names>', 'trace the questions of these tasks first', nameList)
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)

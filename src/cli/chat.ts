@@ -15,6 +15,7 @@ import { readLines } from './text-input.js'
 const EXAMPLES = `
 Examples:
   $ shoal chat                                           the bundled model, which only completes stories
+  $ shoal chat HuggingFaceTB/SmolLM2-135M-Instruct       from the Hub, once
   $ shoal chat ./checkpoint --system "Answer in one sentence." --depth unified:1.5x
   $ printf 'Hello\\nAnd you?\\n' | shoal chat --json      every line is a turn
 
@@ -23,7 +24,7 @@ While it waits: /help lists the commands, /exit or Ctrl-D ends. Ctrl-C ends an a
 export function buildChat(cli: Cli): Command {
   const command = new Command('chat')
     .description('Talk with a model in its own chat template. The cache stays between turns.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] [options]')
     .option('--system <text>', 'what the model is told before the conversation')
   addForceOption(addGenerationOptions(command))
@@ -53,7 +54,7 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
     if (bundledModels().includes(name ?? DEFAULT_MODEL))
       note(
         cli,
-        `note: ${model.name} only completes stories; to talk, try shoal chat PATH/smollm2-135m-instruct.gguf (or the folder of SmolLM2-135M-Instruct)`,
+        `note: ${model.name} only completes stories; to talk, try shoal chat HuggingFaceTB/SmolLM2-135M-Instruct, which comes from the Hub once`,
       )
     noteRecommended(cli, model, options)
   }

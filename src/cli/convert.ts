@@ -3,10 +3,10 @@ import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { convertModel, locateModel, openPackage } from '../convert/package.js'
 import { printable } from '../errors.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
-import { progressText } from './model-options.js'
-import { bytesText, createProgressLine } from './progress-line.js'
+import { addRevisionOption, fetchNamed, type RevisionOption, withLoadingLine } from './loading-line.js'
+import { bytesText } from './progress-line.js'
 
-interface ConvertCommandOptions {
+interface ConvertCommandOptions extends RevisionOption {
   readonly output?: string
   readonly quantization?: Quantization
   readonly json?: boolean
@@ -27,17 +27,19 @@ Examples:
   $ shoal convert ./checkpoint                           into the cache, where run looks for it
   $ shoal convert model.gguf -o model-q8_0.gguf --quantization q8_0
   $ shoal convert model-00001-of-00003.gguf -o model.gguf        the parts of a split file as one
+  $ shoal convert HuggingFaceTB/SmolLM2-135M-Instruct -o smollm2.gguf
 
 The file holds the tokenizer and the chat template; llama.cpp runs it too.`
 
 export function buildConvert(cli: Cli): Command {
-  return new Command('convert')
+  const command = new Command('convert')
     .description(
       'Write the GGUF file of a Hugging Face folder, the one that run would keep in the cache; or a GGUF file in another type.',
     )
-    .argument('<checkpoint>', 'folder with config.json and safetensors, GGUF file, or name of a bundled model')
+    .argument('<checkpoint>', 'folder with config.json and safetensors, GGUF file, bundled model, or model on the Hub')
     .usage('CHECKPOINT [-o FILE.gguf] [options]')
     .option('-o, --output <file>', 'the file to write; default: into the cache')
+  return addRevisionOption(command)
     .addOption(
       new Option(
         '--quantization <type>',
@@ -48,10 +50,11 @@ export function buildConvert(cli: Cli): Command {
     .option('--verbose', 'show where an error comes from')
     .addHelpText('after', EXAMPLES)
     .action(async (checkpoint: string, options: ConvertCommandOptions) => {
+      const found = await fetchNamed(cli, checkpoint, options)
       const converted = await tellWhenStopped(
         cli,
         () => NOTHING_KEPT,
-        () => convert(cli, checkpoint, options),
+        () => convert(cli, found, options),
       )
       for (const warning of converted.warnings) note(cli, `warning: ${warning}`)
       const { path, name, quantization, bytes, warnings } = converted
@@ -61,20 +64,17 @@ export function buildConvert(cli: Cli): Command {
 }
 
 async function convert(cli: Cli, checkpoint: string, options: ConvertCommandOptions): Promise<Converted> {
-  const line = createProgressLine(cli)
-  const settings = {
-    ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
-    signal: cli.signal,
-    progress: (info: Parameters<typeof progressText>[0]) => line.show(progressText(info)),
-  }
-  try {
+  return withLoadingLine(cli, async (progress) => {
+    const settings = {
+      ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
+      signal: cli.signal,
+      progress,
+    }
     if (options.output === undefined && locateModel(checkpoint).kind === 'gguf') {
       throw new UsageError(`${checkpoint} is a GGUF file and runs as it is; -o FILE.gguf writes it in another type`)
     }
     if (options.output !== undefined) return await convertModel(checkpoint, options.output, settings)
     const { path, name, quantization, gguf, warnings } = await openPackage(checkpoint, settings)
     return { path, name, quantization, bytes: gguf.bytes, warnings }
-  } finally {
-    line.clear()
-  }
+  })
 }

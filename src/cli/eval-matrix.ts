@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { Target } from '../calibrate/threshold.js'
 import { baseModels } from '../convert/lineage.js'
+import { DEFAULT_MODEL } from '../convert/package.js'
 import { POLICY_KINDS, type PolicyKind } from '../depth/policy-file.js'
 import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
@@ -23,6 +24,7 @@ import type { EvalReport, GeneralisationMatrix } from '../evaluate/result.js'
 import type { ScoreMode, Task } from '../tasks/index.js'
 import { DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
+import { fetchNamed } from './loading-line.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { type ReportOptions, writeReportFiles } from './report-files.js'
@@ -84,13 +86,17 @@ export async function evalMatrix(cli: Cli, name: string | undefined, options: Ev
   if (twice !== undefined) throw new UsageError(`two of the tasks are called ${twice.name}`)
 
   const split = createSplit(options.seed)
-  const sources = [name, ...(options.against === undefined ? [] : [options.against])]
+  const sources: string[] = []
+  for (const source of [name, ...(options.against === undefined ? [] : [options.against])]) {
+    sources.push(await fetchNamed(cli, source ?? DEFAULT_MODEL, options))
+  }
+  const { revision: _revision, ...loading } = options
   const lineages: string[][] = []
   for (const source of sources) lineages.push(await baseModels(source))
   // Learned before hours of tracing where a policy may make no sense on the second model.
   const others =
     options.against !== undefined && (fit.perLayer || fit.layers !== undefined || (fit.tokens ?? 0) > 0)
-      ? [await withModel(cli, options.against, options, async (model) => shapeOf(model, model.name), { slots: 1 })]
+      ? [await withModel(cli, sources[1], loading, async (model) => shapeOf(model, model.name), { slots: 1 })]
       : []
   const opened: Opened[] = []
   const traced: TracedModel[] = []
@@ -101,7 +107,7 @@ export async function evalMatrix(cli: Cli, name: string | undefined, options: Ev
       await withModel(
         cli,
         source,
-        options,
+        loading,
         async (model) => {
           const { quantization, fingerprint, hyperparameters, parameters } = model
           const shown = opened.some((other) => other.name === model.name) ? `${model.name} (2)` : model.name

@@ -56,7 +56,7 @@ tokens per second with and without the prompt, and gives the perplexity of texts
 export function buildEval(cli: Cli): Command {
   const command = new Command('eval')
     .description('Answer the questions of tasks under several depths: accuracy, agreement, layers, FLOPs and time.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] --tasks NAMES [options]')
     .option('--tasks <names>', 'tasks, separated by commas; a path ending in .jsonl is a task of your own', nameList)
     .option('--list-tasks', 'show the names of all tasks and end')

@@ -19,13 +19,14 @@ import { InputError, printable, SpecError } from '../errors.js'
 import { type PlanPerplexity, planPerplexity } from '../evaluate/plan-perplexity.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, throwIfStopped } from './cli.js'
 import { announceDepth } from './generation-options.js'
+import { addRevisionOption, fetchNamed, type RevisionOption } from './loading-line.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { bar, bytesText, createProgressLine } from './progress-line.js'
 import { printTable } from './table.js'
 import { readTextFile } from './text-input.js'
 import { wholeNumber } from './values.js'
 
-interface ExportCommandOptions extends Pick<ModelOptions, 'threads' | 'quantization'> {
+interface ExportCommandOptions extends Pick<ModelOptions, 'threads' | 'quantization'>, RevisionOption {
   readonly depth?: string
   readonly format: ExportFormat
   readonly output: string
@@ -60,10 +61,11 @@ them, as run does it and Unified Layer Skipping describes it; and with the plan 
 without the other layers can do.`
 
 export function buildExport(cli: Cli): Command {
-  return new Command('export')
+  const command = new Command('export')
     .description('Write a checkpoint that has only the layers of a plan, for transformers, vLLM or llama.cpp.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] --depth SPEC --format hf|gguf -o OUT [options]')
+  return addRevisionOption(command)
     .option(
       '--depth <spec>',
       "one plan for all tokens: layers:0,2,5, unified:2x, plan:FILE; default the checkpoint's own",
@@ -86,16 +88,17 @@ export function buildExport(cli: Cli): Command {
     .option('--json', 'print one JSON document and nothing else on stdout')
     .option('--verbose', 'show where an error comes from')
     .addHelpText('after', EXAMPLES)
-    .action((model: string | undefined, options: ExportCommandOptions) =>
-      tellWhenStopped(
+    .action(async (name: string | undefined, options: ExportCommandOptions) => {
+      const model = await fetchNamed(cli, name ?? DEFAULT_MODEL, options)
+      await tellWhenStopped(
         cli,
         () => NOTHING_KEPT,
         () => runExport(cli, model, options),
-      ),
-    )
+      )
+    })
 }
 
-async function runExport(cli: Cli, model = DEFAULT_MODEL, options: ExportCommandOptions): Promise<void> {
+async function runExport(cli: Cli, model: string, options: ExportCommandOptions): Promise<void> {
   const { format, output, quantization, force } = options
   const target: ExportTarget = {
     format,

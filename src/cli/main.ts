@@ -105,7 +105,7 @@ const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'models',
     usage: 'models [list|remove]',
-    summary: 'what is in the cache of converted models',
+    summary: 'what is cached: converted models, and models of the Hub',
     build: async () => (await import('./models.js')).buildModels,
   },
 ]

@@ -1,12 +1,12 @@
 import { type Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
-import type { CacheType, LoadOptions, Model, ProgressInfo } from '../engine/api.js'
+import type { CacheType, LoadOptions, Model } from '../engine/api.js'
 import { type Cli, note, UsageError } from './cli.js'
-import { bar, bytesText, createProgressLine } from './progress-line.js'
+import { addRevisionOption, type RevisionOption, withLoadingLine } from './loading-line.js'
 import { wholeNumber } from './values.js'
 
 /** Options that every command which runs a model has. */
-export interface ModelOptions {
+export interface ModelOptions extends RevisionOption {
   readonly quantization?: Quantization
   readonly cacheType?: CacheType
   readonly threads?: number
@@ -17,7 +17,7 @@ export interface ModelOptions {
 }
 
 export function addModelOptions(command: Command): Command {
-  return command
+  return addRevisionOption(command)
     .addOption(
       new Option(
         '--quantization <type>',
@@ -62,23 +62,20 @@ export async function openModel(
   if (options.device !== 'cpu') {
     throw new UsageError(`device ${options.device} is not available in this version, only cpu`)
   }
-  const line = createProgressLine(cli)
-  try {
-    const model = await cli.loadModel(name, {
+  const model = await withLoadingLine(cli, (progress) =>
+    cli.loadModel(name, {
       ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
       ...(options.cacheType === undefined ? {} : { cacheType: options.cacheType }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.context === undefined ? {} : { context: options.context }),
+      ...(options.revision === undefined ? {} : { revision: options.revision }),
       ...extra,
       signal: cli.signal,
-      progress: (info) => line.show(progressText(info)),
-    })
-    line.clear()
-    for (const warning of model.warnings) note(cli, `warning: ${warning}`)
-    return model
-  } finally {
-    line.clear()
-  }
+      progress,
+    }),
+  )
+  for (const warning of model.warnings) note(cli, `warning: ${warning}`)
+  return model
 }
 
 /** Opens a model for as long as `use` takes. */
@@ -95,11 +92,4 @@ export async function withModel<T>(
   } finally {
     await model.dispose()
   }
-}
-
-export function progressText(info: ProgressInfo): string {
-  if (info.status === 'initiate') return `converting ${info.name}`
-  if (info.status !== 'progress') return `loading ${info.name}`
-  const share = `${Math.floor(info.progress)}%`.padStart(4)
-  return `converting ${info.name} ${bar(info.progress / 100)} ${share} ${bytesText(info.loaded)} of ${bytesText(info.total)}`
 }

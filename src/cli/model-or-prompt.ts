@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
 import { FileError } from '../errors.js'
+import { parseHubId } from '../hub/hub-id.js'
 import { nearestNames } from '../nearest-name.js'
 import { type Cli, UsageError } from './cli.js'
 import { readAll } from './text-input.js'
@@ -23,7 +24,7 @@ export interface ModelAndPrompt {
   readonly prompt: string
 }
 
-/** The name of a file or of a model on the Hub, not of a sentence. */
+/** The name of a file, not of a sentence. */
 const MODEL_LIKE = /^(\.{0,2}\/\S*|~\/\S*|[\w.-]+\/[\w.-]+|.+\.(gguf|safetensors)|[a-z]:\\.*)$/i
 /** A path that may have spaces. */
 const PATH_LIKE = /^(\.{1,2}|~)?\/.+$/
@@ -33,7 +34,7 @@ const LONGEST_PATH = 4096
 
 /**
  * Tells a model from a prompt. Of two arguments the first is the model. One is the model where it names a file, a folder
- * or a bundled model, and else the prompt; what only looks like a model's name is an error, because nobody wants a path
+ * or a bundled model, or has the form of one on the Hub, and else the prompt; what only looks like a model's name is an error, because nobody wants a path
  * to be continued as text. Without a prompt stdin is read where it is no terminal, and where the prompt is `-`.
  * @throws UsageError where there is no prompt, or an empty one; FileError for a model that does not exist
  */
@@ -60,6 +61,7 @@ function namesModel(name: string): boolean {
   if (name === '' || name === '-' || name.length > LONGEST_PATH) return false
   const bundled = bundledModels()
   if (bundled.includes(name) || existsSync(name)) return true
+  if (!/\s/.test(name) && parseHubId(name) !== null) return true
   const [nearest] = nearestNames(name, bundled, 2)
   if (!MODEL_LIKE.test(name) && !isInFolder(name) && nearest === undefined) return false
   const meant = nearest === undefined ? '' : `; did you mean ${nearest}?`

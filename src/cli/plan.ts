@@ -19,11 +19,12 @@ import {
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture, familyByModelType } from '../families/index.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
+import { addRevisionOption, fetchNamed, type RevisionOption } from './loading-line.js'
 import { bytesText } from './progress-line.js'
 import { printTable } from './table.js'
 import { wholeNumber } from './values.js'
 
-interface PlanOptions {
+interface PlanOptions extends RevisionOption {
   readonly layers?: number
   readonly depth: string
   readonly context: number
@@ -39,6 +40,7 @@ const EXAMPLES = `
 Examples:
   $ shoal plan                                           the bundled model at full depth
   $ shoal plan ./checkpoint/config.json --depth unified:2x --context 2048
+  $ shoal plan HuggingFaceTB/SmolLM2-135M-Instruct       fetches config.json only
   $ shoal plan --layers 32 --depth unified:3x,rule=reference
   $ shoal plan model.gguf --depth gap:0.8,from=10,every=4 --json
 
@@ -49,10 +51,11 @@ Depths:
 ${depthHelp()}`
 
 export function buildPlan(cli: Cli): Command {
-  return new Command('plan')
+  const command = new Command('plan')
     .description('What a depth means for a model: layers, parameters, FLOPs and KV bytes per token against full depth.')
-    .argument('[model]', 'config.json, folder, GGUF file, or name of a bundled model; weights are not needed')
+    .argument('[model]', 'config.json, folder, GGUF file, bundled model, or model on the Hub; weights are not needed')
     .usage('[MODEL] [options]')
+  return addRevisionOption(command)
     .option('--layers <n>', 'number of layers, where there is no model', wholeNumber(1, 100_000))
     .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below', 'full')
     .option('--context <n>', 'tokens in the cache', wholeNumber(0), 1024)
@@ -88,7 +91,7 @@ async function plan(cli: Cli, model: string | undefined, options: PlanOptions): 
     printLayers(cli, policy, extent, options.layers)
     return
   }
-  const { name, size } = await readSize(model ?? DEFAULT_MODEL)
+  const { name, size } = await readSize(cli, model ?? DEFAULT_MODEL, options)
   const policy = announced(cli, options.depth, size.layers)
   const cacheType = options.cacheType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
   const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2, options.maxTokens)
@@ -103,9 +106,9 @@ function announced(cli: Cli, spec: string, layers: number): Policy {
 }
 
 /** Sizes from a config.json or from a GGUF file's header. */
-async function readSize(model: string): Promise<{ name: string; size: ModelSize }> {
+async function readSize(cli: Cli, model: string, options: RevisionOption): Promise<{ name: string; size: ModelSize }> {
   const sizeOf = (family: Family, h: Hyperparameters): ModelSize => modelSize(h, family.tensors(h))
-  const location = model.endsWith('.json') ? null : locateModel(model)
+  const location = model.endsWith('.json') ? null : locateModel(await fetchNamed(cli, model, options, 'config'))
   if (location?.kind === 'gguf') {
     const { metadata, tensors } = await readGgufModel(location.path)
     const family = familyByArchitecture(metadata.string('general.architecture'), location.path)

@@ -10,6 +10,7 @@ import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
 import { parsePolicyDocument, readPolicyText } from '../depth/policy-document.js'
 import { loadPolicyFile, type PolicyFile, parsePolicyFile } from '../depth/policy-file.js'
 import { type Cli, note, printJson, requireSubcommand, UsageError } from './cli.js'
+import type { RevisionOption } from './loading-line.js'
 import { withModel } from './model-options.js'
 import { printTable } from './table.js'
 import { wholeNumber } from './values.js'
@@ -20,7 +21,7 @@ interface ApplyOptions {
   readonly json?: boolean
 }
 
-interface ImportCommandOptions {
+interface ImportCommandOptions extends RevisionOption {
   readonly out: string
   readonly model?: string
   readonly layers?: number
@@ -62,6 +63,7 @@ export function buildPolicy(cli: Cli): Command {
       .argument('<file>', 'skip_layers.json of SWIFT; config.json or layer_mapping.json of LLM-Drop')
       .requiredOption('-o, --out <file>', 'policy file to write')
       .option('--model <model>', 'the model that it is for: its name, weights and layers are noted')
+      .option('--revision <rev>', 'of a model on the Hub: branch, tag or commit; default main')
       .option('--layers <n>', 'layers of the model, where it is not at hand', wholeNumber(2, 100_000))
       .option('--entry <name>', 'which entry of a skip_layers.json')
       .option('--whole-layers', 'pass over layers of which only attention or only MLP is left out', false)
@@ -94,7 +96,7 @@ function print<T>(cli: Cli, policy: T, explain: (policy: T) => readonly string[]
 async function importList(cli: Cli, path: string, options: ImportCommandOptions): Promise<void> {
   const { layers = null, entry = null, wholeLayers, out } = options
   if (options.model !== undefined && layers !== null) throw new UsageError('give either --model or --layers N')
-  const model = options.model === undefined ? null : await factsOf(cli, options.model)
+  const model = options.model === undefined ? null : await factsOf(cli, options.model, options)
   const imported = await importPlan(path, { layers: model?.layers ?? layers, entry, wholeLayers })
   const file: PlanFile = {
     format: 'shoal-policy',
@@ -116,8 +118,8 @@ async function importList(cli: Cli, path: string, options: ImportCommandOptions)
   print(cli, file, (plan) => [...explainPlan(plan), `written to ${out}; run it with --depth plan:${out}`], options)
 }
 
-async function factsOf(cli: Cli, name: string): Promise<PlanFile['model']> {
-  return withModel(cli, name, { device: 'cpu' }, async (model) => ({
+async function factsOf(cli: Cli, name: string, { revision }: RevisionOption): Promise<PlanFile['model']> {
+  return withModel(cli, name, { device: 'cpu', ...(revision !== undefined && { revision }) }, async (model) => ({
     name: model.name,
     fingerprint: model.fingerprint,
     layers: model.hyperparameters.layers,

@@ -45,7 +45,11 @@ export function buildReproduce(cli: Cli): Command {
     .description("Run a paper's table on your own models and print it beside the published figures.")
     .argument('[name]', 'what to reproduce')
     .usage('[NAME] [options]')
-    .option('--model <id>', 'checkpoint folder, GGUF file or bundled model (may be given several times)', collect)
+    .option(
+      '--model <id>',
+      'checkpoint folder, GGUF file, bundled model or model on the Hub (may be given several times)',
+      collect,
+    )
     .option('--tasks <names>', 'tasks; rules are all rule-understanding tasks pooled', nameList, [...PAPER_SETS])
     .option('--shots <list>', 'examples before the question', shotList, [0, 5, 10, 15, 20])
     .option('--work <folder>', 'where traces are kept', 'adainfer-traces')

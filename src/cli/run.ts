@@ -40,6 +40,7 @@ Examples:
   $ shoal run ripple-8m-flex "Once upon a time" --depth gap:0.8 --show-depth
   $ shoal run ripple-8m-flex "Once upon a time" --depth exit:3 --lossless
   $ shoal run ./checkpoint "The sea" --quantization q4_0 --temperature 0.8 --top-p 0.95 --seed 7
+  $ shoal run HuggingFaceTB/SmolLM2-135M-Instruct "The sea"    from the Hub, once
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
   $ shoal run "The sea" --beams 4 --no-repeat-ngram 3 --verbose      all beams with their scores
   $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
@@ -54,7 +55,7 @@ export function buildRun(cli: Cli): Command {
     .description(
       'Continue a prompt. Of two arguments the first is the model. One is the model where it names one, and the prompt comes from stdin; else it is the prompt, for the bundled model.',
     )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .argument('[prompt]', 'text to continue; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] PROMPT [options]')
   addAllowEmptyOption(addForceOption(addBeamOptions(addGenerationOptions(command))))

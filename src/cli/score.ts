@@ -39,7 +39,7 @@ the first begins with what the tokenizer puts before a text.`
 export function buildScore(cli: Cli): Command {
   const command = new Command('score')
     .description('Feed known tokens one by one under a depth policy: logits, depths and perplexity.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] (--tokens IDS | --text FILE) [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7', tokenIds)
     .option('--text <file>', 'file with the text; - reads stdin')

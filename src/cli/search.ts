@@ -56,7 +56,7 @@ export function buildSearch(cli: Cli): Command {
     .description(
       'Find the layers that a target speedup should keep for your own data, and compare them with the balanced set.',
     )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .usage('[MODEL] --speedup S --data FILE [options]')
     .requiredOption('--speedup <list>', 'target speedup such as 1.5, or several with commas', speedups)
     .requiredOption('--data <file>', 'texts that the layers are chosen for')

@@ -2,10 +2,11 @@ import { Command } from 'commander'
 import { openTokenizer } from '../convert/load-tokenizer.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
+import { addRevisionOption, type RevisionOption, withLoadingLine } from './loading-line.js'
 import { readExactly } from './text-input.js'
 import { tokenIds } from './values.js'
 
-interface TokenizeOptions {
+interface TokenizeOptions extends RevisionOption {
   /** `--bos` gives true, `--no-bos` and neither give false. */
   readonly bos: boolean
   readonly special: boolean
@@ -25,11 +26,12 @@ MODEL may be a GGUF file that holds a vocabulary and nothing else. A piece is th
 are no whole character show as U+FFFD. Text from stdin is UTF-8, taken as it is: line break at its end included.`
 
 export function buildTokenize(cli: Cli): Command {
-  return new Command('tokenize')
+  const command = new Command('tokenize')
     .description('Show the tokens of a text, or the text of tokens. Needs no weights.')
-    .argument('<model>', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('<model>', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .argument('[text]', 'text to cut into tokens; default: stdin')
     .usage('MODEL [TEXT] [options]')
+  return addRevisionOption(command)
     .option('--bos', 'add what the model puts before and after a text', false)
     .option('--no-bos', 'add nothing, the default')
     .option('--no-special', 'take special tokens that the text spells as text')
@@ -42,7 +44,10 @@ export function buildTokenize(cli: Cli): Command {
 
 async function tokenize(cli: Cli, model: string, text: string | undefined, options: TokenizeOptions): Promise<void> {
   if (options.decode !== undefined && text !== undefined) throw new UsageError('with --decode there is no TEXT')
-  const { tokenizer, warnings } = await openTokenizer(model)
+  const { revision } = options
+  const { tokenizer, warnings } = await withLoadingLine(cli, (progress) =>
+    openTokenizer(model, { signal: cli.signal, progress, ...(revision !== undefined && { revision }) }),
+  )
   for (const warning of warnings) note(cli, `warning: ${warning}`)
   try {
     if (options.decode !== undefined) decode(cli, tokenizer, options.decode, options)

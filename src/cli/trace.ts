@@ -45,7 +45,7 @@ it), logits [S, V], all float32, and input_ids [S].`
 export function buildTrace(cli: Cli): Command {
   const command = new Command('trace')
     .description('Run every layer over a prompt; print what each layer would have said next, or save all of it.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, or name of a bundled model')
+    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
     .argument('[prompt]', 'text; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] [PROMPT] [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)

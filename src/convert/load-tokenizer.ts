@@ -6,6 +6,16 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { createJsonTokenizer } from '../tokenizer/tokenizer-json.js'
 import { openGgufTokenizer } from '../vocabulary/gguf-tokenizer.js'
 import { DEFAULT_MODEL, locateModel } from './package.js'
+import type { ProgressListener } from './progress.js'
+import { resolveModel } from './resolve-model.js'
+
+/** For a model on the Hub. */
+export interface TokenizerOptions {
+  /** Branch, tag or commit; default `main`. */
+  readonly revision?: string
+  readonly progress?: ProgressListener
+  readonly signal?: AbortSignal
+}
 
 /** A tokenizer, where the files have one, and what is to be said of it. */
 export interface OpenedTokenizer {
@@ -30,20 +40,24 @@ export async function tokenizerOfGguf(metadata: GgufMetadata, path = metadata.pa
 
 /**
  * The tokenizer of a model, without its weights: of a folder, a GGUF file (one that holds a vocabulary and nothing else
- * too), or a bundled model by name. Call its `dispose` in the end.
- * @throws FileError, UnsupportedError
+ * too), a bundled model by name, or a model of the Hub. Call its `dispose` in the end.
+ * @throws FileError, UnsupportedError, HubError
  */
-export async function loadTokenizer(model: string = DEFAULT_MODEL): Promise<Tokenizer> {
-  return (await openTokenizer(model)).tokenizer
+export async function loadTokenizer(model: string = DEFAULT_MODEL, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  return (await openTokenizer(model, options)).tokenizer
 }
 
 /** Like `loadTokenizer`, with what is to be said of it. */
-export async function openTokenizer(model: string): Promise<OpenedTokenizer & { readonly tokenizer: Tokenizer }> {
-  const { kind, path, name } = locateModel(model)
+export async function openTokenizer(
+  model: string,
+  options: TokenizerOptions = {},
+): Promise<OpenedTokenizer & { readonly tokenizer: Tokenizer }> {
+  const resolved = await resolveModel(model, { ...options, need: 'tokenizer' })
+  const { kind, path, name } = locateModel(resolved.model)
   const opened = kind === 'gguf' ? await tokenizerOfGguf((await readGguf(path)).metadata) : await ofFolder(path)
   const { tokenizer, warnings } = opened
   if (tokenizer === null) throw new UnsupportedError(`${name} has no tokenizer`)
-  return { tokenizer, warnings }
+  return { tokenizer, warnings: [...resolved.warnings, ...warnings] }
 }
 
 async function ofFolder(folder: string): Promise<OpenedTokenizer> {

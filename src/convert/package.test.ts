@@ -95,10 +95,7 @@ describe('openPackage', () => {
       return error
     }
     await refusal('absent', /^absent: no such folder, GGUF file or bundled model \(.*ripple-8m/)
-    await refusal(
-      'meta-llama/Llama-2-7b',
-      /^meta-llama\/Llama-2-7b: no such folder; models are not fetched from the Hub yet/,
-    )
+    await refusal('meta-llama/Llama-2-7b', /^meta-llama\/Llama-2-7b: is not in the cache, and HF_HUB_OFFLINE says not/)
     await refusal('./a/b', /no such folder, GGUF file/)
     await refusal('a/b.gguf', /no such folder, GGUF file/)
     await refusal(folder, /config\.json: no such file$/)

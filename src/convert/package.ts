@@ -1,9 +1,5 @@
-import { existsSync, readdirSync, type Stats, statSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { fileError } from '../checkpoint/file-errors.js'
+import { existsSync } from 'node:fs'
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
-import { ggufModelName } from '../checkpoint/gguf-split.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { findQuantization } from '../checkpoint/prequantized/quantization-config.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
@@ -14,22 +10,23 @@ import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
 import { cacheFolder } from './cache-folder.js'
 import { type Conversion, convert, countParameters, type Target } from './convert.js'
 import { readGgufModel } from './gguf-model.js'
+import { DEFAULT_MODEL, locateModel } from './locate-model.js'
 import { type PackageFacts, readPackageFacts } from './metadata.js'
 import type { ProgressListener } from './progress.js'
 import { requantize } from './requantize.js'
+import { resolveModel } from './resolve-model.js'
 
-/** The model that runs where none is named. */
-export const DEFAULT_MODEL = 'ripple-8m'
+export { bundledModels, DEFAULT_MODEL, locateModel } from './locate-model.js'
 
 /** Up to so many parameters a checkpoint is kept in f32: 400 MB of weights. */
 const SMALL_MODEL = 100_000_000
-
-const PRETRAINED = fileURLToPath(new URL('../../pretrained/', import.meta.url))
 
 export interface PackageOptions {
   /** What a folder is converted to; default f32 up to 100 million parameters, q4_0 above. Refused for a GGUF file. */
   readonly quantization?: Quantization
   readonly cacheDir?: string
+  /** Of a model on the Hub: branch, tag or commit; default `main`. */
+  readonly revision?: string
   readonly progress?: ProgressListener
   readonly signal?: AbortSignal
 }
@@ -46,56 +43,24 @@ export interface Package extends PackageFacts {
   readonly chatTemplatePath: string
 }
 
-/** Where a model is: a checkpoint folder, or a GGUF file. */
-export interface ModelLocation {
-  readonly kind: 'folder' | 'gguf'
-  readonly path: string
-  readonly name: string
-}
-
 /**
- * Finds a model and converts it where that has not been done before.
- * @param model a folder in Hugging Face's layout, a GGUF file, or the name of a bundled model
- * @throws FileError, UnsupportedError, InputError; ShoalError `aborted`
+ * Finds a model, fetches it where it is one of the Hub, and converts it where that has not been done before.
+ * @param model a folder in Hugging Face's layout, a GGUF file, the name of a bundled model, or one of the Hub
+ * @throws FileError, UnsupportedError, InputError, HubError; ShoalError `aborted`
  */
 export async function openPackage(model: string = DEFAULT_MODEL, options: PackageOptions = {}): Promise<Package> {
+  const resolved = await resolveModel(model, options)
+  const found = await openLocal(resolved.model, options)
+  return { ...found, warnings: [...resolved.warnings, ...found.warnings] }
+}
+
+async function openLocal(model: string, options: PackageOptions): Promise<Package> {
   const { kind, path, name } = locateModel(model)
   if (kind === 'folder') return openFolder(await openHuggingFace(path), options)
   if (options.quantization !== undefined) {
     throw new InputError(`${model}: a GGUF file keeps its own quantization; ${options.quantization} is for folders`)
   }
   return describe(await readGgufModel(path), name)
-}
-
-/** Finds a model on this machine without opening it. */
-export function locateModel(model: string): ModelLocation {
-  if (typeof model !== 'string' || model === '' || model.includes('\0')) {
-    const given = typeof model === 'string' ? JSON.stringify(model.slice(0, 60)) : String(model)
-    throw new InputError(`a model is the path of a folder or GGUF file, or the name of a bundled model, not ${given}`)
-  }
-  const found = statOf(model)
-  if (found?.isDirectory()) return { kind: 'folder', path: model, name: basename(resolve(model)) }
-  if (found !== undefined) return { kind: 'gguf', path: model, name: ggufModelName(model) }
-  const bundled = bundledModels()
-  if (bundled.includes(model)) return { kind: 'folder', path: join(PRETRAINED, model), name: model }
-  if (/^[\w.-]+\/[\w.-]+$/.test(model) && !model.startsWith('.') && !model.endsWith('.gguf')) {
-    throw new FileError(model, 'no such folder; models are not fetched from the Hub yet', 'file_missing')
-  }
-  throw new FileError(model, `no such folder, GGUF file or bundled model (${bundled.join(', ')})`, 'file_missing')
-}
-
-function statOf(path: string): Stats | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false })
-  } catch (error) {
-    throw fileError(path, error)
-  }
-}
-
-/** Names of the models that come with the package. */
-export function bundledModels(): string[] {
-  if (!existsSync(PRETRAINED)) return []
-  return readdirSync(PRETRAINED).filter((name) => existsSync(join(PRETRAINED, name, 'config.json')))
 }
 
 export interface ConvertModelOptions {

@@ -1,9 +1,12 @@
 /** How far loading is, in the shape that transformers.js gives to its `progress_callback`. */
 export interface ProgressInfo {
-  readonly status: 'initiate' | 'progress' | 'done' | 'ready'
+  /** Of a download: every file is told with `initiate` and its size, then each with `download`, `progress` and `done`. */
+  readonly status: 'initiate' | 'download' | 'progress' | 'done' | 'ready'
+  /** `download` where the file comes from the Hub; else it is being converted. */
+  readonly stage?: 'download'
   /** The model as it was asked for. */
   readonly name: string
-  /** The file that is being written. */
+  /** The file that is being written; of a download, its path in the repository. */
   readonly file: string
   /** 0 to 100. */
   readonly progress: number

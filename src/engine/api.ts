@@ -52,6 +52,8 @@ export interface LoadOptions {
   readonly slots?: number
   /** Where converted files are kept; default `SHOAL_CACHE`, else the user's cache directory. */
   readonly cacheDir?: string
+  /** Of a model on the Hub: branch, tag or commit; default `main`. */
+  readonly revision?: string
   readonly progress?: (info: ProgressInfo) => void
   readonly signal?: AbortSignal
 }

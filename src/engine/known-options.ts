@@ -40,6 +40,7 @@ const LOAD: Names<LoadOptions> = {
   context: true,
   slots: true,
   cacheDir: true,
+  revision: true,
   progress: true,
   signal: true,
 }

@@ -22,8 +22,9 @@ const DEFAULT_CONTEXT = 4096
 const DEFAULT_SLOTS = 8
 
 /**
- * Loads a model: a folder in Hugging Face's layout (converted on first use), a GGUF file, or a bundled model by name.
- * @throws FileError, UnsupportedError, InputError; ShoalError `library_missing`, `library_version`, `aborted`
+ * Loads a model: a folder in Hugging Face's layout (converted on first use), a GGUF file, a bundled model by name, or a
+ * model of the Hub (`org/name`, `org/name:Q4_K_M`, `org/name/file.gguf`; fetched into Hugging Face's cache).
+ * @throws FileError, UnsupportedError, InputError, HubError; ShoalError `library_missing`, `library_version`, `aborted`
  */
 export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
   refuseUnknownOptions('loadModel', options)
@@ -37,6 +38,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   const p = await openPackage(model, {
     ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
     ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
+    ...(options.revision === undefined ? {} : { revision: options.revision }),
     ...(progress === undefined ? {} : { progress }),
     ...(signal === undefined ? {} : { signal }),
   })
