@@ -8,6 +8,7 @@ import { depthHelp, parseDepth } from '../depth/spec.js'
 import type { CacheType } from '../engine/api.js'
 import { FileError } from '../errors.js'
 import {
+  activeParameterCount,
   type DepthCost,
   type DepthExtent,
   depthCost,
@@ -136,6 +137,8 @@ function planJson(
   })
   return {
     model,
+    parameters: parameterCount(size),
+    active_parameters: activeParameterCount(size),
     depth: policy.spec,
     total_layers: size.layers,
     layers: cost.layers,
@@ -164,7 +167,9 @@ function print(
   context: number,
   cacheType: CacheType,
 ): void {
-  cli.stdout.write(`${name} · ${(parameterCount(size) / 1e6).toFixed(1)} million parameters · ${policy.spec}\n\n`)
+  const [all, active] = [parameterCount(size), activeParameterCount(size)]
+  const used = active === all ? '' : `, ${(active / 1e6).toFixed(1)} million of them for a token`
+  cli.stdout.write(`${name} · ${(all / 1e6).toFixed(1)} million parameters${used} · ${policy.spec}\n\n`)
   printLayers(cli, policy, cost, size.layers)
   const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)}%`
   const million = (value: number): string => `${(value / 1e6).toFixed(1)}M`

@@ -18,7 +18,7 @@ import { type Exported, type ExportFormat, type ExportOptions, exportModel } fro
 import { convertModel } from './package.js'
 
 const FIXTURES = 'test/fixtures/checkpoints'
-const NAMES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm', 'bloom']
+const NAMES = ['llama', 'llama31-rope', 'opt', 'opt-350m-postnorm', 'bloom', 'gemma3', 'smollm3-nope']
 const KEPT = [0, 2, 3]
 
 const workspace = useWorkspace()
@@ -122,6 +122,17 @@ describe.each(NAMES)('%s without two of its layers', (name) => {
     expect(b!.metadata.string('general.base_model.0.name')).toBe('whole')
     expect([a, b].map((file) => file!.metadata.string('general.name'))).toEqual(['a', 'b'])
   })
+})
+
+it('a plan that would give layers other windows is refused by name, and so is a multimodal model', async () => {
+  const source = join(folder, 'ruled')
+  await cp(join(FIXTURES, 'gemma3'), source, { recursive: true })
+  const config = JSON.parse(await readFile(join(source, 'config.json'), 'utf8')) as Record<string, unknown>
+  const { layer_types: _, ...ruled } = { ...config, _sliding_window_pattern: 3 }
+  await writeFile(join(source, 'config.json'), JSON.stringify(ruled))
+  await expect(write(source, 'out', 'hf', [0, 2, 3])).rejects.toThrow(/says by a rule which layers have a window/)
+  await expect(write(source, 'kept', 'hf', [0, 1, 2])).resolves.toMatchObject({ format: 'hf' })
+  await expect(write(join(FIXTURES, 'gemma3-mm'), 'mm', 'hf')).rejects.toThrow('is of a multimodal model')
 })
 
 it('every family says where its layers are', () => {

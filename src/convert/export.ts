@@ -14,6 +14,7 @@ import type { Plan } from '../depth/policy.js'
 import { FileError, InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
+import { haveSameLayers, keepLayers } from '../families/keep-layers.js'
 import { convertWeights, countParameters, type Target } from './convert.js'
 import { findTensor } from './find-tensor.js'
 import { readGgufModel } from './gguf-model.js'
@@ -126,7 +127,10 @@ export async function exportModel(model: string, plan: Plan, options: ExportOpti
     const { depth: _, ...settings } = checkpoint.settings
     const reduced = { ...checkpoint, settings, config: readerOf(checkpoint.config, text) }
     const view = reduceWeights(weights, keptName(family.layersAt, plan))
-    const source = { checkpoint: reduced, family, weights: view, configText: text, plan, layers }
+    const whole = family.fromConfig(checkpoint.config)
+    const h = family.fromConfig(reduced.config)
+    if (!haveSameLayers(h, keepLayers(whole, plan))) throw otherLayers(checkpoint.config.path)
+    const source = { checkpoint: reduced, family, weights: view, configText: text, plan, whole, h }
     return options.format === 'hf' ? await writeFolder(source, options) : await writeGguf(source, options)
   } finally {
     await weights.close()
@@ -139,20 +143,20 @@ interface Reduced {
   readonly weights: TensorSource
   readonly configText: string
   readonly plan: Plan
-  /** Of the source. */
-  readonly layers: number
+  /** Of the source, and of what is written. */
+  readonly whole: Hyperparameters
+  readonly h: Hyperparameters
 }
 
 async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exported> {
-  const { checkpoint, family, weights, configText, plan, layers } = source
-  const h = family.fromConfig(checkpoint.config)
+  const { checkpoint, family, weights, configText, plan, whole, h } = source
   const mappings = family.tensors(h)
-  const whole = await openPrequantized(checkpoint.config, weights)
-  for (const mapping of mappings) findTensor(whole, checkpoint.folder, mapping)
+  const matrices = await openPrequantized(checkpoint.config, weights)
+  for (const mapping of mappings) findTensor(matrices, checkpoint.folder, mapping)
   const bytes = [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0)
   const licence = licenceLines((await readOptionalTextFile(join(checkpoint.folder, 'README.md'))) ?? '')
   const name = basename(resolve(options.path))
-  const card = modelCard({ ...options.card, name, baseModel: checkpoint.name, layers, plan, licence })
+  const card = modelCard({ ...options.card, name, baseModel: checkpoint.name, layers: whole.layers, plan, licence })
   const folder = await createAtomicFolder(options.path, options.force ? { marker: 'config.json' } : null)
   try {
     await copySmallFiles(checkpoint.folder, folder.temporary)
@@ -170,14 +174,13 @@ async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exp
     quantization: null,
     tensors: weights.tensors.size,
     bytes,
-    ...parametersOf(family, h, layers),
+    ...parametersOf(family, h, whole),
     warnings: [],
   }
 }
 
 async function writeGguf(source: Reduced, options: ExportOptions): Promise<Exported> {
-  const { checkpoint, family, weights, layers } = source
-  const h = family.fromConfig(checkpoint.config)
+  const { checkpoint, family, weights, whole, h } = source
   const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const { path, progress, signal } = options
   const {
@@ -200,7 +203,7 @@ async function writeGguf(source: Reduced, options: ExportOptions): Promise<Expor
     quantization: type,
     tensors,
     bytes,
-    ...parametersOf(family, h, layers),
+    ...parametersOf(family, h, whole),
     warnings: [...warnings, ...foreignWarnings(family)],
   }
 }
@@ -208,8 +211,12 @@ async function writeGguf(source: Reduced, options: ExportOptions): Promise<Expor
 async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: ExportOptions): Promise<Exported> {
   const { family, h } = openGgufModel(gguf)
   const names = { name: basename(options.path, '.gguf'), baseModel: source }
+  const reduced = keepLayers(h, plan)
   const metadata = reduceMetadata(gguf.metadata, family.architecture, h.layers, plan, names)
+  for (const [key, value] of family.toMetadata(reduced).values) metadata.values.set(key, value)
   const kept = keptTensors(gguf, plan)
+  const written = family.fromMetadata(metadata, new Set(kept.map(({ name }) => name)))
+  if (!haveSameLayers(written, reduced)) throw otherLayers(gguf.path)
   const total = kept.reduce((sum, { tensor }) => sum + tensor.bytes, 0)
   const bytes = await writeReducedGguf(gguf, metadata, kept, options.path, counter(total, options))
   return {
@@ -218,7 +225,7 @@ async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: E
     quantization: metadata.has('shoal.quantization') ? metadata.string('shoal.quantization') : null,
     tensors: kept.length,
     bytes,
-    ...parametersOf(family, { ...h, layers: plan.length }, h.layers),
+    ...parametersOf(family, reduced, h),
     warnings: foreignWarnings(family),
   }
 }
@@ -237,11 +244,18 @@ function openGgufModel(gguf: GgufFile): { family: Family; h: Hyperparameters } {
   return { family, h }
 }
 
-function parametersOf(family: Family, h: Hyperparameters, layers: number) {
+function parametersOf(family: Family, reduced: Hyperparameters, whole: Hyperparameters) {
   return {
-    parameters: countParameters(family.tensors(h)),
-    totalParameters: countParameters(family.tensors({ ...h, layers })),
+    parameters: countParameters(family.tensors(reduced)),
+    totalParameters: countParameters(family.tensors(whole)),
   }
+}
+
+/** Which layers have a window, experts or rotation may follow from their number alone, and then changes with it. */
+function otherLayers(path: string): UnsupportedError {
+  return new UnsupportedError(
+    `${path}: says by a rule which layers have a window, experts or rotation; with fewer layers others would. List them (layer_types), or export --format gguf`,
+  )
 }
 
 function foreignWarnings({ architecture, inLlamaCpp }: Family): string[] {

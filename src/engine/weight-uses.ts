@@ -14,7 +14,12 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
   for (const m of family.tensors(h)) {
     const lookup = m.lookup === true
     const tensor = take(file, m.name, m.shape)
-    uses.push({ tensor, lookup, stack: m.share !== undefined, product: m.quantize && (!lookup || h.tiedEmbeddings) })
+    uses.push({
+      tensor,
+      lookup,
+      stack: m.quantize && m.share !== undefined,
+      product: m.quantize && (!lookup || h.tiedEmbeddings),
+    })
     known.add(m.name)
     const scale = m.quantize ? takeScale(file, m.name, m.share === undefined ? 1 : (m.shape[0] as number)) : null
     if (scale === null) continue

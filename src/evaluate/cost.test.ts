@@ -1,8 +1,19 @@
 import { describe, expect, it } from 'vitest'
+import { readConfig } from '../checkpoint/huggingface.js'
 import { parseDepth } from '../depth/spec.js'
 import { InputError } from '../errors.js'
+import { familyByModelType } from '../families/index.js'
 import type { TensorMapping } from '../families/tensors.js'
-import { checkFlops, depthCost, depthExtent, headFlops, modelSize, parameterCount, type Sizes } from './cost.js'
+import {
+  activeParameterCount,
+  checkFlops,
+  depthCost,
+  depthExtent,
+  headFlops,
+  modelSize,
+  parameterCount,
+  type Sizes,
+} from './cost.js'
 
 interface Shape {
   layers: number
@@ -70,6 +81,22 @@ describe('sizes', () => {
     const llama8b = llama({ ...llama2, kvHeads: 8, feedForward: 14336, vocabulary: 128256 })
     const size = modelSize(llama8b.h, llama8b.tensors)
     expect(headFlops(size) / layer(size)).toBeCloseTo(2.4, 1)
+  })
+})
+
+describe('parameters of published models, from config.json alone', () => {
+  it.each([
+    ['llama-2-70b', 68_976_648_192, 68_976_648_192],
+    ['mixtral-8x7b', 46_702_792_704, 12_879_925_248],
+    ['qwen3-30b-a3b', 30_532_122_624, 3_353_032_704],
+    ['gpt-oss-20b', 20_914_757_184, 4_187_440_704],
+    ['gemma-3-27b', 27_009_346_304, 27_009_346_304],
+  ])('%s', async (name, all, active) => {
+    const config = await readConfig(`test/fixtures/configs/${name}.json`)
+    const family = familyByModelType(config.string('model_type'), config.path)
+    const h = family.fromConfig(config)
+    const size = modelSize(h, family.tensors(h))
+    expect([parameterCount(size), activeParameterCount(size)]).toEqual([all, active])
   })
 })
 

@@ -15,7 +15,7 @@ export interface TensorMapping {
   readonly quantize: boolean
   /** Its rows are looked up by index (a token embedding), so they must stay in plain memory. */
   readonly lookup?: boolean
-  /** The share of it that a token uses, for a stack of experts. */
+  /** The share of it that a token uses, for matrices and biases of experts. */
   readonly share?: number
   /** Added to every value. */
   readonly offset?: number
@@ -140,7 +140,7 @@ function mapping(
   const forms: readonly (OtherSource & { own?: boolean })[] = [{ ...own, own: true }, ...(row.or ?? [])]
   const sources = forms.map((form) => sourceRows(form, row, { h, facts, prefix, suffix, lengths }))
   const { experts } = h
-  const stacked = row.shape[0] === 'experts' && row.shape.length > 2 && !isBias
+  const stacked = row.shape[0] === 'experts' && row.shape.length > 2
   return {
     name,
     sources,

@@ -1,8 +1,8 @@
 import { ConfigReader } from '../../checkpoint/config-reader.js'
 import { replaceFields } from '../../checkpoint/json-edit.js'
 import type { Plan } from '../../depth/policy.js'
-import { FileError } from '../../errors.js'
-import { parseJsonObject } from '../../json.js'
+import { FileError, UnsupportedError } from '../../errors.js'
+import { isJsonObject, parseJsonObject } from '../../json.js'
 
 /** Fields of a config.json that say how many layers there are. */
 const COUNTS = ['num_hidden_layers', 'n_layer', 'n_layers', 'num_layers']
@@ -11,6 +11,9 @@ const PER_LAYER = ['layer_types', 'mlp_layer_types', 'layers_block_type', 'no_ro
 
 /** The text of a config.json for the layers of a plan: counts and lists of layers are cut, all else stays as it is written. */
 export function reduceConfig(config: ConfigReader, text: string, layers: number, plan: Plan): string {
+  if (isJsonObject(parseJsonObject(config.path, text).text_config)) {
+    throw new UnsupportedError(`${config.path}: is of a multimodal model, which export does not write`)
+  }
   const values = new Map<string, unknown>()
   for (const field of COUNTS) {
     if (!config.has(field)) continue
