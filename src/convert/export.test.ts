@@ -128,7 +128,7 @@ it('a plan that would give layers other windows is refused by name, and so is a 
   const source = join(folder, 'ruled')
   await cp(join(FIXTURES, 'gemma3'), source, { recursive: true })
   const config = JSON.parse(await readFile(join(source, 'config.json'), 'utf8')) as Record<string, unknown>
-  const { layer_types: _, ...ruled } = { ...config, _sliding_window_pattern: 3 }
+  const { layer_types: _, ...ruled }: Record<string, unknown> = { ...config, _sliding_window_pattern: 3 }
   await writeFile(join(source, 'config.json'), JSON.stringify(ruled))
   await expect(write(source, 'out', 'hf', [0, 2, 3])).rejects.toThrow(/says by a rule which layers have a window/)
   await expect(write(source, 'kept', 'hf', [0, 1, 2])).resolves.toMatchObject({ format: 'hf' })
