@@ -15,6 +15,7 @@ import { FileError, InputError, ShoalError, UnsupportedError } from '../errors.j
 import type { Family, Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { haveSameLayers, keepLayers } from '../families/keep-layers.js'
+import { unlikeLlamaCpp } from '../families/llama-cpp.js'
 import { convertWeights, countParameters, type Target } from './convert.js'
 import { findTensor } from './find-tensor.js'
 import { readGgufModel } from './gguf-model.js'
@@ -204,7 +205,7 @@ async function writeGguf(source: Reduced, options: ExportOptions): Promise<Expor
     tensors,
     bytes,
     ...parametersOf(family, h, whole),
-    warnings: [...warnings, ...foreignWarnings(family)],
+    warnings: [...warnings, ...unlikeLlamaCpp(family, h)],
   }
 }
 
@@ -226,7 +227,7 @@ async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: E
     tensors: kept.length,
     bytes,
     ...parametersOf(family, reduced, h),
-    warnings: foreignWarnings(family),
+    warnings: unlikeLlamaCpp(family, reduced),
   }
 }
 
@@ -256,10 +257,6 @@ function otherLayers(path: string): UnsupportedError {
   return new UnsupportedError(
     `${path}: says by a rule which layers have a window, experts or rotation; with fewer layers others would. List them (layer_types), or export --format gguf`,
   )
-}
-
-function foreignWarnings({ architecture, inLlamaCpp }: Family): string[] {
-  return inLlamaCpp ? [] : [`llama.cpp does not know the architecture ${architecture}; Shoal runs this file`]
 }
 
 /** Adds up what is written, and stops where it is to stop. */

@@ -6,6 +6,7 @@ import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import { FileError, InputError, printable, UnsupportedError } from '../errors.js'
 import type { Family } from '../families/family.js'
 import { familyByModelType } from '../families/index.js'
+import { unlikeLlamaCpp } from '../families/llama-cpp.js'
 import { cachedPath, noteSource, noteUse, prepareCache } from './cache.js'
 import { cacheFolder } from './cache-folder.js'
 import { type Conversion, convert, countParameters, type Target } from './convert.js'
@@ -84,7 +85,8 @@ export async function convertModel(
   const family = familyOf(checkpoint)
   const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const conversion = await convertTo(path, checkpoint, family, quantization, options)
-  return { ...conversion, name: checkpoint.name }
+  const warnings = [...conversion.warnings, ...unlikeLlamaCpp(family, family.fromConfig(checkpoint.config))]
+  return { ...conversion, warnings, name: checkpoint.name }
 }
 
 async function convertGguf(

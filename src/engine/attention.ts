@@ -36,8 +36,19 @@ const MOST_BLOCK = 64
  */
 export function cellsOf(run: AttendingRun): number {
   const positions = run.start + run.source.length
-  const step = positions <= 512 ? 64 : 256
+  const step = stepOf(run)
   return Math.min(Math.ceil(positions / step) * step, run.slot.capacity)
+}
+
+function stepOf({ start, source }: AttendingRun): number {
+  return start + source.length <= 512 ? 64 : 256
+}
+
+/** The first of the cells that a run attends to: what lies before its first row's window is left out, by the same steps. */
+function firstCell(run: AttendingRun, window: number | null): number {
+  if (window === null) return 0
+  const step = stepOf(run)
+  return Math.max(0, Math.floor((run.start + 1 - window) / step) * step)
 }
 
 /**
@@ -52,9 +63,13 @@ function blockOf(runs: readonly AttendingRun[]): number | 'rows' {
   return bits & -bits
 }
 
-/** What the attention's graph depends on beside the numbers of rows. */
-export function attentionKey(runs: readonly AttendingRun[]): string {
-  return `${blockOf(runs)}:${runs.map(({ slot }) => (isTransposed(slot) ? slot.capacity : 0)).join()}`
+/**
+ * What the attention's graph depends on beside the numbers of rows.
+ * @param windows of the model's layers
+ */
+export function attentionKey(runs: readonly AttendingRun[], windows: readonly (number | null)[]): string {
+  const first = windows.map((window) => runs.map((run) => firstCell(run, window)).join())
+  return `${blockOf(runs)}:${runs.map(({ slot }) => (isTransposed(slot) ? slot.capacity : 0)).join()}:${first.join()}`
 }
 
 /** What queries of all runs, or only the wanted ones, share in the layers with the same window and heads. */
@@ -122,7 +137,7 @@ export class Attention {
         joined === null
           ? q
           : g.view(q, [h.headDim, facts.heads, count], [q.strides[1], q.strides[2]], row * q.strides[2])
-      const attended = this.attendRun(mine, keys, values, run.slot, mask, facts, options)
+      const attended = this.attendRun(mine, keys, values, run, mask, facts, options)
       if (joined === null) result = attended
       else g.expand(g.copy(attended, g.view(joined, ...rowsOf(joined, row, count))))
       row += count
@@ -139,7 +154,8 @@ export class Attention {
         runs.forEach((run, i) => {
           const mask = masks[i]
           if (!mask || !g.uses(mask)) return
-          fillMask(g.bytes(mask), mask, run.start + run.source.length, window, this.h.maxBias !== undefined)
+          const end = run.start + run.source.length - firstCell(run, window)
+          fillMask(g.bytes(mask), mask, end, window, this.h.maxBias !== undefined)
         })
       }
     }
@@ -193,7 +209,7 @@ export class Attention {
     const known = masks.get(window)
     if (known !== undefined) return known
     const made = runs.map((run, i) => {
-      const cells = cellsOf(run)
+      const cells = cellsOf(run) - firstCell(run, window)
       const type = h.maxBias !== undefined && cells > MOST_F16_CELLS ? 'f32' : 'f16'
       return counts[i] === 0 ? null : g.input(type, cells, counts[i] as number)
     })
@@ -212,23 +228,31 @@ export class Attention {
     q: Tensor,
     keys: Tensor,
     values: Tensor,
-    slot: Slot,
+    run: AttendingRun,
     mask: Tensor,
-    { heads, kvHeads }: LayerFacts,
+    { heads, kvHeads, window }: LayerFacts,
     scoring: Scoring,
   ): Tensor {
     const { g, h } = this
+    const { slot } = run
+    const first = firstCell(run, window)
     const [cells, queries] = mask.shape
     const width = h.headDim * heads
     const [element, line] = values.strides
     const scores: Scores = { ...scoring, maxBias: h.maxBias }
-    const rows = (t: Tensor) => g.view(t, [h.headDim, cells, kvHeads], [line, line / kvHeads], slot.base * line)
+    const rows = (t: Tensor) =>
+      g.view(t, [h.headDim, cells, kvHeads], [line, line / kvHeads], (slot.base + first) * line)
     const k = rows(keys)
     if (!isTransposed(slot)) {
       return g.reshape(g.flashAttention(g.swapRows(q), k, rows(values), mask, scores), width, queries)
     }
     const column = slot.capacity * element
-    const v = g.view(values, [cells, h.headDim, kvHeads], [column, column * h.headDim], slot.base * line)
+    const v = g.view(
+      values,
+      [cells, h.headDim, kvHeads],
+      [column, column * h.headDim],
+      slot.base * line + first * element,
+    )
     // The tiled kernel wants its mask in half precision.
     if (mask.type === 'f16' && !few(queries, cells)) {
       return g.reshape(g.flashAttention(g.swapRows(q), k, g.transpose(v), mask, scores), width, queries)

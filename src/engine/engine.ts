@@ -41,6 +41,8 @@ export class Engine {
   private readonly decisions: Decisions
   private readonly times = new LayerTimes()
   private readonly turns = createTurns()
+  /** Of the layers that have one, each once. */
+  private readonly windows: readonly (number | null)[]
   private layersMs = 0
 
   constructor(options: {
@@ -54,6 +56,7 @@ export class Engine {
   }) {
     const { backend, hyperparameters: h } = options
     this.layers = h.layers
+    this.windows = [...new Set(h.layer.map(({ window }) => window))].filter((window) => window !== null)
     const cache = new KvCache(backend, {
       widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
       type: options.cacheType,
@@ -331,7 +334,7 @@ export class Engine {
       const rows = runs.reduce((sum, r) => sum + r.source.length, 0)
       const expectedMs = this.times.expect(rows, shape.layers.length)
       const stretch = this.stretches.get(
-        stretchKey(exact, runs),
+        stretchKey(exact, runs, this.windows),
         () => new Stretch(this.parts, exact, runs, expectedMs),
       )
       await this.finishCompute(stretch.run(runs))

@@ -49,9 +49,12 @@ export interface StretchParts {
   readonly rows: HiddenRows
 }
 
-/** Everything that a stretch's graph depends on. Two steps of the same key run the same graph. */
-export function stretchKey(shape: StretchShape, runs: readonly Run[]): string {
-  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${attentionKey(runs)}`
+/**
+ * Everything that a stretch's graph depends on. Two steps of the same key run the same graph.
+ * @param windows of the model's layers
+ */
+export function stretchKey(shape: StretchShape, runs: readonly Run[], windows: readonly (number | null)[]): string {
+  let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${attentionKey(runs, windows)}`
   if (isPrompt(runs)) key += 'p'
   for (const r of runs) key += `|${r.slot.base}:${r.source.length}:${cellsOf(r)}:${r.wanted}`
   return key

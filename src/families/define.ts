@@ -2,19 +2,14 @@ import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { embed, head, headMatrix } from './blocks/ends.js'
-import {
-  type FactName,
-  type Facts,
-  type FactUses,
-  factKeys,
-  factsOfConfig,
-  factsOfMetadata,
-  factsToMetadata,
-  fieldOf,
-} from './facts.js'
+import type { FactName, Facts, FactUses } from './facts.js'
+import { factsOfConfig, fieldOf } from './facts-config.js'
+import { factKeys, factsOfMetadata, factsToMetadata } from './facts-metadata.js'
 import type { Family, FamilyTable, Hyperparameters, LayerFacts } from './family.js'
 import { MOST_HEAD_DIMENSIONS } from './limits.js'
-import { type Ropes, ropesFromConfig, ropesFromMetadata, ropesToMetadata, ropeTensors } from './rope.js'
+import { type Ropes, ropeTensors } from './rope.js'
+import { ropesFromConfig } from './rope-config.js'
+import { ropesFromMetadata, ropesToMetadata } from './rope-metadata.js'
 import { scalarFacts } from './scalars.js'
 import { tensorsOf } from './tensors.js'
 

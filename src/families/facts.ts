@@ -1,6 +1,4 @@
 import type { ConfigReader } from '../checkpoint/config-reader.js'
-import type { GgufMetadata, GgufValue } from '../checkpoint/gguf-metadata.js'
-import { FileError, UnsupportedError } from '../errors.js'
 import { MOST_LAYERS } from './limits.js'
 
 /** What a model's files say of it. A number that a family does not have is absent; a flag is then false. */
@@ -77,9 +75,11 @@ export type FlagName = {
   [N in FactName]-?: NonNullable<Facts[N]> extends boolean ? N : never
 }[FactName]
 
-type FactValue = number | boolean | readonly number[]
+/** What a fact may be. */
+export type FactValue = number | boolean | readonly number[]
 
-interface Fact {
+/** How a fact is read and written. */
+export interface Fact {
   readonly kind: 'count' | 'number' | 'flag' | 'numbers'
   /** Names in config.json, of which the first that is there counts; a dot leads into an object. */
   readonly config: readonly string[]
@@ -111,12 +111,13 @@ export interface FactUse {
   /** Where a GGUF file does not say, as in llama.cpp. */
   readonly ggufDefault?: Default
 }
-type Default = FactValue | ((facts: Facts) => FactValue | undefined)
+/** A value, or what follows from facts that were read before. */
+export type Default = FactValue | ((facts: Facts) => FactValue | undefined)
 
 export type FactUses = { readonly [N in FactName]?: FactUse }
 
 /** Every fact with its usual names; they are read in this order. */
-const FACTS: { readonly [N in FactName]: Fact } = {
+export const FACTS: { readonly [N in FactName]: Fact } = {
   layers: {
     kind: 'count',
     config: ['num_hidden_layers', 'n_layer', 'n_layers', 'num_layers'],
@@ -255,155 +256,14 @@ const USUAL: FactUses = {
 }
 
 /** The facts of a family with its own names in the place of the usual ones. */
-function usesOf(uses: FactUses): [FactName, Fact & FactUse][] {
+export function usesOf(uses: FactUses): [FactName, Fact & FactUse][] {
   return NAMES.filter((name) => FACTS[name].always === true || name in uses).map((name) => [
     name,
     { ...FACTS[name], ...USUAL[name], ...uses[name] },
   ])
 }
 
-/**
- * The facts in a config.json.
- * @throws FileError or UnsupportedError that name the field
- */
-export function factsOfConfig(config: ConfigReader, uses: FactUses): Facts {
-  const facts: Partial<Record<FactName, FactValue>> = {}
-  for (const [name, fact] of usesOf(uses)) {
-    const read = fact.read === undefined ? configValue(config, fact) : fact.read(config, facts as unknown as Facts)
-    const value =
-      read ?? (fact.read !== undefined || isNone(config, fact) ? undefined : valueOfDefault(fact.default, facts))
-    if (value !== undefined) facts[name] = value
-    else if (FACTS[name].always === true && fact.kind !== 'flag') requireField(config, fact)
-  }
-  return facts as unknown as Facts
-}
-
-function configValue(config: ConfigReader, fact: Fact): FactValue | undefined {
-  for (const path of fact.config) {
-    const { reader, field } = locate(config, path)
-    if (reader === null || !reader.has(field)) continue
-    if (fact.kind === 'flag') return reader.boolean(field)
-    if (fact.kind === 'numbers') return reader.numbers(field)
-    const { min, max } = fact
-    if (fact.kind === 'number') return reader.number(field, min === undefined ? {} : { min })
-    return reader.count(field, { ...(min !== undefined && { min }), ...(max !== undefined && { max }) })
-  }
-  return undefined
-}
-
-/** The field that says a fact; none, and so empty, where config.json does not say it. */
-export function fieldOf(config: ConfigReader, uses: FactUses, name: FactName): string {
-  const fields = uses[name]?.config ?? FACTS[name].config
-  return fields.find((field) => config.has(field)) ?? ''
-}
-
-/** A field by its path: `rope_parameters.factor` leads into an object. */
-function locate(config: ConfigReader, path: string): { reader: ConfigReader | null; field: string } {
-  const dot = path.indexOf('.')
-  if (dot < 0) return { reader: config, field: path }
-  return { reader: config.object(path.slice(0, dot)), field: path.slice(dot + 1) }
-}
-
-function isNone(config: ConfigReader, { config: fields, mayBeNone }: Fact): boolean {
-  return mayBeNone === true && fields.some((field) => config.fields[field] === null)
-}
-
-function requireField(config: ConfigReader, { config: [field = ''] }: Fact): void {
-  config.count(field)
-}
-
-function valueOfDefault(given: Default | undefined, facts: unknown): FactValue | undefined {
+/** What holds where a file does not say a fact. */
+export function valueOfDefault(given: Default | undefined, facts: unknown): FactValue | undefined {
   return typeof given === 'function' ? given(facts as Facts) : given
-}
-
-/**
- * The facts in a GGUF file.
- * @throws FileError or UnsupportedError that name the key
- */
-export function factsOfMetadata(
-  metadata: GgufMetadata,
-  architecture: string,
-  uses: FactUses,
-  tensors: ReadonlySet<string>,
-): Facts {
-  const facts: Partial<Record<FactName, FactValue>> = {}
-  for (const [name, fact] of usesOf(uses)) {
-    const read = metadataValue(metadata, architecture, fact, facts, tensors)
-    const value = read ?? valueOfDefault(fact.ggufDefault, facts)
-    if (value !== undefined) facts[name] = value
-    else if (FACTS[name].always === true && fact.kind !== 'flag') metadata.count(keyOf(architecture, fact))
-  }
-  return facts as unknown as Facts
-}
-
-function metadataValue(
-  metadata: GgufMetadata,
-  architecture: string,
-  fact: Fact,
-  facts: Partial<Record<FactName, FactValue>>,
-  tensors: ReadonlySet<string>,
-): FactValue | undefined {
-  if (fact.tensor !== undefined) {
-    const absent = fact.tensor.startsWith('!')
-    const names = (absent ? fact.tensor.slice(1) : fact.tensor).split('|')
-    return names.some((name) => tensors.has(name) || tensors.has(`blk.0.${name}`)) !== absent
-  }
-  if (fact.key === undefined) return undefined
-  const key = keyOf(architecture, fact)
-  if (!metadata.has(key)) {
-    return fact.key === 'vocab_size' ? metadata.length('tokenizer.ggml.tokens') : undefined
-  }
-  if (fact.kind === 'flag') return metadata.boolean(key)
-  if (fact.kind === 'numbers') return metadata.numbers(key, facts.layers as number)
-  if (fact.kind === 'number') {
-    const value = metadata.number(key, fact.min)
-    // Files write 0 for what a model does not have.
-    return value === 0 && fact.always !== true ? undefined : value
-  }
-  if (fact.perLayer === undefined || !metadata.isList(key)) return countOf(metadata, key, fact)
-  const list = metadata.counts(key, facts.layers as number)
-  if (list.some((count) => count < 1)) {
-    throw new UnsupportedError(`${metadata.path}: ${key} is 0 for some layers, which no family here computes`)
-  }
-  if (list.some((count) => count !== list[0])) facts[fact.perLayer] = list
-  return list[0]
-}
-
-function countOf(metadata: GgufMetadata, key: string, { max, mayBeNone }: Fact): number | undefined {
-  const value = metadata.count(key)
-  if (value === 0 && mayBeNone === true) return undefined
-  if (max !== undefined && (value < 1 || value > max)) {
-    throw new FileError(metadata.path, `metadata key ${key} must be from 1 to ${max}`)
-  }
-  if (value < 1) throw new FileError(metadata.path, `metadata key ${key} must be at least 1`)
-  return value
-}
-
-/** Keys are the architecture's but for a few that llama.cpp reads under one name for all. */
-function keyOf(architecture: string, { key, shared }: Fact): string {
-  return shared === true ? `${key}` : `${architecture}.${key}`
-}
-
-/** The keys that are read, as they stand in a file. */
-export function factKeys(architecture: string, uses: FactUses): string[] {
-  return usesOf(uses).flatMap(([, fact]) => (fact.key === undefined ? [] : [keyOf(architecture, fact)]))
-}
-
-/** The metadata that says these facts. */
-export function factsToMetadata(architecture: string, uses: FactUses, facts: Facts): [string, GgufValue][] {
-  const entries: [string, GgufValue][] = []
-  for (const [name, fact] of usesOf(uses)) {
-    const { key, kind, perLayer } = fact
-    const value = perLayer === undefined ? facts[name] : (facts[perLayer] ?? facts[name])
-    if (key === undefined || value === undefined) continue
-    entries.push([keyOf(architecture, fact), metadataOf(kind, value)])
-    if (name === 'headDim') entries.push([`${architecture}.attention.value_length`, metadataOf(kind, value)])
-  }
-  return entries
-}
-
-function metadataOf(kind: Fact['kind'], value: FactValue): GgufValue {
-  if (typeof value === 'boolean') return { type: 'bool', value }
-  const type = kind === 'count' ? 'uint32' : 'float32'
-  return typeof value === 'number' ? { type, value } : { type: 'array', of: type, value }
 }

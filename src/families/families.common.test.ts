@@ -182,6 +182,21 @@ describe.each(NAMES)('%s against PyTorch', (name) => {
     }
   })
 
+  it('sees in a long sequence, token by token, what it sees at once', async () => {
+    const { learnedPositions, vocabulary } = model.hyperparameters
+    const length = learnedPositions ?? 700
+    const long = await workspace.load(folder, { quantization: 'f32', context: length })
+    const ids = Array.from({ length: length - 2 }, (_, i) => (i * i * 7 + 3 * i + (i >> 5)) % vocabulary)
+    const whole = await long.trace(ids)
+    const spread = whole.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
+    for (const promptLength of [70, ids.length - 30]) {
+      const until = promptLength + 20
+      const { logits } = await long.score(ids.slice(0, until), { promptLength })
+      const wanted = whole.logits.subarray(promptLength * vocabulary, until * vocabulary)
+      expect(largestDifference(logits, wanted) / spread).toBeLessThan(1e-4)
+    }
+  })
+
   it('says under lossless what full depth says', async () => {
     const options = { maxTokens: 12, ignoreEos: true } as const
     const full = await model.generate(inputs[1]!, options).result
