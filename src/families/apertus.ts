@@ -1,19 +1,15 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, headNorms, MODEL, norm, plainMlp } from './rows.js'
+import { ATTENTION_BIAS, attention, headNorms, MODEL, norm, plainMlp } from './rows.js'
 
 /** Apertus: an MLP of xIELU, whose numbers each layer learned, and norms of queries and keys. */
 export const apertus = defineFamily({
   architecture: 'apertus',
   modelTypes: ['apertus'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
+  defaults: { context: 65_536, epsilon: 1e-5 },
   facts: {
-    context: { default: 65_536 },
-    epsilon: { default: 1e-5 },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
     xieluAlphaN: {},
     xieluAlphaP: {},
     xieluBeta: {},

@@ -1,14 +1,14 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+import { ALL_BIASES, attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
 
 /** BLOOM and BLOOMZ: ALiBi positions, a norm after the embedding, LayerNorm and biases everywhere, a GELU MLP. */
 export const bloom = defineFamily({
   architecture: 'bloom',
   modelTypes: ['bloom'],
-  inLlamaCpp: true,
   layersAt: 'transformer.h',
   norm: 'layer',
+  defaults: { tied: true, fusedQkv: true, ...ALL_BIASES },
   facts: {
     hidden: { config: ['n_embed', 'hidden_size'] },
     kvHeads: { config: [] },
@@ -17,11 +17,6 @@ export const bloom = defineFamily({
     context: { config: ['seq_length'], default: 2048 },
     feedForward: { config: [], default: (f) => 4 * f.hidden },
     epsilon: { config: ['layer_norm_epsilon'], default: 1e-5 },
-    tied: { default: true },
-    fusedQkv: { default: true },
-    qkvBias: { default: true },
-    outputBias: { default: true },
-    mlpBias: { default: true },
   },
   accepts: { apply_residual_connection_post_layernorm: [false] },
   rope: null,

@@ -1,22 +1,16 @@
 import { parallel } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { FamilyTable } from './family.js'
-import { attention, gatedMlp, MODEL, norm, normOfEachHead } from './rows.js'
+import { ATTENTION_BIAS, attention, gatedMlp, MODEL, norm, normOfEachHead } from './rows.js'
 
 const COHERE: FamilyTable = {
   architecture: 'command-r',
   modelTypes: ['cohere'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'layer',
+  defaults: { context: 8192, epsilon: 1e-5, tied: true, logitScale: 0.0625 },
   facts: {
-    context: { default: 8192 },
-    epsilon: { default: 1e-5 },
-    tied: { default: true },
-    logitScale: { default: 0.0625 },
     qkNorm: { config: ['use_qk_norm'] },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
   },
   accepts: { hidden_act: ['silu'] },
   rope: { pairs: 'interleaved', base: 500_000 },
@@ -39,7 +33,8 @@ export const cohere2 = defineFamily({
   ...COHERE,
   architecture: 'cohere2',
   modelTypes: ['cohere2'],
-  facts: { ...COHERE.facts, qkNorm: { config: [] }, window: { default: 4096 }, windowPeriod: { default: 4 } },
+  defaults: { ...COHERE.defaults, window: 4096, windowPeriod: 4 },
+  facts: { ...COHERE.facts, qkNorm: { config: [] } },
   rope: { pairs: 'interleaved' },
   isLocal: (layer, { windowPeriod = 4 }) => layer % windowPeriod < windowPeriod - 1,
   ropeOf: (_, local) => (local ? 'full' : null),

@@ -2,7 +2,7 @@ import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { embed, head, headMatrix } from './blocks/ends.js'
-import type { FactName, Facts, FactUses } from './facts.js'
+import { type FactName, type Facts, type FactUses, withDefaults } from './facts.js'
 import { factsOfConfig, fieldOf } from './facts-config.js'
 import { factKeys, factsOfMetadata, factsToMetadata } from './facts-metadata.js'
 import type { Family, FamilyTable, Hyperparameters, LayerFacts } from './family.js'
@@ -11,22 +11,23 @@ import { type Ropes, ropeTensors } from './rope.js'
 import { ropesFromConfig } from './rope-config.js'
 import { ropesFromMetadata, ropesToMetadata } from './rope-metadata.js'
 import { scalarFacts } from './scalars.js'
-import { tensorsOf } from './tensors.js'
+import { layersAt, tensorsOf } from './tensors.js'
 
 const PATTERN = 'attention.sliding_window_pattern'
 
 /** What a table says, as the functions that the other folders call. */
 export function defineFamily(table: FamilyTable): Family {
   const { architecture, rope } = table
+  const own = withDefaults(table.facts, table.defaults)
   const uses: FactUses = {
-    ...table.facts,
-    epsilon: { ...table.facts.epsilon, key: `attention.layer_norm_${table.norm === 'rms' ? 'rms_' : ''}epsilon` },
+    ...own,
+    epsilon: { ...own.epsilon, key: `attention.layer_norm_${table.norm === 'rms' ? 'rms_' : ''}epsilon` },
   }
   return {
     architecture,
     modelTypes: table.modelTypes,
-    layersAt: table.layersAt,
-    inLlamaCpp: table.inLlamaCpp,
+    layersAt: layersAt(table),
+    inLlamaCpp: table.inLlamaCpp !== false,
 
     fromConfig(config) {
       for (const [field, values] of Object.entries(table.accepts)) config.only(field, values)

@@ -8,9 +8,8 @@ export const exaone4 = defineFamily({
   ...LLAMA,
   architecture: 'exaone4',
   modelTypes: ['exaone4'],
+  defaults: { context: 2048, epsilon: 1e-5 },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
     // llama.cpp gives a window to the model of 64 layers.
     window: { default: 4096, ggufDefault: (f) => (f.layers === 64 ? 4096 : undefined) },
     // 0 where there is no window.

@@ -116,6 +116,9 @@ export type Default = FactValue | ((facts: Facts) => FactValue | undefined)
 
 export type FactUses = { readonly [N in FactName]?: FactUse }
 
+/** What facts are where config.json does not say them. */
+export type FactDefaults = { readonly [N in FactName]?: Facts[N] }
+
 /** Every fact with its usual names; they are read in this order. */
 export const FACTS: { readonly [N in FactName]: Fact } = {
   layers: {
@@ -234,7 +237,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
   headBias: { kind: 'flag', config: [], tensor: 'output.bias', always: true },
   denseLayers: { kind: 'numbers', config: [] },
   rotationPeriod: { kind: 'count', config: ['no_rope_layer_interval'] },
-  rotatedLayers: { kind: 'numbers', config: ['no_rope_layers'] },
+  rotatedLayers: { kind: 'numbers', config: ['no_rope_layers'], key: 'shoal.rotated_layers', shared: true },
   xieluAlphaN: { kind: 'numbers', config: [], key: 'xielu.alpha_n', shared: true },
   xieluAlphaP: { kind: 'numbers', config: [], key: 'xielu.alpha_p', shared: true },
   xieluBeta: { kind: 'numbers', config: [], key: 'xielu.beta', shared: true },
@@ -253,6 +256,15 @@ const USUAL: FactUses = {
     default: (f) => Math.floor(f.hidden / f.heads),
     ggufDefault: (f) => Math.floor(f.hidden / f.heads),
   },
+}
+
+/** How a family reads its facts: its own ways, with the defaults among them. */
+export function withDefaults(uses: FactUses = {}, defaults: FactDefaults = {}): FactUses {
+  const all: Partial<Record<FactName, FactUse>> = { ...uses }
+  for (const [name, value] of Object.entries(defaults)) {
+    all[name as FactName] = { default: value as FactValue, ...all[name as FactName] }
+  }
+  return all
 }
 
 /** The facts of a family with its own names in the place of the usual ones. */

@@ -6,13 +6,10 @@ import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
 export const falcon = defineFamily({
   architecture: 'falcon',
   modelTypes: ['falcon', 'RefinedWeb', 'RefinedWebModel'],
-  inLlamaCpp: true,
   layersAt: 'transformer.h',
   norm: 'layer',
+  defaults: { context: 2048, epsilon: 1e-5, tied: true, fusedQkv: true },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
-    tied: { default: true },
     kvHeads: {
       read: (config, { heads }) => {
         if (config.boolean('new_decoder_architecture', { default: false })) {
@@ -23,7 +20,6 @@ export const falcon = defineFamily({
       ggufDefault: 1,
     },
     feedForward: { config: ['ffn_hidden_size'], default: (f) => 4 * f.hidden },
-    fusedQkv: { default: true },
     secondNorm: {
       read: (config) => {
         const two = config.boolean('new_decoder_architecture', { default: false }) ? 2 : 1

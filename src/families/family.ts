@@ -2,7 +2,7 @@ import type { ConfigReader } from '../checkpoint/config-reader.js'
 import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph, Tensor } from '../ggml/graph.js'
-import type { Facts, FactUses } from './facts.js'
+import type { FactDefaults, Facts, FactUses } from './facts.js'
 import type { Rope, RopeTable } from './rope.js'
 import type { TensorMapping, TensorRow } from './tensors.js'
 
@@ -122,15 +122,17 @@ export interface FamilyTable {
   readonly architecture: string
   /** `model_type` values of config.json. */
   readonly modelTypes: readonly string[]
-  /** Whether llama.cpp runs this architecture. */
-  readonly inLlamaCpp: boolean
-  /** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
-  readonly layersAt: string
+  /** False where llama.cpp does not run this architecture. */
+  readonly inLlamaCpp?: false
+  /** Name under which a checkpoint has its layers, where that is not `model.layers`. */
+  readonly layersAt?: string
   readonly norm: 'rms' | 'layer'
   /** Added to the weights of norms when a checkpoint is converted: it has them as distance from 1. */
   readonly normOffset?: number
-  /** What the family reads beside what all read, and where it differs in that. */
-  readonly facts: FactUses
+  /** Facts where config.json does not say them, as in transformers. */
+  readonly defaults?: FactDefaults
+  /** What the family reads beside these and what all read, and where it reads in another way. */
+  readonly facts?: FactUses
   /** Fields of config.json that change the result, with the values that the family computes. */
   readonly accepts: Readonly<Record<string, readonly unknown[]>>
   /** Null where positions are not rotated. */
@@ -159,7 +161,11 @@ export interface FamilyTable {
 }
 
 /** A family as the other folders use it: everything follows from its table. */
-export interface Family extends Pick<FamilyTable, 'architecture' | 'modelTypes' | 'layersAt' | 'inLlamaCpp'> {
+export interface Family extends Pick<FamilyTable, 'architecture' | 'modelTypes'> {
+  /** Whether llama.cpp runs this architecture. */
+  readonly inLlamaCpp: boolean
+  /** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
+  readonly layersAt: string
   /** config.json to hyperparameters; a value that the family does not implement throws UnsupportedError naming the field. */
   fromConfig(config: ConfigReader): Hyperparameters
   /** GGUF metadata to hyperparameters; likewise. The file's tensor names tell of biases and tied embeddings. */

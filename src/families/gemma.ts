@@ -3,26 +3,22 @@ import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { Facts } from './facts.js'
 import type { FamilyTable } from './family.js'
-import { attention, gatedMlp, headNorms, MODEL, norm } from './rows.js'
+import { ATTENTION_BIAS, attention, gatedMlp, headNorms, MODEL, norm, normsBefore } from './rows.js'
 
 const rootOfWidth = (f: Facts): number => Math.sqrt(f.hidden)
 
 const GEMMA: FamilyTable = {
   architecture: 'gemma',
   modelTypes: ['gemma'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
   normOffset: 1,
-  facts: {
-    context: { default: 8192 },
-    headDim: { default: 256 },
-    epsilon: { default: 1e-6 },
-    tied: { default: true },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
-    embeddingScale: { default: rootOfWidth, ggufDefault: rootOfWidth },
+  defaults: {
+    context: 8192,
+    headDim: 256,
+    epsilon: 1e-6,
+    tied: true,
   },
+  facts: { ...ATTENTION_BIAS, embeddingScale: { default: rootOfWidth, ggufDefault: rootOfWidth } },
   // Older files say gelu and mean its approximation; transformers reads it so.
   accepts: {
     hidden_activation: ['gelu_pytorch_tanh'],
@@ -33,12 +29,7 @@ const GEMMA: FamilyTable = {
   scalesQueries: true,
   activation: 'gelu-tanh',
   model: MODEL,
-  layers: [
-    norm('attn_norm', 'input_layernorm'),
-    ...attention(),
-    norm('ffn_norm', 'post_attention_layernorm'),
-    ...gatedMlp(),
-  ],
+  layers: normsBefore(attention(), gatedMlp()),
   layer: preNorm(),
 }
 
@@ -67,12 +58,13 @@ export const gemma2 = defineFamily({
   ...GEMMA,
   architecture: 'gemma2',
   modelTypes: ['gemma2'],
+  defaults: { ...GEMMA.defaults, window: 4096, attentionSoftcap: 50, logitSoftcap: 30 },
   facts: {
     ...GEMMA.facts,
-    window: { default: 4096, ggufDefault: 4096 },
+    window: { ggufDefault: 4096 },
     attentionScale: queryScale(46),
-    attentionSoftcap: { default: 50, ggufDefault: 50 },
-    logitSoftcap: { default: 30, ggufDefault: 30 },
+    attentionSoftcap: { ggufDefault: 50 },
+    logitSoftcap: { ggufDefault: 30 },
   },
   isLocal: (layer) => layer % 2 === 0,
   layers: BOTH_NORMS,
@@ -83,14 +75,17 @@ export const gemma3 = defineFamily({
   ...GEMMA,
   architecture: 'gemma3',
   modelTypes: ['gemma3_text'],
+  defaults: {
+    ...GEMMA.defaults,
+    context: 131_072,
+    heads: 8,
+    kvHeads: 4,
+    vocabulary: 262_208,
+    window: 4096,
+    windowPeriod: 6,
+  },
   facts: {
     ...GEMMA.facts,
-    context: { default: 131_072 },
-    heads: { default: 8 },
-    kvHeads: { default: 4 },
-    vocabulary: { default: 262_208 },
-    window: { default: 4096 },
-    windowPeriod: { default: 6 },
     attentionScale: queryScale(62),
     attentionSoftcap: {},
     logitSoftcap: {},

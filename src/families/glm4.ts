@@ -7,10 +7,8 @@ export const glm4 = defineFamily({
   ...LLAMA,
   architecture: 'glm4',
   modelTypes: ['glm4'],
+  defaults: { context: 131_072, headDim: 128, epsilon: 1.5625e-7 },
   facts: {
-    context: { default: 131_072 },
-    headDim: { default: 128 },
-    epsilon: { default: 1.5625e-7 },
     qkvBias: { config: ['attention_bias'], default: true },
   },
   rope: { pairs: 'interleaved', partial: 0.5 },

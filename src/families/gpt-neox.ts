@@ -1,32 +1,26 @@
 import { parallel, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+import { attention, biasedNorm, embedding, lmHead, normsBefore, plainMlp } from './rows.js'
 
 /** GPT-NeoX and Pythia: attention and MLP side by side, each with a LayerNorm of its own; a quarter of each head rotated. */
 export const gptNeox = defineFamily({
   architecture: 'gptneox',
   modelTypes: ['gpt_neox'],
-  inLlamaCpp: true,
   layersAt: 'gpt_neox.layers',
   norm: 'layer',
+  defaults: { context: 2048, epsilon: 1e-5, parallelResidual: true, fusedQkv: true, mlpBias: true },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
-    parallelResidual: { default: true },
-    fusedQkv: { default: true },
     qkvBias: { config: ['attention_bias'], default: true },
     outputBias: { config: ['attention_bias'], default: true },
-    mlpBias: { default: true },
   },
   accepts: { hidden_act: ['gelu'] },
   rope: { pairs: 'halves', partial: 0.25 },
   activation: 'gelu',
   model: [embedding('gpt_neox.embed_in'), biasedNorm('output_norm', 'gpt_neox.final_layer_norm'), lmHead('embed_out')],
-  layers: [
-    biasedNorm('attn_norm', 'input_layernorm'),
-    ...attention({ fused: 'attention.query_key_value', output: 'attention.dense' }, { order: 'heads-of-qkv' }),
-    biasedNorm('ffn_norm', 'post_attention_layernorm'),
-    ...plainMlp('mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'),
-  ],
+  layers: normsBefore(
+    attention({ fused: 'attention.query_key_value', output: 'attention.dense' }, { order: 'heads-of-qkv' }),
+    plainMlp('mlp.dense_h_to_4h', 'mlp.dense_4h_to_h'),
+    biasedNorm,
+  ),
   layer: (c, x) => (c.h.facts.parallelResidual === true ? parallel(c, x) : preNorm()(c, x)),
 })

@@ -1,6 +1,6 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, MODEL, norm } from './rows.js'
+import { ALL_BIASES, ATTENTION_BIAS, attention, MODEL, norm } from './rows.js'
 import type { OtherSource, TensorRow } from './tensors.js'
 
 /** Where gate and up stand in a checkpoint: their rows alternate, and what is not in MXFP4 is stored as [columns, rows]. */
@@ -21,20 +21,20 @@ function alternating(part: 'even' | 'odd'): Pick<TensorRow, 'source' | 'shape' |
 export const gptOss = defineFamily({
   architecture: 'gpt-oss',
   modelTypes: ['gpt_oss'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
+  defaults: {
+    context: 131_072,
+    headDim: 64,
+    epsilon: 1e-5,
+    window: 128,
+    experts: 128,
+    expertsUsed: 4,
+    ...ALL_BIASES,
+  },
   facts: {
-    context: { default: 131_072 },
-    headDim: { default: 64 },
-    epsilon: { default: 1e-5 },
-    window: { default: 128 },
-    experts: { default: 128 },
-    expertsUsed: { default: 4 },
+    ...ATTENTION_BIAS,
+    mlpBias: { tensor: 'ffn_up_exps.bias' },
     expertWidth: { config: ['intermediate_size'] },
-    qkvBias: { config: ['attention_bias'], default: true },
-    outputBias: { config: ['attention_bias'], default: true },
-    mlpBias: { default: true, tensor: 'ffn_up_exps.bias' },
   },
   accepts: { hidden_act: ['silu'], swiglu_alpha: [1.702], swiglu_limit: [7] },
   rope: { pairs: 'halves', base: 150_000, truncate: false },

@@ -1,24 +1,18 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+import { ALL_BIASES, attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
 
 /** GPT-2: learned positions, LayerNorm and biases, matrices stored as [columns, rows]. */
 export const gpt2 = defineFamily({
   architecture: 'gpt2',
   modelTypes: ['gpt2'],
-  inLlamaCpp: true,
   layersAt: 'transformer.h',
   norm: 'layer',
+  defaults: { epsilon: 1e-5, tied: true, fusedQkv: true, ...ALL_BIASES },
   facts: {
     context: { config: ['n_positions', 'n_ctx', 'max_position_embeddings'], default: 1024 },
     learnedPositions: { default: (f) => f.context, ggufDefault: (f) => f.context },
     feedForward: { config: ['n_inner'], default: (f) => 4 * f.hidden },
-    epsilon: { default: 1e-5 },
-    tied: { default: true },
-    fusedQkv: { default: true },
-    qkvBias: { default: true },
-    outputBias: { default: true },
-    mlpBias: { default: true },
   },
   accepts: {
     activation_function: ['gelu_new', 'gelu_pytorch_tanh'],

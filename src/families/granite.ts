@@ -2,7 +2,7 @@ import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { FactUses } from './facts.js'
 import { LLAMA } from './llama.js'
-import { attention, gatedMlp, norm } from './rows.js'
+import { ATTENTION_BIAS, attention, gatedMlp, norm, normsBefore } from './rows.js'
 import type { OtherSource, TensorRow } from './tensors.js'
 
 const MULTIPLIERS: FactUses = {
@@ -13,8 +13,7 @@ const MULTIPLIERS: FactUses = {
   attentionScale: { config: ['attention_multiplier'], default: 1 },
   logitDivisor: { default: 1, ggufDefault: 1 },
   rotary: {},
-  qkvBias: { config: ['attention_bias'] },
-  outputBias: { config: ['attention_bias'] },
+  ...ATTENTION_BIAS,
 }
 
 /** Granite 3 and 4: a llama with multipliers of embeddings, branches, scores and logits. */
@@ -23,12 +22,7 @@ export const granite = defineFamily({
   architecture: 'granite',
   modelTypes: ['granite'],
   facts: { ...MULTIPLIERS, mlpBias: { config: ['mlp_bias'] } },
-  layers: [
-    norm('attn_norm', 'input_layernorm'),
-    ...attention({}, { permuted: true }),
-    norm('ffn_norm', 'post_attention_layernorm'),
-    ...gatedMlp(),
-  ],
+  layers: normsBefore(attention({}, { permuted: true }), gatedMlp()),
 })
 
 /** Gate and up in one matrix for each expert, or in one for all tokens. */
@@ -60,10 +54,9 @@ export const graniteMoe = defineFamily({
   ...LLAMA,
   architecture: 'granitemoe',
   modelTypes: ['granitemoe', 'granitemoeshared'],
+  defaults: { experts: 8, expertsUsed: 2 },
   facts: {
     ...MULTIPLIERS,
-    experts: { default: 8 },
-    expertsUsed: { default: 2 },
     expertWidth: { config: ['intermediate_size'], ggufDefault: (f) => f.feedForward },
     sharedExpertWidth: {
       read: (config) => config.count('shared_intermediate_size', { default: 0, min: 0 }) || undefined,

@@ -1,17 +1,15 @@
 import { defineFamily } from './define.js'
 import { LLAMA } from './llama.js'
-import { attention, gatedMlp, headNorms, norm } from './rows.js'
+import { ATTENTION_BIAS, attention, gatedMlp, headNorms, norm } from './rows.js'
 
 /** Hunyuan, dense: queries and keys are normed after they are rotated, and the rotary base is raised once for all. */
 export const hunyuanDense = defineFamily({
   ...LLAMA,
   architecture: 'hunyuan-dense',
   modelTypes: ['hunyuan_v1_dense'],
+  defaults: { context: 2048, epsilon: 1e-5 },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
   },
   rope: { pairs: 'halves', alpha: true },
   ropeBeforeNorm: true,

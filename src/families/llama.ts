@@ -2,7 +2,7 @@ import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { Facts } from './facts.js'
 import type { FamilyTable } from './family.js'
-import { attention, gatedMlp, MODEL, norm, routedExperts, sharedExpert } from './rows.js'
+import { attention, BIASES, gatedMlp, MODEL, NO_BIASES, norm, routedExperts, sharedExpert } from './rows.js'
 
 const hasExperts = (f: Facts): true | undefined => (f.experts === undefined ? undefined : true)
 const expertWidth = (f: Facts): number | undefined => (f.experts === undefined ? undefined : f.feedForward)
@@ -11,15 +11,10 @@ const expertWidth = (f: Facts): number | undefined => (f.experts === undefined ?
 export const LLAMA: FamilyTable = {
   architecture: 'llama',
   modelTypes: ['llama'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
+  defaults: { context: 2048, epsilon: 1e-6 },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-6 },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
-    mlpBias: { config: ['mlp_bias'] },
+    ...BIASES,
     // Of Mistral and Mixtral; a llama's config.json does not say them.
     window: { config: [] },
     experts: { config: [] },
@@ -50,30 +45,15 @@ export const llama = defineFamily(LLAMA)
 export const mistral = defineFamily({
   ...LLAMA,
   modelTypes: ['mistral'],
-  facts: {
-    ...LLAMA.facts,
-    context: { default: 131_072 },
-    window: { default: 4096 },
-    qkvBias: {},
-    outputBias: {},
-    mlpBias: {},
-  },
+  defaults: { ...LLAMA.defaults, context: 131_072, window: 4096 },
+  facts: { ...LLAMA.facts, ...NO_BIASES, window: {} },
 })
 
 /** Mixtral: eight experts in the place of the MLP, of which every token uses two. */
 export const mixtral = defineFamily({
   ...LLAMA,
   modelTypes: ['mixtral'],
-  facts: {
-    ...LLAMA.facts,
-    context: { default: 131_072 },
-    epsilon: { default: 1e-5 },
-    window: {},
-    experts: { default: 8 },
-    expertsUsed: { default: 2 },
-    qkvBias: {},
-    outputBias: {},
-    mlpBias: {},
-  },
+  defaults: { ...LLAMA.defaults, context: 131_072, epsilon: 1e-5, experts: 8, expertsUsed: 2 },
+  facts: { ...LLAMA.facts, ...NO_BIASES, window: {}, experts: {}, expertsUsed: {} },
   rope: { pairs: 'interleaved', permuted: true, base: 1e6 },
 })

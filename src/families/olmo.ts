@@ -1,21 +1,28 @@
 import { branchNorm, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { FamilyTable } from './family.js'
-import { attention, embedding, gatedMlp, lmHead, MODEL, norm, routedExperts, wholeNorms } from './rows.js'
+import {
+  ATTENTION_BIAS,
+  attention,
+  embedding,
+  gatedMlp,
+  lmHead,
+  MODEL,
+  norm,
+  routedExperts,
+  wholeNorms,
+} from './rows.js'
 
 const OLMO: FamilyTable = {
   architecture: 'olmo',
   modelTypes: ['olmo'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'layer',
+  defaults: { context: 2048 },
   facts: {
-    context: { default: 2048 },
     // LayerNorm's own, which config.json does not say.
     epsilon: { config: [], default: 1e-5 },
     clampQkv: {},
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
   },
   accepts: { hidden_act: ['silu'] },
   rope: { pairs: 'interleaved', permuted: true },
@@ -33,12 +40,10 @@ const OLMO2: FamilyTable = {
   architecture: 'olmo2',
   modelTypes: ['olmo2'],
   norm: 'rms',
+  defaults: { context: 2048, epsilon: 1e-5 },
   facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
     window: { config: [] },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
   },
   rope: { pairs: 'halves', localUnscaled: true },
   isLocal: (layer) => layer % 4 < 3,
@@ -61,7 +66,8 @@ export const olmo2 = defineFamily(OLMO2)
 export const olmo3 = defineFamily({
   ...OLMO2,
   modelTypes: ['olmo3'],
-  facts: { ...OLMO2.facts, window: { default: 4096 } },
+  defaults: { ...OLMO2.defaults, window: 4096 },
+  facts: { ...OLMO2.facts, window: {} },
   rope: { pairs: 'halves', base: 500_000, localUnscaled: true },
 })
 
@@ -70,13 +76,11 @@ export const olmoe = defineFamily({
   ...OLMO2,
   architecture: 'olmoe',
   modelTypes: ['olmoe'],
+  defaults: { ...OLMO2.defaults, context: 4096, experts: 64, expertsUsed: 8 },
   facts: {
     ...OLMO2.facts,
-    context: { default: 4096 },
     clampQkv: {},
     window: {},
-    experts: { default: 64 },
-    expertsUsed: { default: 8 },
     expertWidth: { config: ['intermediate_size'], ggufDefault: (f) => f.feedForward },
     normalizeExperts: {},
   },

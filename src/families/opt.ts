@@ -1,6 +1,6 @@
 import { postNorm, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+import { ALL_BIASES, attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
 import type { TensorRow } from './tensors.js'
 
 /** The first two rows of the position table stand for padding. */
@@ -23,15 +23,14 @@ export const opt = defineFamily({
   inLlamaCpp: false,
   layersAt: 'model.decoder.layers',
   norm: 'layer',
+  defaults: { context: 2048, tied: true, ...ALL_BIASES },
   facts: {
     kvHeads: { config: [] },
     headDim: { config: [] },
-    context: { default: 2048 },
     learnedPositions: { default: (f) => f.context, ggufDefault: (f) => f.context },
     feedForward: { config: ['ffn_dim'] },
     // PyTorch's default for LayerNorm; config.json does not say it.
     epsilon: { config: [], default: 1e-5 },
-    tied: { default: true },
     embeddingWidth: {
       config: ['word_embed_proj_dim'],
       key: 'token_embedding_length',
@@ -42,9 +41,6 @@ export const opt = defineFamily({
     finalNorm: {
       read: (config, f) => f.postNorm !== true && !config.boolean('_remove_final_layer_norm', { default: false }),
     },
-    qkvBias: { default: true },
-    outputBias: { default: true },
-    mlpBias: { default: true },
   },
   accepts: { activation_function: ['relu'], enable_bias: [true], layer_norm_elementwise_affine: [true] },
   rope: null,

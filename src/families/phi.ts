@@ -1,22 +1,23 @@
 import { parallel, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, fusedGatedMlp, lmHead, MODEL, norm, plainMlp } from './rows.js'
+import {
+  ALL_BIASES,
+  attention,
+  biasedNorm,
+  embedding,
+  fusedGatedMlp,
+  lmHead,
+  MODEL,
+  normsBefore,
+  plainMlp,
+} from './rows.js'
 
 /** Phi 1 to 2: one LayerNorm for attention and MLP side by side, biases everywhere, a part of each head rotated. */
 export const phi = defineFamily({
   architecture: 'phi2',
   modelTypes: ['phi'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'layer',
-  facts: {
-    context: { default: 2048 },
-    epsilon: { default: 1e-5 },
-    qkvBias: { default: true },
-    outputBias: { default: true },
-    mlpBias: { default: true },
-    headBias: { default: true },
-  },
+  defaults: { context: 2048, epsilon: 1e-5, headBias: true, ...ALL_BIASES },
   accepts: { hidden_act: ['gelu_new', 'gelu_pytorch_tanh'], qk_layernorm: [false] },
   rope: { pairs: 'halves', partial: 0.5 },
   activation: 'gelu-tanh',
@@ -37,20 +38,14 @@ export const phi = defineFamily({
 export const phi3 = defineFamily({
   architecture: 'phi3',
   modelTypes: ['phi3'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
-  facts: { context: { default: 4096 }, epsilon: { default: 1e-5 }, window: {}, fusedQkv: { default: true } },
+  defaults: { context: 4096, epsilon: 1e-5, fusedQkv: true },
+  facts: { window: {} },
   accepts: { hidden_act: ['silu'] },
   rope: { pairs: 'halves', partial: 1 },
   isLocal: () => true,
   activation: 'silu',
   model: MODEL,
-  layers: [
-    norm('attn_norm', 'input_layernorm'),
-    ...attention(),
-    norm('ffn_norm', 'post_attention_layernorm'),
-    ...fusedGatedMlp(),
-  ],
+  layers: normsBefore(attention(), fusedGatedMlp()),
   layer: preNorm(),
 })

@@ -3,7 +3,16 @@ import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import type { FactUses } from './facts.js'
 import type { FamilyTable } from './family.js'
-import { attention, gatedMlp, headNorms, MODEL, norm, routedExperts, sharedExpert } from './rows.js'
+import {
+  ATTENTION_BIAS,
+  attention,
+  gatedMlp,
+  headNorms,
+  MODEL,
+  normsBefore,
+  routedExperts,
+  sharedExpert,
+} from './rows.js'
 
 /** Layers from `max_window_layers` on have a window, where config.json switches it on. */
 const WINDOW: FactUses = {
@@ -18,13 +27,9 @@ function usesWindow(config: ConfigReader): boolean {
 const QWEN2: FamilyTable = {
   architecture: 'qwen2',
   modelTypes: ['qwen2'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'rms',
+  defaults: { context: 32_768, epsilon: 1e-6, qkvBias: true },
   facts: {
-    context: { default: 32_768 },
-    epsilon: { default: 1e-6 },
-    qkvBias: { default: true },
     ...WINDOW,
   },
   accepts: { hidden_act: ['silu'] },
@@ -32,12 +37,7 @@ const QWEN2: FamilyTable = {
   isLocal: (layer, f) => layer >= (f.windowFrom ?? 0),
   activation: 'silu',
   model: MODEL,
-  layers: [
-    norm('attn_norm', 'input_layernorm'),
-    ...attention(),
-    norm('ffn_norm', 'post_attention_layernorm'),
-    ...gatedMlp(),
-  ],
+  layers: normsBefore(attention(), gatedMlp()),
   layer: preNorm(),
 }
 
@@ -48,11 +48,10 @@ const QWEN3: FamilyTable = {
   ...QWEN2,
   architecture: 'qwen3',
   modelTypes: ['qwen3'],
+  defaults: { ...QWEN2.defaults, headDim: 128, qkvBias: false },
   facts: {
     ...QWEN2.facts,
-    headDim: { default: 128 },
-    qkvBias: { config: ['attention_bias'] },
-    outputBias: { config: ['attention_bias'] },
+    ...ATTENTION_BIAS,
   },
   layers: [...QWEN2.layers, ...headNorms()],
 }
@@ -79,14 +78,11 @@ export const qwen2Moe = defineFamily({
   ...QWEN2,
   architecture: 'qwen2moe',
   modelTypes: ['qwen2_moe'],
+  defaults: { ...QWEN2.defaults, experts: 60, expertsUsed: 4, expertWidth: 1408, sharedExpertWidth: 5632 },
   facts: {
     ...QWEN2.facts,
     ...EXPERTS,
     qkvBias: { config: ['qkv_bias'], default: true },
-    experts: { default: 60 },
-    expertsUsed: { default: 4 },
-    expertWidth: { default: 1408 },
-    sharedExpertWidth: { default: 5632 },
     normalizeExperts: {},
   },
   // Unlike Qwen 2: every other layer below the limit.
@@ -110,15 +106,18 @@ export const qwen3Moe = defineFamily({
   ...QWEN3,
   architecture: 'qwen3moe',
   modelTypes: ['qwen3_moe'],
+  defaults: {
+    ...QWEN3.defaults,
+    experts: 128,
+    expertsUsed: 8,
+    expertWidth: 768,
+  },
   facts: {
     ...QWEN3.facts,
     ...EXPERTS,
-    headDim: {},
-    experts: { default: 128 },
-    expertsUsed: { default: 8 },
-    expertWidth: { default: 768 },
+    headDim: { default: (f) => Math.floor(f.hidden / f.heads) },
     // llama.cpp always divides, and its files do not say it.
-    normalizeExperts: { default: false, ggufDefault: true },
+    normalizeExperts: { ggufDefault: true },
   },
   layers: [...QWEN3.layers, ...routedExperts('mlp')],
 })

@@ -1,4 +1,4 @@
-import type { Facts, FlagName } from './facts.js'
+import type { Facts, FactUses, FlagName } from './facts.js'
 import type { OtherSource, RowOrder, TensorRow } from './tensors.js'
 
 /** Embedding, final norm and LM head under the names that most checkpoints use. */
@@ -7,6 +7,33 @@ export const MODEL: readonly TensorRow[] = [
   norm('output_norm', 'model.norm'),
   lmHead(),
 ]
+
+/** The same with a LayerNorm. */
+export const LAYER_NORM_MODEL: readonly TensorRow[] = [
+  embedding('model.embed_tokens'),
+  biasedNorm('output_norm', 'model.norm'),
+  lmHead(),
+]
+
+/** A layer's rows where a norm stands before attention and one before the MLP, under the names that most checkpoints use. */
+export function normsBefore(
+  attentionRows: readonly TensorRow[],
+  mlpRows: readonly TensorRow[],
+  of = norm,
+): TensorRow[] {
+  return [of('attn_norm', 'input_layernorm'), ...attentionRows, of('ffn_norm', 'post_attention_layernorm'), ...mlpRows]
+}
+
+/** Biases that one field of config.json switches on for attention, and one for the MLP. */
+export const ATTENTION_BIAS: FactUses = {
+  qkvBias: { config: ['attention_bias'] },
+  outputBias: { config: ['attention_bias'] },
+}
+export const BIASES: FactUses = { ...ATTENTION_BIAS, mlpBias: { config: ['mlp_bias'] } }
+/** No biases, for families that are built from one whose config.json may have them. */
+export const NO_BIASES: FactUses = { qkvBias: {}, outputBias: {}, mlpBias: {} }
+/** Biases that a family always has. */
+export const ALL_BIASES = { qkvBias: true, outputBias: true, mlpBias: true } as const
 
 export function embedding(source: string, more: Partial<TensorRow> = {}): TensorRow {
   return { name: 'token_embd', source, shape: ['vocabulary', 'embedding'], lookup: true, ...more }

@@ -3,6 +3,7 @@ import { FileError } from '../errors.js'
 import type { Facts } from './facts.js'
 import type { FamilyTable, Hyperparameters } from './family.js'
 import { spellings } from './spellings.js'
+import { layersAt } from './tensors.js'
 
 /** Numbers of each layer that a checkpoint keeps as tensors and a package as metadata. */
 const XIELU = {
@@ -25,7 +26,7 @@ export async function scalarFacts(
   for (const [fact, source] of Object.entries(XIELU)) {
     facts[fact] = []
     for (let l = 0; l < layers; l++) {
-      const name = `${table.layersAt}.${l}.${source}`
+      const name = `${layersAt(table)}.${l}.${source}`
       const found = spellings(name).find((spelling) => weights.tensors.has(spelling))
       const fixed = FIXED[fact as keyof typeof FIXED] as number | undefined
       if (found === undefined && fixed === undefined)

@@ -8,10 +8,8 @@ export const seedOss = defineFamily({
   ...LLAMA,
   architecture: 'seed_oss',
   modelTypes: ['seed_oss'],
+  defaults: { context: 524_288, headDim: 128, epsilon: 1e-6 },
   facts: {
-    context: { default: 524_288 },
-    headDim: { default: 128 },
-    epsilon: { default: 1e-6 },
     qkvBias: { config: ['attention_bias'], default: true },
     outputBias: { config: ['attention_out_bias'] },
     mlpBias: { config: ['mlp_bias'] },

@@ -1,17 +1,14 @@
 import { parallel, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, gatedMlp, lmHead, normOfEachHead } from './rows.js'
+import { attention, biasedNorm, gatedMlp, LAYER_NORM_MODEL, normOfEachHead } from './rows.js'
 
 /** StableLM: LayerNorm, a quarter of each head rotated, a gated MLP; the 12B has norms of each head and both branches side by side. */
 export const stablelm = defineFamily({
   architecture: 'stablelm',
   modelTypes: ['stablelm'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'layer',
+  defaults: { context: 4096, epsilon: 1e-5 },
   facts: {
-    context: { default: 4096 },
-    epsilon: { default: 1e-5 },
     parallelResidual: { tensor: '!ffn_norm.weight' },
     qkNorm: { config: ['qk_layernorm'] },
     qkvBias: { config: ['use_qkv_bias'] },
@@ -19,7 +16,7 @@ export const stablelm = defineFamily({
   accepts: { hidden_act: ['silu'] },
   rope: { pairs: 'halves', partial: 0.25 },
   activation: 'silu',
-  model: [embedding('model.embed_tokens'), biasedNorm('output_norm', 'model.norm'), lmHead()],
+  model: LAYER_NORM_MODEL,
   layers: [
     biasedNorm('attn_norm', 'input_layernorm'),
     ...attention(),

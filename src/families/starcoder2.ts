@@ -1,18 +1,14 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+import { attention, biasedNorm, LAYER_NORM_MODEL, normsBefore, plainMlp } from './rows.js'
 
 /** StarCoder 2: LayerNorm and biases, rotary positions, a plain MLP. llama.cpp runs it without its window. */
 export const starcoder2 = defineFamily({
   architecture: 'starcoder2',
   modelTypes: ['starcoder2'],
-  inLlamaCpp: true,
-  layersAt: 'model.layers',
   norm: 'layer',
+  defaults: { context: 4096, epsilon: 1e-5, tied: true },
   facts: {
-    context: { default: 4096 },
-    epsilon: { default: 1e-5 },
-    tied: { default: true },
     window: {},
     qkvBias: { config: ['use_bias'], default: true },
     outputBias: { config: ['use_bias'], default: true },
@@ -22,12 +18,7 @@ export const starcoder2 = defineFamily({
   rope: { pairs: 'halves' },
   isLocal: () => true,
   activation: 'gelu-tanh',
-  model: [embedding('model.embed_tokens'), biasedNorm('output_norm', 'model.norm'), lmHead()],
-  layers: [
-    biasedNorm('attn_norm', 'input_layernorm'),
-    ...attention(),
-    biasedNorm('ffn_norm', 'post_attention_layernorm'),
-    ...plainMlp('mlp.c_fc', 'mlp.c_proj'),
-  ],
+  model: LAYER_NORM_MODEL,
+  layers: normsBefore(attention(), plainMlp('mlp.c_fc', 'mlp.c_proj'), biasedNorm),
   layer: preNorm(),
 })

@@ -99,6 +99,11 @@ export interface OtherSource {
   readonly bare?: boolean
 }
 
+/** Name under which a checkpoint has its layers: tensors of layer 3 of a llama are `model.layers.3.…`. */
+export function layersAt({ layersAt: at = 'model.layers' }: FamilyTable): string {
+  return at
+}
+
 /** Every tensor of a model, in the order of the file. */
 export function tensorsOf(table: FamilyTable, h: Hyperparameters): TensorMapping[] {
   const first = table.model.filter(({ name }) => !isLast(name))
@@ -134,7 +139,7 @@ function mapping(
   const whole = lengths(row.shape)
   // The bias of a norm is as long as its weight, that of a matrix as its rows are many.
   const shape = isBias && whole.length > 1 ? whole.slice(0, -1) : row.flat === true ? whole.slice(-1) : whole
-  const prefix = layer === null ? '' : `${table.layersAt}.${layer}.`
+  const prefix = layer === null ? '' : `${layersAt(table)}.${layer}.`
   const name = `${layer === null ? '' : `blk.${layer}.`}${row.name}${isBias ? '.bias' : '.weight'}`
   const own = { source: row.source, shape: row.shape, ...(row.bare === true && { bare: true }) }
   const forms: readonly (OtherSource & { own?: boolean })[] = [{ ...own, own: true }, ...(row.or ?? [])]
