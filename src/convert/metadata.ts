@@ -11,7 +11,7 @@ import type { MetadataEntry } from './tokenizer-metadata.js'
  * Version of what `convert` writes: part of the key of cached files. It rises whenever the same checkpoint would become
  * a different file.
  */
-export const CONVERTER_VERSION = 3
+export const CONVERTER_VERSION = 4
 
 /** Version of ggml's quantisation formats. */
 const QUANTIZATION_VERSION = 2

@@ -55,7 +55,7 @@ export class WeightStore {
     const plain: FileTensor[] = []
     const byBuffer = new Map<string, FileTensor[]>()
     for (const use of uses) {
-      const buffer = use.product && use.stack !== true ? choose(use.tensor) : null
+      const buffer = use.product ? choose(use.tensor) : null
       if (buffer !== null) byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), use.tensor])
       if (buffer === null || use.lookup) plain.push(use.tensor)
     }
@@ -230,7 +230,7 @@ export class WeightStore {
 }
 
 /**
- * True where ggml can multiply a matrix of this type and shape that lies in the named buffer type.
+ * True where ggml can multiply a matrix, or matrices of a stack, of this type and shape that lie in the named buffer type.
  * Takes and frees the matrix's memory without touching it.
  */
 export function supportsProduct(
@@ -243,15 +243,20 @@ export function supportsProduct(
   if (buft === undefined) return false
   const { functions: f } = ggml()
   const weight = new Context(1)
-  const rest = new Context(2)
+  const rest = new Context(3)
   let buffer: Pointer | null = null
   try {
     const a = weight.tensor(type, ...shape)
     buffer = f.ggml_backend_alloc_ctx_tensors_from_buft(weight.pointer, buft)
     if (buffer === null) return false
-    const b = rest.tensor('f32', shape[0] ?? 1, 1)
+    const b = pointerOf(rest.tensor('f32', shape[0] ?? 1, 1))
+    const ids = (shape[2] ?? 1) > 1 ? pointerOf(rest.tensor('i32', 1, 1)) : null
     rest.take()
-    return f.ggml_backend_dev_supports_op(backend.device, f.ggml_mul_mat(rest.pointer, pointerOf(a), pointerOf(b)))
+    const op =
+      ids === null
+        ? f.ggml_mul_mat(rest.pointer, pointerOf(a), b)
+        : f.ggml_mul_mat_id(rest.pointer, pointerOf(a), b, ids)
+    return f.ggml_backend_dev_supports_op(backend.device, op)
   } finally {
     if (buffer !== null) f.ggml_backend_buffer_free(buffer)
     weight.dispose()
