@@ -50,6 +50,8 @@ export interface Facts {
   readonly rotary?: boolean
   readonly tied?: boolean
   readonly fusedQkv?: boolean
+  /** Gate and up of every expert in one matrix, the gate first. */
+  readonly fusedExperts?: boolean
   readonly qkvBias?: boolean
   readonly outputBias?: boolean
   readonly mlpBias?: boolean
@@ -227,6 +229,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
   rotary: { kind: 'flag', config: [], key: 'rope.scaling.finetuned' },
   tied: { kind: 'flag', config: ['tie_word_embeddings'], tensor: '!output.weight', always: true },
   fusedQkv: { kind: 'flag', config: [], tensor: 'attn_qkv.weight', always: true },
+  fusedExperts: { kind: 'flag', config: [], tensor: 'ffn_gate_up_exps.weight', always: true },
   qkvBias: { kind: 'flag', config: [], tensor: 'attn_q.bias|attn_qkv.bias', always: true },
   outputBias: { kind: 'flag', config: [], tensor: 'attn_output.bias', always: true },
   mlpBias: { kind: 'flag', config: [], tensor: 'ffn_up.bias', always: true },

@@ -174,6 +174,7 @@ export function routedExperts(
     bare: true,
   }
   const when = hasExperts
+  const split: NonNullable<TensorRow['when']> = (f, layer) => hasExperts(f, layer) && f.fusedExperts !== true
   const router = {
     source: `${at}.${names.router}`,
     or: newer === at ? [] : [{ source: `${newer}.gate`, shape: ['experts', 'hidden'] as const }],
@@ -185,14 +186,21 @@ export function routedExperts(
       source: `${at}.experts.{e}.${names.gate}`,
       shape: ['experts', 'expertInner', 'hidden'],
       or: [half('first-half')],
-      when,
+      when: split,
     },
     {
       name: 'ffn_up_exps',
       source: `${at}.experts.{e}.${names.up}`,
       shape: ['experts', 'expertInner', 'hidden'],
       or: [half('second-half')],
-      when,
+      when: split,
+    },
+    {
+      name: 'ffn_gate_up_exps',
+      source: `${newer}.experts.gate_up_proj`,
+      shape: ['experts', 'twoExpertInner', 'hidden'],
+      bare: true,
+      when: (f, layer) => hasExperts(f, layer) && f.fusedExperts === true,
     },
     {
       name: 'ffn_down_exps',

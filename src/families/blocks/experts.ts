@@ -13,7 +13,7 @@ export function experts(c: LayerContext, x: Tensor): Tensor {
   const rows = x.shape[1]
   const { ids, shares } = route(c, x, used)
   const each = g.reshape(x, x.shape[0], 1, rows)
-  const inner = gated(c, byExpert(c, 'ffn_gate_exps', each, ids), byExpert(c, 'ffn_up_exps', each, ids))
+  const inner = gated(c, ...gateAndUp(c, each, ids))
   const outputs = g.mul(byExpert(c, 'ffn_down_exps', inner, ids), shares)
   const sum = addUp(c, outputs, used)
   if (weights.optional(`blk.${layer}.ffn_up_shexp.weight`) === null) return sum
@@ -46,6 +46,17 @@ function byExpert(c: LayerContext, name: string, x: Tensor, ids: Tensor): Tensor
   const bias = weights.optional(`${block}.bias`)
   const scaled = scale === null ? y : g.mul(y, perExpert(c, scale, ids))
   return bias === null ? scaled : g.addId(scaled, bias, ids)
+}
+
+/** Of matrices that have both, the gate first. */
+function gateAndUp(c: LayerContext, x: Tensor, ids: Tensor): [Tensor, Tensor] {
+  const { g, h } = c
+  if (h.facts.fusedExperts !== true) return [byExpert(c, 'ffn_gate_exps', x, ids), byExpert(c, 'ffn_up_exps', x, ids)]
+  const both = byExpert(c, 'ffn_gate_up_exps', x, ids)
+  const [width, used, rows] = both.shape
+  const half = (first: number): Tensor =>
+    g.contiguous(g.view(both, [width / 2, used, rows], [both.strides[1], both.strides[2]], first * 4))
+  return [half(0), half(width / 2)]
 }
 
 /** A factor for each expert, [experts], as each row's experts have it: [1, used, rows]. */
