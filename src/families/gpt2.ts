@@ -15,13 +15,15 @@ export const gpt2 = defineFamily({
     feedForward: { config: ['n_inner'], default: (f) => 4 * f.hidden },
     epsilon: { default: 1e-5 },
     tied: { default: true },
+    // Cerebras-GPT.
+    otherGelu: { read: (config) => config.fields.activation_function === 'gelu' || undefined },
     fusedQkv: { default: true },
     qkvBias: { default: true },
     outputBias: { default: true },
     mlpBias: { default: true },
   },
   accepts: {
-    activation_function: ['gelu_new', 'gelu_pytorch_tanh'],
+    activation_function: ['gelu_new', 'gelu_pytorch_tanh', 'gelu'],
     scale_attn_weights: [true],
     scale_attn_by_inverse_layer_idx: [false],
     add_cross_attention: [false],

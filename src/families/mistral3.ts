@@ -12,7 +12,7 @@ export const ministral3 = defineFamily({
     epsilon: { default: 1e-5 },
     headDim: { default: 128 },
     window: {},
-    temperatureScale: { config: ['rope_parameters.llama_4_scaling_beta'] },
+    temperatureScale: { config: ['rope_parameters.llama_4_scaling_beta', 'rope_scaling.llama_4_scaling_beta'] },
     qkvBias: {},
     outputBias: {},
     mlpBias: {},

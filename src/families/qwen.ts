@@ -120,5 +120,7 @@ export const qwen3Moe = defineFamily({
     // llama.cpp always divides, and its files do not say it.
     normalizeExperts: { default: false, ggufDefault: true },
   },
+  // Unlike Qwen 3: transformers has them in all layers, or none.
+  isLocal: () => true,
   layers: [...QWEN3.layers, ...routedExperts('mlp')],
 })
