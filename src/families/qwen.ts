@@ -1,7 +1,7 @@
 import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import type { FactUses } from './facts.js'
+import type { Facts, FactUses } from './facts.js'
 import type { FamilyTable } from './family.js'
 import { attention, gatedMlp, headNorms, MODEL, norm, routedExperts, sharedExpert } from './rows.js'
 
@@ -74,6 +74,10 @@ const EXPERTS: FactUses = {
   },
 }
 
+/** Older files do not say it. Source: llama.cpp. */
+const widthOfExperts = ({ feedForward, expertsUsed }: Facts): number | undefined =>
+  expertsUsed === undefined ? undefined : Math.floor(feedForward / expertsUsed)
+
 /** Qwen 2 MoE: routed experts whose weights are not divided by their sum, and one that all tokens use, behind a gate. */
 export const qwen2Moe = defineFamily({
   ...QWEN2,
@@ -85,8 +89,8 @@ export const qwen2Moe = defineFamily({
     qkvBias: { config: ['qkv_bias'], default: true },
     experts: { default: 60 },
     expertsUsed: { default: 4 },
-    expertWidth: { default: 1408 },
-    sharedExpertWidth: { default: 5632 },
+    expertWidth: { default: 1408, ggufDefault: widthOfExperts },
+    sharedExpertWidth: { default: 5632, ggufDefault: (f) => f.feedForward },
     normalizeExperts: {},
   },
   // Unlike Qwen 2: every other layer below the limit.
@@ -116,7 +120,7 @@ export const qwen3Moe = defineFamily({
     headDim: {},
     experts: { default: 128 },
     expertsUsed: { default: 8 },
-    expertWidth: { default: 768 },
+    expertWidth: { default: 768, ggufDefault: widthOfExperts },
     // llama.cpp always divides, and its files do not say it.
     normalizeExperts: { default: false, ggufDefault: true },
   },
