@@ -74,13 +74,13 @@ export const olmoe = defineFamily({
     ...OLMO2.facts,
     context: { default: 4096 },
     clampQkv: {},
-    window: {},
     experts: { default: 64 },
     expertsUsed: { default: 8 },
     expertWidth: { config: ['intermediate_size'], ggufDefault: (f) => f.feedForward },
     normalizeExperts: {},
   },
-  isLocal: () => true,
+  // A window changes nothing: the mask of transformers' class has none, and llama.cpp reads none.
+  isLocal: () => false,
   ropeOf: () => 'full',
   layers: [
     norm('attn_norm', 'input_layernorm'),
