@@ -18,7 +18,8 @@ it.each([
   const config = JSON.parse(await readFile(join(source, 'config.json'), 'utf8')) as Record<string, unknown>
   await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, [field]: activation }))
   const inputs = await openSafetensors(join(source, 'expected.safetensors'))
-  const ids = await inputs.readIntegers('input_ids').finally(() => inputs.close())
+  const ids = await inputs.readIntegers('input_ids')
+  await inputs.close()
   const length = ids.length / 2
   const model = await workspace.load(folder, { quantization: 'f32' })
   const { logits } = await model.trace(ids.slice(0, length))

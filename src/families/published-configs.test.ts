@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PUBLISHED } from '../../test/published-configs.js'
 import { ConfigReader } from '../checkpoint/config-reader.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
 import { countParameters } from '../convert/convert.js'
 import type { Hyperparameters } from './family.js'
 import { familyByArchitecture, familyByModelType } from './index.js'
@@ -126,6 +127,43 @@ describe('the config.json of', () => {
     const back = reader.fromMetadata(metadata, names)
     expect(inOneLine(back, countParameters(reader.tensors(back)))).toBe(EXPECTED[name])
     expect(back.layer).toEqual(h.layer)
+  })
+})
+
+describe('windows that are switched on', () => {
+  const windows = (name: string, change: object) => {
+    const fields: Record<string, unknown> = {
+      ...PUBLISHED[name],
+      use_sliding_window: true,
+      sliding_window: 4096,
+      max_window_layers: 20,
+      ...change,
+    }
+    const { layer } = familyByModelType(String(fields.model_type), name).fromConfig(
+      new ConfigReader('config.json', fields),
+    )
+    return layer.flatMap(({ window }, l) => (window === null ? [] : [l]))
+  }
+
+  // As the classes of transformers 5.24 have it.
+  it('are in the upper layers of Qwen 2.5 and 3, in all of Qwen 3 MoE, in every other of the lower ones of Qwen 1.5 MoE', () => {
+    expect(windows('Qwen2.5-7B', {})).toEqual([20, 21, 22, 23, 24, 25, 26, 27])
+    expect(windows('Qwen3-0.6B', {})).toEqual([20, 21, 22, 23, 24, 25, 26, 27])
+    expect(windows('Qwen3-30B-A3B', {})).toHaveLength(48)
+    expect(windows('Qwen1.5-MoE-A2.7B', { max_window_layers: 5 })).toEqual([0, 2, 4])
+    expect(windows('OLMoE-1B-7B', {})).toEqual([])
+  })
+})
+
+describe('a GGUF file of Qwen 1.5 MoE', () => {
+  it('may lack the widths of its experts, as older ones do', () => {
+    const { family, h } = read('Qwen1.5-MoE-A2.7B')
+    const names = new Set(family.tensors(h).map((t) => t.name))
+    const older = new Map(family.toMetadata(h).values)
+    expect(older.delete('qwen2moe.expert_feed_forward_length')).toBe(true)
+    expect(older.delete('qwen2moe.expert_shared_feed_forward_length')).toBe(true)
+    const { facts } = family.fromMetadata(new GgufMetadata('x.gguf', older), names)
+    expect(facts).toMatchObject({ expertWidth: 1408, sharedExpertWidth: 5632 })
   })
 })
 
