@@ -20,6 +20,7 @@ export const falcon = defineFamily({
     epsilon: { default: 1e-5 },
     tied: { default: true },
     kvHeads: {
+      config: ['num_kv_heads', 'n_head_kv'],
       read: (config, { heads }) => {
         if (isGrouped(config)) {
           return config.count(config.has('num_kv_heads') ? 'num_kv_heads' : 'n_head_kv', { default: heads })

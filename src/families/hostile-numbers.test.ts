@@ -18,6 +18,8 @@ describe('config.json with a number that no graph can be built with', () => {
     ['llama', { num_key_value_heads: 1000 }, 'num_key_value_heads = 1000 is not supported'],
     ['stablelm', { partial_rotary_factor: 0.001, rope_parameters: null }, 'partial_rotary_factor = 0.001'],
     ['nemotron', { head_dim: 2, partial_rotary_factor: null, rope_parameters: null }, 'head_dim = 2 is not supported'],
+    ['falcon-40b', { num_kv_heads: 3 }, 'num_kv_heads = 3 is not supported'],
+    ['llama', { rope_scaling: { type: 'longrope', long_factor: Array(999).fill(1) } }, '1,1,1… is not supported'],
     ['gemma2', { sliding_window: 0 }, 'sliding_window must be a whole number'],
     ['gemma2', { sliding_window: -1 }, 'sliding_window must be a whole number'],
     ['gemma2', { attn_logit_softcapping: 0 }, 'attn_logit_softcapping = 0 is not supported'],

@@ -56,7 +56,6 @@ function differences(architecture: string, h: Hyperparameters): string[] {
     const theirs = 1 / Math.sqrt(large ? h.hidden / h.heads : headDim)
     if (Math.abs(facts.attentionScale / theirs - 1) > 1e-6) found.push('scores are scaled by the size of a head')
   }
-  if (is('gpt2') && facts.otherGelu === true) found.push("GELU's tanh form")
   if (is('olmoe') && facts.clampQkv !== undefined) found.push('queries, keys and values are not cut (clip_qkv)')
   if (is('qwen2moe') && facts.normalizeExperts === true) found.push('weights of experts are not divided by their sum')
   if (is('qwen3moe') && facts.normalizeExperts !== true) found.push('weights of experts are divided by their sum')
