@@ -100,8 +100,8 @@ describe.skipIf(process.platform === 'win32')('a hostile file', () => {
 
 describe.skipIf(process.platform === 'win32')('a model with one field changed', () => {
   it.each([
-    ['config.json', changedConfigs, 11],
-    ['GGUF metadata', changedMetadata, 5],
+    ['config.json', changedConfigs, 17],
+    ['GGUF metadata', changedMetadata, 8],
   ] as const)(
     'runs, or is refused in one line: %s',
     async (_, change, step) => {

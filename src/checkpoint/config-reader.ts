@@ -1,5 +1,8 @@
 import { FileError, UnsupportedError } from '../errors.js'
 
+/** Characters of a value that a message shows: a list may have thousands. */
+const MOST_SHOWN = 100
+
 /**
  * A JSON object of a checkpoint (config.json, or an object inside it) read field by field: every getter checks the
  * type and names the field in its error. `null` counts as absent, as transformers writes it.
@@ -75,7 +78,8 @@ export class ConfigReader {
 
   unsupported(field: string): UnsupportedError {
     const value = this.fields[field]
-    const shown = typeof value === 'number' ? String(value) : JSON.stringify(value)
+    const text = typeof value === 'number' ? String(value) : JSON.stringify(value ?? null)
+    const shown = text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text
     return new UnsupportedError(`${this.path}: ${this.prefix}${field} = ${shown} is not supported`)
   }
 

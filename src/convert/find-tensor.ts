@@ -16,9 +16,10 @@ export interface FoundTensor extends TensorSourceRows {
 export function findTensor(weights: TensorSource, folder: string, mapping: TensorMapping): FoundTensor {
   let misfit: FileError | null = null
   for (const form of mapping.sources) {
-    const [first] = form.names
+    const { names } = form
+    const [first] = names
     if (first === undefined || nameIn(weights, first) === null) continue
-    const tensors = form.names.map((name) => take(weights, folder, name))
+    const tensors = names.map((name) => take(weights, folder, name))
     const wrong = tensors.find(({ shape }) => shape.join() !== form.shape.join())
     if (wrong === undefined) return { ...form, names: tensors.map(({ name }) => name), tensors }
     misfit ??= shapeError(weights, wrong, form.shape)

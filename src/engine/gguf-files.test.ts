@@ -91,3 +91,31 @@ describe('a GGUF file with weights of one type', () => {
     )
   })
 })
+
+describe('a factor beside a matrix', () => {
+  const factor = (name: string) => ({
+    name,
+    type: 'f32' as const,
+    shape: [1],
+    data: new Uint8Array(Float32Array.of(0.5).buffer),
+  })
+
+  it('multiplies what the head gives', async () => {
+    const path = await writeContent(join(workspace.folder, 'head-scale.gguf'), {
+      ...content,
+      tensors: [...content.tensors, factor('output.scale')],
+    })
+    const [full, half] = await Promise.all([whole, await workspace.load(path)].map((model) => model.trace([1, 2, 3])))
+    expect(half!.logits).toEqual(full!.logits.map((value) => value / 2))
+  })
+
+  it('is refused by name where rows are looked up', async () => {
+    const path = await writeContent(join(workspace.folder, 'embedding-scale.gguf'), {
+      ...content,
+      tensors: [...content.tensors, factor('token_embd.scale')],
+    })
+    await expect(workspace.load(path).then(() => 'loaded')).rejects.toThrow(
+      'tensor token_embd.scale is not one that llama models have here',
+    )
+  })
+})

@@ -2,7 +2,7 @@ import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { embed, head, headMatrix } from './blocks/ends.js'
-import { type FactName, type Facts, type FactUses, withDefaults } from './facts.js'
+import { FACTS, type FactName, type Facts, type FactUses, withDefaults } from './facts.js'
 import { factsOfConfig, fieldOf } from './facts-config.js'
 import { factKeys, factsOfMetadata, factsToMetadata } from './facts-metadata.js'
 import type { Family, FamilyTable, Hyperparameters, LayerFacts } from './family.js'
@@ -32,8 +32,12 @@ export function defineFamily(table: FamilyTable): Family {
     fromConfig(config) {
       for (const [field, values] of Object.entries(table.accepts)) config.only(field, values)
       const facts = factsOfConfig(config, uses)
-      const refuse = (fact: FactName): Error => config.unsupported(fieldOf(config, uses, fact))
+      const refuse = (...names: FactName[]): Error =>
+        config.unsupported(
+          names.map((name) => fieldOf(config, uses, name)).find((field) => field !== '') ?? 'model_type',
+        )
       checkHeads(facts, fieldOf(config, uses, 'headDim') !== '', refuse)
+      checkNumbers(facts, refuse)
       const ropes = rope === null ? null : ropesFromConfig(config, rope, facts)
       return hyperparameters(table, facts, ropes, localLayersOfConfig(config, table, facts))
     },
@@ -42,6 +46,7 @@ export function defineFamily(table: FamilyTable): Family {
       refuseOthers(metadata, architecture, uses)
       const facts = withDenseLayers(factsOfMetadata(metadata, architecture, uses, tensorNames), tensorNames)
       checkHeads(facts, metadata.has(`${architecture}.attention.key_length`), () => misfit(metadata.path, facts))
+      checkNumbers(facts, (name) => misfitOf(metadata, architecture, uses, name))
       const ropes =
         rope === null || facts.rotary === false
           ? null
@@ -86,10 +91,32 @@ function withDenseLayers(facts: Facts, tensors: ReadonlySet<string>): Facts {
 /** @param given true where the file says how long a head is */
 function checkHeads(facts: Facts, given: boolean, refuse: (fact: FactName) => Error): void {
   const { hidden, heads, kvHeads, headDim } = facts
-  const pairs = (facts.layerHeads ?? [heads]).map((n, i) => [n, facts.layerKvHeads?.[i] ?? kvHeads] as const)
+  const { layerHeads, layerKvHeads } = facts
+  const pairs = (layerHeads ?? layerKvHeads ?? [heads]).map(
+    (_, l) => [layerHeads?.[l] ?? heads, layerKvHeads?.[l] ?? kvHeads] as const,
+  )
   if (pairs.some(([queries, keys]) => queries % keys !== 0)) throw refuse('kvHeads')
   if (!given && hidden % heads !== 0) throw refuse('heads')
   if (headDim > MOST_HEAD_DIMENSIONS) throw refuse(given ? 'headDim' : 'heads')
+}
+
+/** Numbers that a graph could not be built with, or that no model means. */
+function checkNumbers(facts: Facts, refuse: (...facts: [FactName, ...FactName[]]) => Error): void {
+  const { experts, expertsUsed, expertWidth, clampQkv } = facts
+  if (experts !== undefined) {
+    if (expertsUsed === undefined || expertsUsed > experts) throw refuse('expertsUsed', 'experts')
+    if (expertWidth === undefined) throw refuse('expertWidth', 'experts')
+  }
+  if (clampQkv !== undefined && clampQkv < 0) throw refuse('clampQkv')
+  for (const divisor of ['attentionSoftcap', 'logitSoftcap', 'logitDivisor'] as const) {
+    if (facts[divisor] === 0) throw refuse(divisor)
+  }
+}
+
+function misfitOf(metadata: GgufMetadata, architecture: string, uses: FactUses, fact: FactName): FileError {
+  const key = `${architecture}.${uses[fact]?.key ?? FACTS[fact].key}`
+  const what = metadata.has(key) ? `= ${metadata.number(key)} does not fit` : 'is missing'
+  return new FileError(metadata.path, `metadata key ${key} ${what}`)
 }
 
 function misfit(path: string, { heads, kvHeads, headDim }: Facts): FileError {
@@ -132,7 +159,7 @@ function hyperparameters(
     ...(learnedPositions !== undefined && { learnedPositions }),
     ...(table.maxBias !== undefined && { maxBias: table.maxBias }),
     tiedEmbeddings: facts.tied === true,
-    experts: experts === undefined ? null : { count: experts, used: expertsUsed ?? experts },
+    experts: experts === undefined || expertsUsed === undefined ? null : { count: experts, used: expertsUsed },
     ropes,
     layer,
     facts: kept,

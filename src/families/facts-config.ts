@@ -17,7 +17,8 @@ import {
 export function factsOfConfig(config: ConfigReader, uses: FactUses): Facts {
   const facts: Partial<Record<FactName, FactValue>> = {}
   for (const [name, fact] of usesOf(uses)) {
-    const read = fact.read === undefined ? configValue(config, fact) : fact.read(config, facts as unknown as Facts)
+    const read =
+      fact.read === undefined ? configValue(config, fact, facts.layers) : fact.read(config, facts as unknown as Facts)
     const value =
       read ?? (fact.read !== undefined || isNone(config, fact) ? undefined : valueOfDefault(fact.default, facts))
     if (value !== undefined) facts[name] = value
@@ -26,12 +27,16 @@ export function factsOfConfig(config: ConfigReader, uses: FactUses): Facts {
   return facts as unknown as Facts
 }
 
-function configValue(config: ConfigReader, fact: Fact): FactValue | undefined {
+function configValue(config: ConfigReader, fact: Fact, layers: unknown): FactValue | undefined {
   for (const path of fact.config) {
     const { reader, field } = locate(config, path)
     if (reader === null || !reader.has(field)) continue
     if (fact.kind === 'flag') return reader.boolean(field)
-    if (fact.kind === 'numbers') return reader.numbers(field)
+    if (fact.kind === 'numbers') {
+      const list = reader.numbers(field)
+      if (list.length !== layers) throw reader.unsupported(field)
+      return list
+    }
     const { min, max } = fact
     if (fact.kind === 'number') return reader.number(field, min === undefined ? {} : { min })
     return reader.count(field, { ...(min !== undefined && { min }), ...(max !== undefined && { max }) })

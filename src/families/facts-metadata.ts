@@ -1,15 +1,6 @@
 import type { GgufMetadata, GgufValue } from '../checkpoint/gguf-metadata.js'
 import { FileError, UnsupportedError } from '../errors.js'
-import {
-  FACTS,
-  type Fact,
-  type FactName,
-  type Facts,
-  type FactUses,
-  type FactValue,
-  usesOf,
-  valueOfDefault,
-} from './facts.js'
+import { type Fact, type FactName, type Facts, type FactUses, type FactValue, usesOf, valueOfDefault } from './facts.js'
 
 /**
  * The facts in a GGUF file.
@@ -26,7 +17,9 @@ export function factsOfMetadata(
     const read = metadataValue(metadata, architecture, fact, facts, tensors)
     const value = read ?? valueOfDefault(fact.ggufDefault, facts)
     if (value !== undefined) facts[name] = value
-    else if (FACTS[name].always === true && fact.kind !== 'flag') metadata.count(keyOf(architecture, fact))
+    else if (fact.required === true || (fact.always === true && fact.kind !== 'flag')) {
+      throw new FileError(metadata.path, `metadata key ${keyOf(architecture, fact)} is missing`)
+    }
   }
   return facts as unknown as Facts
 }
@@ -59,6 +52,9 @@ function metadataValue(
   const list = metadata.counts(key, facts.layers as number)
   if (list.some((count) => count < 1)) {
     throw new UnsupportedError(`${metadata.path}: ${key} is 0 for some layers, which no family here computes`)
+  }
+  if (list.some((count) => count > (fact.max ?? count))) {
+    throw new FileError(metadata.path, `metadata key ${key} must have numbers from 1 to ${fact.max}`)
   }
   if (list.some((count) => count !== list[0])) facts[fact.perLayer] = list
   return list[0]

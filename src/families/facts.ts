@@ -1,5 +1,5 @@
 import type { ConfigReader } from '../checkpoint/config-reader.js'
-import { MOST_LAYERS } from './limits.js'
+import { MOST_EXPERTS, MOST_HEADS, MOST_LAYERS } from './limits.js'
 
 /** What a model's files say of it. A number that a family does not have is absent; a flag is then false. */
 export interface Facts {
@@ -47,6 +47,8 @@ export interface Facts {
   /** The weights of a token's experts are divided by their sum. */
   readonly normalizeExperts?: boolean
   readonly parallelResidual?: boolean
+  /** GELU's tanh form where the family has that of the error function, and the other way round. */
+  readonly otherGelu?: boolean
   readonly rotary?: boolean
   readonly tied?: boolean
   readonly fusedQkv?: boolean
@@ -99,6 +101,8 @@ export interface Fact {
   readonly min?: number
   /** Every family has it. */
   readonly always?: boolean
+  /** A GGUF file of a family that has it must say it. */
+  readonly required?: boolean
 }
 
 /** How a family reads a fact, where it differs from `FACTS`. */
@@ -142,6 +146,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
     kind: 'count',
     config: ['num_attention_heads', 'n_head', 'n_heads'],
     key: 'attention.head_count',
+    max: MOST_HEADS,
     perLayer: 'layerHeads',
     always: true,
   },
@@ -149,6 +154,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
     kind: 'count',
     config: ['num_key_value_heads', 'n_kv_heads'],
     key: 'attention.head_count_kv',
+    max: MOST_HEADS,
     perLayer: 'layerKvHeads',
     always: true,
   },
@@ -205,6 +211,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
     mayBeNone: true,
     config: ['num_local_experts', 'num_experts', 'n_routed_experts'],
     key: 'expert_count',
+    max: MOST_EXPERTS,
   },
   expertsUsed: {
     kind: 'count',
@@ -226,6 +233,7 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
   },
   normalizeExperts: { kind: 'flag', config: ['norm_topk_prob'], key: 'expert_weights_norm' },
   parallelResidual: { kind: 'flag', config: ['use_parallel_residual'], key: 'use_parallel_residual' },
+  otherGelu: { kind: 'flag', config: [], key: 'shoal.other_gelu', shared: true },
   rotary: { kind: 'flag', config: [], key: 'rope.scaling.finetuned' },
   tied: { kind: 'flag', config: ['tie_word_embeddings'], tensor: '!output.weight', always: true },
   fusedQkv: { kind: 'flag', config: [], tensor: 'attn_qkv.weight', always: true },
@@ -241,10 +249,10 @@ export const FACTS: { readonly [N in FactName]: Fact } = {
   denseLayers: { kind: 'numbers', config: [] },
   rotationPeriod: { kind: 'count', config: ['no_rope_layer_interval'] },
   rotatedLayers: { kind: 'numbers', config: ['no_rope_layers'], key: 'shoal.rotated_layers', shared: true },
-  xieluAlphaN: { kind: 'numbers', config: [], key: 'xielu.alpha_n', shared: true },
-  xieluAlphaP: { kind: 'numbers', config: [], key: 'xielu.alpha_p', shared: true },
-  xieluBeta: { kind: 'numbers', config: [], key: 'xielu.beta', shared: true },
-  xieluEps: { kind: 'numbers', config: [], key: 'xielu.eps', shared: true },
+  xieluAlphaN: { kind: 'numbers', config: [], key: 'xielu.alpha_n', shared: true, required: true },
+  xieluAlphaP: { kind: 'numbers', config: [], key: 'xielu.alpha_p', shared: true, required: true },
+  xieluBeta: { kind: 'numbers', config: [], key: 'xielu.beta', shared: true, required: true },
+  xieluEps: { kind: 'numbers', config: [], key: 'xielu.eps', shared: true, required: true },
   layerHeads: { kind: 'numbers', config: [] },
   layerKvHeads: { kind: 'numbers', config: [] },
   layerFeedForward: { kind: 'numbers', config: [] },

@@ -1,6 +1,12 @@
+import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { parallel } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import { attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
+
+/** The first config.json of the 40B (RefinedWeb) says it by its KV heads alone. */
+function isGrouped(config: ConfigReader): boolean {
+  return config.boolean('new_decoder_architecture', { default: config.has('n_head_kv') })
+}
 
 /** Falcon 7B and 40B: attention and MLP side by side, with one norm or two, and few KV heads, all in one matrix. */
 export const falcon = defineFamily({
@@ -11,8 +17,9 @@ export const falcon = defineFamily({
   defaults: { context: 2048, epsilon: 1e-5, tied: true, fusedQkv: true },
   facts: {
     kvHeads: {
+      config: ['num_kv_heads', 'n_head_kv'],
       read: (config, { heads }) => {
-        if (config.boolean('new_decoder_architecture', { default: false })) {
+        if (isGrouped(config)) {
           return config.count(config.has('num_kv_heads') ? 'num_kv_heads' : 'n_head_kv', { default: heads })
         }
         return config.boolean('multi_query', { default: true }) ? 1 : heads
@@ -22,8 +29,7 @@ export const falcon = defineFamily({
     feedForward: { config: ['ffn_hidden_size'], default: (f) => 4 * f.hidden },
     secondNorm: {
       read: (config) => {
-        const two = config.boolean('new_decoder_architecture', { default: false }) ? 2 : 1
-        return config.count('num_ln_in_parallel_attn', { default: two }) === 2
+        return config.count('num_ln_in_parallel_attn', { default: isGrouped(config) ? 2 : 1 }) === 2
       },
     },
   },

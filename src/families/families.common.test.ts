@@ -8,6 +8,7 @@ import { readGguf } from '../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { openHuggingFace, readConfig } from '../checkpoint/huggingface.js'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.js'
+import { openWeights } from '../checkpoint/sharded.js'
 import type { Model } from '../engine/api.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { FAMILIES, familyByArchitecture, familyByModelType } from './index.js'
@@ -238,7 +239,9 @@ describe.each(NAMES)('%s against PyTorch', (name) => {
   it('keeps its hyperparameters through GGUF metadata', async () => {
     const checkpoint = await openHuggingFace(folder)
     const family = familyByModelType(checkpoint.config.string('model_type'), folder)
-    const h = family.fromConfig(checkpoint.config)
+    const weights = await openWeights(folder)
+    const h = await family.withScalars(family.fromConfig(checkpoint.config), weights)
+    await weights.close()
     const names = new Set([...family.tensors(h), ...family.computedTensors(h)].map((t) => t.name))
     const reader = familyByArchitecture(family.architecture, folder)
     const back = reader.fromMetadata(family.toMetadata(h), names)

@@ -10,10 +10,12 @@ export const gptNeox = defineFamily({
   norm: 'layer',
   defaults: { context: 2048, epsilon: 1e-5, parallelResidual: true, fusedQkv: true, mlpBias: true },
   facts: {
+    // GPT-NeoX 20B.
+    otherGelu: { read: (config) => config.string('hidden_act', { default: 'gelu' }) !== 'gelu' || undefined },
     qkvBias: { config: ['attention_bias'], default: true },
     outputBias: { config: ['attention_bias'], default: true },
   },
-  accepts: { hidden_act: ['gelu'] },
+  accepts: { hidden_act: ['gelu', 'gelu_fast', 'gelu_new', 'gelu_pytorch_tanh'] },
   rope: { pairs: 'halves', partial: 0.25 },
   activation: 'gelu',
   model: [embedding('gpt_neox.embed_in'), biasedNorm('output_norm', 'gpt_neox.final_layer_norm'), lmHead('embed_out')],

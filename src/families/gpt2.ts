@@ -13,9 +13,11 @@ export const gpt2 = defineFamily({
     context: { config: ['n_positions', 'n_ctx', 'max_position_embeddings'], default: 1024 },
     learnedPositions: { default: (f) => f.context, ggufDefault: (f) => f.context },
     feedForward: { config: ['n_inner'], default: (f) => 4 * f.hidden },
+    // Cerebras-GPT.
+    otherGelu: { read: (config) => config.fields.activation_function === 'gelu' || undefined },
   },
   accepts: {
-    activation_function: ['gelu_new', 'gelu_pytorch_tanh'],
+    activation_function: ['gelu_new', 'gelu_pytorch_tanh', 'gelu'],
     scale_attn_weights: [true],
     scale_attn_by_inverse_layer_idx: [false],
     add_cross_attention: [false],

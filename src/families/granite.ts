@@ -16,7 +16,7 @@ const MULTIPLIERS: FactUses = {
   ...ATTENTION_BIAS,
 }
 
-/** Granite 3 and 4: a llama with multipliers of embeddings, branches, scores and logits. */
+/** Granite 3, and GGUF files of Granite 4's dense models: a llama with multipliers of embeddings, branches, scores and logits. */
 export const granite = defineFamily({
   ...LLAMA,
   architecture: 'granite',

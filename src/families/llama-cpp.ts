@@ -1,18 +1,7 @@
 import type { Family, Hyperparameters } from './family.js'
 
 /** Architectures that llama.cpp runs without windows. */
-const WITHOUT_WINDOWS = [
-  'llama',
-  'mistral3',
-  'qwen2',
-  'qwen3',
-  'qwen2moe',
-  'qwen3moe',
-  'smollm3',
-  'starcoder2',
-  'phi3',
-  'olmoe',
-]
+const WITHOUT_WINDOWS = ['llama', 'mistral3', 'qwen2', 'qwen3', 'qwen2moe', 'qwen3moe', 'smollm3', 'starcoder2', 'phi3']
 /** Architectures whose files must have a head of their own. */
 const WITH_HEAD = ['phi2', 'gpt-oss', 'olmo2', 'olmoe', 'qwen2moe', 'stablelm', 'gptneox', 'nemotron', 'apertus']
 /** What llama.cpp computes of YaRN, whatever a file says. */

@@ -12,7 +12,7 @@ export const ministral3 = defineFamily({
     ...LLAMA.facts,
     ...NO_BIASES,
     window: {},
-    temperatureScale: { config: ['rope_parameters.llama_4_scaling_beta'] },
+    temperatureScale: { config: ['rope_parameters.llama_4_scaling_beta', 'rope_scaling.llama_4_scaling_beta'] },
   },
   rope: { pairs: 'interleaved', permuted: true, base: 1e6 },
 })

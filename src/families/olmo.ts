@@ -80,11 +80,11 @@ export const olmoe = defineFamily({
   facts: {
     ...OLMO2.facts,
     clampQkv: {},
-    window: {},
     expertWidth: { config: ['intermediate_size'], ggufDefault: (f) => f.feedForward },
     normalizeExperts: {},
   },
-  isLocal: () => true,
+  // A window changes nothing: the mask of transformers' class has none, and llama.cpp reads none.
+  isLocal: () => false,
   ropeOf: () => 'full',
   layers: [
     norm('attn_norm', 'input_layernorm'),

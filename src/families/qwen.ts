@@ -1,7 +1,7 @@
 import type { ConfigReader } from '../checkpoint/config-reader.js'
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
-import type { FactUses } from './facts.js'
+import type { Facts, FactUses } from './facts.js'
 import type { FamilyTable } from './family.js'
 import {
   ATTENTION_BIAS,
@@ -73,6 +73,10 @@ const EXPERTS: FactUses = {
   },
 }
 
+/** Older files do not say it. Source: llama.cpp. */
+const widthOfExperts = ({ feedForward, expertsUsed }: Facts): number | undefined =>
+  expertsUsed === undefined ? undefined : Math.floor(feedForward / expertsUsed)
+
 /** Qwen 2 MoE: routed experts whose weights are not divided by their sum, and one that all tokens use, behind a gate. */
 export const qwen2Moe = defineFamily({
   ...QWEN2,
@@ -83,6 +87,8 @@ export const qwen2Moe = defineFamily({
     ...QWEN2.facts,
     ...EXPERTS,
     qkvBias: { config: ['qkv_bias'], default: true },
+    expertWidth: { ggufDefault: widthOfExperts },
+    sharedExpertWidth: { ggufDefault: (f) => f.feedForward },
     normalizeExperts: {},
   },
   // Unlike Qwen 2: every other layer below the limit.
@@ -116,8 +122,11 @@ export const qwen3Moe = defineFamily({
     ...QWEN3.facts,
     ...EXPERTS,
     headDim: { default: (f) => Math.floor(f.hidden / f.heads) },
+    expertWidth: { ggufDefault: widthOfExperts },
     // llama.cpp always divides, and its files do not say it.
     normalizeExperts: { ggufDefault: true },
   },
+  // Unlike Qwen 3: transformers has them in all layers, or none.
+  isLocal: () => true,
   layers: [...QWEN3.layers, ...routedExperts('mlp')],
 })

@@ -103,7 +103,8 @@ function rotatedDimensions(
     }
   }
   const dimensions = Math.trunc(headDim * (partial ?? 1))
-  if (dimensions % 2 !== 0) throw config.unsupported(config.has('head_dim') ? 'head_dim' : 'num_attention_heads')
+  if (dimensions < 2 || dimensions % 2 !== 0)
+    throw config.unsupported(config.has('head_dim') ? 'head_dim' : 'num_attention_heads')
   return dimensions
 }
 

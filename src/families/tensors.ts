@@ -179,7 +179,6 @@ function sourceRows(
   const ending = form.bare === true ? (isBias ? '_bias' : '') : suffix
   const pattern = `${prefix}${form.source}${ending}`
   const many = pattern.includes('{e}') ? (h.experts?.count ?? 0) : pattern.includes('{h}') ? lengths(row.shape)[0]! : 0
-  const names = many === 0 ? [pattern] : Array.from({ length: many }, (_, i) => pattern.replace(/\{[eh]\}/, String(i)))
   // What is numbered in the name is no dimension of each.
   const all = lengths(form.shape).slice(many === 0 ? 0 : 1)
   const logical = isBias && all.length > 1 ? all.slice(0, -1) : all
@@ -195,7 +194,15 @@ function sourceRows(
           ? undefined
           : rowOrder(order, h, facts)
       : partOf(form.part, (isBias ? logical.at(-1) : logical.at(-2)) ?? 1)
-  return { names, shape, ...(rowOf !== undefined && { row: rowOf }), ...(transposed && { transposed }) }
+  return {
+    // Listed when they are asked for: planning and GGUF files need none of them, and experts are many.
+    get names() {
+      return many === 0 ? [pattern] : Array.from({ length: many }, (_, i) => pattern.replace(/\{[eh]\}/, String(i)))
+    },
+    shape,
+    ...(rowOf !== undefined && { row: rowOf }),
+    ...(transposed && { transposed }),
+  }
 }
 
 /** Rows of a part of a fused tensor, `height` rows of which belong to one matrix. */

@@ -12,7 +12,7 @@ export interface ChangedField {
 }
 
 const FIXTURES = 'test/fixtures/checkpoints'
-const FAMILIES = ['llama31-rope', 'opt', 'bloom']
+const FAMILIES = ['llama31-rope', 'opt', 'bloom', 'qwen3_moe', 'gpt_oss']
 
 /** As JSON text, since Python's numbers are no JSON. */
 const JSON_VALUES = [

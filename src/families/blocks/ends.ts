@@ -26,9 +26,7 @@ export function head(c: BlockContext, x: Tensor): Tensor {
   const { logitScale, logitDivisor, logitSoftcap } = h.facts
   const normed = h.facts.finalNorm === false ? x : norm(c, 'output_norm', x)
   const narrow = weights.optional('output_proj.weight') === null ? normed : product(c, 'output_proj', normed)
-  const plain = g.mulMat(weights.get(headMatrix(h)), narrow)
-  const bias = weights.optional('output.bias')
-  const logits = bias === null ? plain : g.add(plain, bias)
+  const logits = product(c, headMatrix(h).replace(/\.weight$/, ''), narrow)
   const factor = (logitScale ?? 1) / (logitDivisor ?? 1)
   const scaled = factor === 1 ? logits : g.scale(logits, factor)
   return logitSoftcap === undefined ? scaled : softcap(c, scaled, logitSoftcap)

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../ggml/graph.js'
-import type { LayerContext } from '../family.js'
+import type { Activation, LayerContext } from '../family.js'
 import { experts } from './experts.js'
 import { linear } from './linear.js'
 
@@ -22,10 +22,11 @@ function inner(c: LayerContext, x: Tensor): Tensor {
 
 /** The activation of the gate times what it lets through. */
 export function gated(c: LayerContext, gate: Tensor, up: Tensor): Tensor {
-  const { g, family } = c
-  if (family.activation === 'silu') return g.swiglu(gate, up)
-  if (family.activation === 'swiglu-oai') return g.swigluOai(gate, up)
-  if (family.activation === 'gelu-tanh' && isRounded(c)) return g.geglu(gate, up)
+  const { g } = c
+  const activation = activationOf(c)
+  if (activation === 'silu') return g.swiglu(gate, up)
+  if (activation === 'swiglu-oai') return g.swigluOai(gate, up)
+  if (activation === 'gelu-tanh' && isRounded(c)) return g.geglu(gate, up)
   return g.mul(activate(c, gate), up)
 }
 
@@ -37,9 +38,14 @@ function isRounded({ weights, layer }: LayerContext): boolean {
   return weights.optional(`blk.${layer}.ffn_down.weight`)?.type !== 'f32'
 }
 
+function activationOf({ h, family: { activation } }: LayerContext): Activation {
+  if (h.facts.otherGelu !== true) return activation
+  return activation === 'gelu' ? 'gelu-tanh' : 'gelu'
+}
+
 function activate(c: LayerContext, x: Tensor): Tensor {
-  const { g, h, family, layer } = c
-  switch (family.activation) {
+  const { g, h, layer } = c
+  switch (activationOf(c)) {
     case 'silu':
     case 'swiglu-oai':
       return g.silu(x)
