@@ -26,7 +26,9 @@ export function head(c: BlockContext, x: Tensor): Tensor {
   const { logitScale, logitDivisor, logitSoftcap } = h.facts
   const normed = h.facts.finalNorm === false ? x : norm(c, 'output_norm', x)
   const narrow = weights.optional('output_proj.weight') === null ? normed : product(c, 'output_proj', normed)
-  const plain = g.mulMat(weights.get(headMatrix(h)), narrow)
+  const unscaled = g.mulMat(weights.get(headMatrix(h)), narrow)
+  const own = weights.optional('output.scale')
+  const plain = own === null ? unscaled : g.mul(unscaled, own)
   const bias = weights.optional('output.bias')
   const logits = bias === null ? plain : g.add(plain, bias)
   const factor = (logitScale ?? 1) / (logitDivisor ?? 1)
