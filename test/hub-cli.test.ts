@@ -132,6 +132,11 @@ describe('a model of the Hub', () => {
     expectFailure(await shoal(['run', 'testorg/none', 'x']), 1, /no such folder, and no such model on the Hub/)
     expectFailure(await shoal(['run', TINY, 'x', '--revision', 'v9']), 1, /testorg\/tiny: there is no revision v9/)
     expectFailure(await shoal(['run', TINY, 'x', '--revision', '../x']), 2, /is no revision/)
+    expectFailure(
+      await shoal(['run', `${TINY}@main`, 'x']),
+      2,
+      /with a revision a model on the Hub is hf:testorg\/tiny@main, or testorg\/tiny with --revision main/,
+    )
     expectFailure(await shoal(['run', 'https://example.com/a/b', 'x']), 2, /only addresses of the Hub are taken/)
   })
 
