@@ -28,6 +28,7 @@ beforeAll(async () => {
   hub = await startHub({
     [TINY]: { files: folderFiles('pretrained/ripple-8m') },
     'testorg/tiny-gguf': { files: { 'tiny-Q8_0.gguf': folderFiles(workspace.folder)['tiny-Q8_0.gguf']! } },
+    'testorg/empty': { files: { 'notes.txt': Buffer.from('x') } },
     'testorg/half': { files: folderFiles('pretrained/ripple-8m-unified2x') },
   })
   home = join(workspace.folder, 'hf')
@@ -132,6 +133,13 @@ describe('a model of the Hub', () => {
     expectFailure(await shoal(['run', 'testorg/none', 'x']), 1, /no such folder, and no such model on the Hub/)
     expectFailure(await shoal(['run', TINY, 'x', '--revision', 'v9']), 1, /testorg\/tiny: there is no revision v9/)
     expectFailure(await shoal(['run', TINY, 'x', '--revision', '../x']), 2, /is no revision/)
+    expectFailure(await shoal(['plan', 'testorg/empty']), 1, /testorg\/empty: holds no model/)
+    expect((await shoal(['models'])).stdout).toMatch(/testorg\/empty +listed +0 B +20\d\d-/)
+    expectFailure(
+      await shoal(['run', `${TINY}@main`, 'x']),
+      2,
+      /with a revision a model on the Hub is hf:testorg\/tiny@main, or testorg\/tiny with --revision main/,
+    )
     expectFailure(await shoal(['run', 'https://example.com/a/b', 'x']), 2, /only addresses of the Hub are taken/)
   })
 

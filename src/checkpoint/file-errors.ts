@@ -21,6 +21,8 @@ export function fileError(path: string, error: unknown): Error {
     case 'ENOSPC':
     case 'EDQUOT':
       return new FileError(path, 'the disk is full', 'disk_full', cause)
+    case 'EFBIG':
+      return new FileError(path, 'becomes larger than a file may be here', 'disk_full', cause)
     case 'ENAMETOOLONG':
       return new FileError(path, 'the name is too long', 'file_invalid', cause)
     case 'ELOOP':

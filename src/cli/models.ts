@@ -91,9 +91,9 @@ async function list(cli: Cli, options: ModelsOptions): Promise<void> {
   cli.stdout.write(`\nbundled: ${bundled.join(', ')}\n`)
 }
 
-/** One line for each snapshot; one for a repository of which nothing is whole yet. */
+/** One line for each snapshot; one for a repository of which nothing is whole yet, or only the list of its files is there. */
 function repoRows({ repo, bytes, lastUsed, revisions }: CachedRepo): string[][] {
-  if (revisions.length === 0) return [[repo, 'begun', '', bytesText(bytes), minute(lastUsed)]]
+  if (revisions.length === 0) return [[repo, bytes === 0 ? 'listed' : 'begun', '', bytesText(bytes), minute(lastUsed)]]
   return revisions.map(({ commit, refs, files, bytes }) => [
     repo,
     `${refs.join(', ')} ${commit.slice(0, 7)}`.trim(),

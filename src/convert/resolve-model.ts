@@ -20,6 +20,9 @@ export interface ResolvedModel {
   readonly warnings: readonly string[]
 }
 
+/** `org/name@REVISION`, as `shoal models rm` takes it. */
+const REVISION_BEHIND = /^([^/@\s]+\/[^/@\s]+)@([^@\s]+)$/
+
 /**
  * Puts a model of the Hub onto this machine. What names a folder, a file or a bundled model stays as it is, and so does what is no
  * name of the Hub.
@@ -32,6 +35,11 @@ export async function resolveModel(model: string, options: ResolveOptions = {}):
     const { path, warnings } = await fetchModel(id, { ...rest, ...(revision !== undefined && { revision }) })
     return { model: path, warnings }
   }
+  const [, named, at] = isLocalModel(model) ? [] : (REVISION_BEHIND.exec(model) ?? [])
+  if (named !== undefined && parseHubId(named) !== null)
+    throw new InputError(
+      `${model}: with a revision a model on the Hub is hf:${model}, or ${named} with --revision ${at}`,
+    )
   if (revision !== undefined) throw new InputError(`${model}: a revision is for models on the Hub, and this is none`)
   return { model, warnings: [] }
 }

@@ -21,9 +21,9 @@ export function weightUses(file: GgufFile, family: Family, h: Hyperparameters): 
       product: m.quantize && (!lookup || h.tiedEmbeddings),
     })
     known.add(m.name)
-    // Rows that are looked up are not multiplied by it, here as in llama.cpp.
-    const scale =
-      m.quantize && !lookup ? takeScale(file, m.name, m.share === undefined ? 1 : (m.shape[0] as number)) : null
+    // Rows that are looked up are not multiplied, so that no factor comes to them.
+    const scaled = m.quantize && !lookup
+    const scale = scaled ? takeScale(file, m.name, m.share === undefined ? 1 : (m.shape[0] as number)) : null
     if (scale === null) continue
     uses.push({ tensor: scale, lookup: false, product: false })
     known.add(scale.name)

@@ -52,6 +52,13 @@ it('lists repositories with their revisions; what is shared counts once', async 
   expect(await listCachedRepos(join(root, 'no-such-cache'))).toEqual([])
 })
 
+it('has a date for one whose files were only listed', async () => {
+  await mkdir(join(root, 'models--org--listed', 'trees'), { recursive: true })
+  const listed = (await listCachedRepos(root)).find((each) => each.repo === 'org/listed')!
+  expect(listed).toMatchObject({ bytes: 0, revisions: [] })
+  expect(Date.now() - listed.lastUsed.getTime()).toBeLessThan(60_000)
+})
+
 it('removes a revision and leaves what another needs', async () => {
   expect(await removeCachedRepo(root, 'org/name', A)).toBe(100)
   expect(await readdir(join(repo, 'blobs'))).toEqual(['b', 'shared'])

@@ -74,6 +74,8 @@ async function describeRepo(root: string, repo: string): Promise<CachedRepo> {
   }
   const blobs = await blobsOf(cache)
   for (const { usedMs } of blobs) used = Math.max(used, usedMs)
+  // Of one whose files were listed and never fetched there is only the folder.
+  if (used === 0) used = (await lstat(cache.folder).catch(() => null))?.mtimeMs ?? 0
   const bytes = loose + blobs.reduce((sum, blob) => sum + blob.bytes, 0)
   return { repo, path: cache.folder, bytes, lastUsed: new Date(used), revisions }
 }

@@ -39,6 +39,18 @@ describe('a folder', () => {
     expect(choose(paths)).toEqual({ gguf: null, files: ['config.json', index], index })
   })
 
+  it('is refused where a file that is read whole is as large as weights are', () => {
+    const index = 'model.safetensors.index.json'
+    for (const [need, large] of [
+      ['config', 'config.json'],
+      ['tokenizer', 'tokenizer.json'],
+      ['all', index],
+    ] as const) {
+      const listed = ['config.json', 'tokenizer.json', index].map((path) => ({ path, size: path === large ? 2e9 : 9 }))
+      expect(() => chooseFiles({ repo }, listed, need)).toThrow(`its ${large} is too large to be read`)
+    }
+  })
+
   it('comes without a model card that is a book', () => {
     const listed = FOLDER.map((path) => ({ path, size: path === 'README.md' ? 2_000_000 : 1 }))
     expect(chooseFiles({ repo }, listed).files).not.toContain('README.md')

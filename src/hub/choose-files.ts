@@ -53,13 +53,13 @@ export function ggufModels(listed: readonly ListedFile[]): string[] {
 }
 
 function chooseFolder({ repo }: HubId, sizes: ReadonlyMap<string, number>, need: Need): Choice {
-  if (need === 'config') return { gguf: null, files: ['config.json'], index: null }
-  const small = CHECKPOINT_FILES.filter((file) => sizes.has(file))
-  const large = small.find((file) => sizes.get(file)! > MAX_TEXT_BYTES)
+  const small = need === 'config' ? ['config.json'] : CHECKPOINT_FILES.filter((file) => sizes.has(file))
+  const index = need === 'all' && !sizes.has(WEIGHTS) ? INDEX : null
+  const texts = index === null ? small : [...small, index]
+  const large = texts.find((file) => sizes.get(file)! > MAX_TEXT_BYTES)
   if (large !== undefined) throw new HubError(repo, 'answer', `its ${large} is too large to be read`)
-  if (need === 'tokenizer') return { gguf: null, files: small, index: null }
+  if (need !== 'all') return { gguf: null, files: small, index: null }
   const card = (sizes.get('README.md') ?? Infinity) <= MAX_CARD_BYTES ? ['README.md'] : []
-  const index = sizes.has(WEIGHTS) ? null : INDEX
   return { gguf: null, files: [...small, ...card, index ?? WEIGHTS], index }
 }
 

@@ -17,14 +17,18 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined
   /** Called with the bytes that are there. */
   readonly onBytes: (loaded: number) => void
+  /** Whether the file has its place already. */
+  readonly isPlaced: () => Promise<boolean>
+  /** Gives the file its place; `fresh` where its blob came just now. */
+  readonly place: (fresh: boolean) => Promise<void>
 }
 
 const LOCK_POLL_MS = 200
 
 /**
- * Fetches a blob into the cache. What an earlier attempt left, of this process or another, is gone on with; the file gets its
- * name when its size and checksum are right. One process fetches a blob at a time, others wait for it.
- * @returns false where the blob was there already
+ * Fetches a blob into the cache and puts it where it belongs. What an earlier attempt left, of this process or another, is gone on
+ * with; the file gets its name when its size and checksum are right. One process does so at a time, others wait for it: without
+ * links the blob is gone when it has its place.
  * @throws HubError, FileError; ShoalError `aborted`
  */
 export async function download(
@@ -34,26 +38,37 @@ export async function download(
   file: HubFile,
   url: string,
   options: DownloadOptions,
-): Promise<boolean> {
-  if (await hasBlob(cache, file)) return false
+): Promise<void> {
   const unlock = await lockBlob(cache, subject, file, options)
   try {
-    if (await hasBlob(cache, file)) return false
-    const path = partialPath(cache, file.etag)
-    const partial = await PartialBlob.open(path, file, options.signal)
-    try {
-      await complete(settings, subject, file, url, partial, options)
-      await partial.sync()
-    } finally {
-      await partial.close()
-    }
-    await renameOver(path, blobPath(cache, file.etag))
-    return true
+    if (await options.isPlaced()) return
+    const fresh = !(await hasBlob(cache, file))
+    if (fresh) await fetchBlob(settings, cache, subject, file, url, options)
+    await options.place(fresh)
   } catch (error) {
     throw fileError(blobPath(cache, file.etag), error)
   } finally {
     unlock()
   }
+}
+
+async function fetchBlob(
+  settings: HubSettings,
+  cache: RepoCache,
+  subject: Subject,
+  file: HubFile,
+  url: string,
+  options: DownloadOptions,
+): Promise<void> {
+  const path = partialPath(cache, file.etag)
+  const partial = await PartialBlob.open(path, file, options.signal)
+  try {
+    await complete(settings, subject, file, url, partial, options)
+    await partial.sync()
+  } finally {
+    await partial.close()
+  }
+  await renameOver(path, blobPath(cache, file.etag))
 }
 
 /** How much of a blob is there from earlier attempts. */

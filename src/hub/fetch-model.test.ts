@@ -152,6 +152,12 @@ describe('the cache', () => {
     hub.asked.length = 0
     await fetchTiny({ settings: plain })
     expect(hub.asked).toHaveLength(1)
+    // Who waited for another finds the file in its place, and no blob any more.
+    await rm(repoFolder(), { recursive: true })
+    hub.asked.length = 0
+    await Promise.all([fetchTiny({ settings: plain }), fetchTiny({ settings: plain })])
+    expect(hub.asked.filter(({ host }) => host === 'storage')).toHaveLength(1)
+    expect(await blobs()).toEqual([])
   })
 
   it('that cannot be written to is still good to read; one that must be written to says which variable helps', async () => {
@@ -380,6 +386,18 @@ describe('too many requests', () => {
     const start = performance.now()
     await fetchTiny()
     expect(performance.now() - start).toBeGreaterThan(950)
+  })
+
+  it('are tried again a little later where the Hub names no time', async () => {
+    let left = 2
+    hub.fault = (_, response) => {
+      if (left-- <= 0) return false
+      response.writeHead(429, { ratelimit: '"api";r=0' }).end()
+      return true
+    }
+    const started = performance.now()
+    await fetchTiny({ settings: { ...settings, retryMs: 50 } })
+    expect(performance.now() - started).toBeGreaterThan(140)
   })
 
   it('are told where it is long', async () => {

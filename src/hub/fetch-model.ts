@@ -226,11 +226,12 @@ async function fetchFiles(found: Found, files: readonly AnyFile[], options: Fetc
     tell('download', file, 0)
     const path = file.path.split('/').map(encodeURIComponent).join('/')
     const url = `${settings.endpoint}/${subject.repo}/resolve/${commit}/${path}`
-    const fresh = await download(settings, cache, { ...subject, name: `${subject.repo}/${file.path}` }, file, url, {
+    await download(settings, cache, { ...subject, name: `${subject.repo}/${file.path}` }, file, url, {
       signal,
       onBytes: (loaded) => tell('progress', file, loaded),
+      isPlaced: () => hasFile(cache, commit, file),
+      place: (fresh) => linkFile(cache, commit, file, { symlinks: settings.symlinks, fresh }),
     })
-    await linkFile(cache, commit, file, { symlinks: settings.symlinks, fresh })
     tell('done', file, file.size)
   }
 }

@@ -130,7 +130,13 @@ describe('an answer', () => {
     const to = (location: string) => (response: ServerResponse) => void response.writeHead(302, { location }).end()
     expect(await refusal('/revision/', to('/revision/x'))).toMatch(/leads from one address to the next, 10 times/)
     expect(hub.asked.length).toBe(11)
-    for (const location of ['file:///etc/passwd', 'data:text/plain,x', 'http://a:b@127.0.0.1/x', 'http://[']) {
+    for (const location of [
+      'file:///etc/passwd',
+      'data:text/plain,x',
+      'http://a:b@127.0.0.1/x',
+      'http://:b@127.0.0.1/x',
+      'http://[',
+    ]) {
       expect(await refusal('/revision/', to(location))).toMatch(/leads to an address that cannot be followed/)
     }
   })

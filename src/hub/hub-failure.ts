@@ -102,10 +102,9 @@ function missingReason(token: string | null): string {
 
 /** `ratelimit: "api";r=0;t=55` says how many seconds are to be waited. */
 function tooMany(subject: Subject, headers: Headers): HubFailure {
-  const seconds = Number(
-    /(?:^|;)\s*t=(\d{1,6})\b/.exec(headers.get('ratelimit') ?? '')?.[1] ?? headers.get('retry-after') ?? '',
-  )
-  const known = Number.isFinite(seconds) && (headers.has('ratelimit') || headers.has('retry-after'))
+  const told = /(?:^|;)\s*t=(\d{1,6})\b/.exec(headers.get('ratelimit') ?? '')?.[1] ?? headers.get('retry-after') ?? ''
+  const seconds = Number(told)
+  const known = /^\d{1,6}$/.test(told)
   const when = known ? `try again in ${seconds} s` : 'try again later'
   return new HubFailure(subject, 'limit', `too many requests to the Hub; ${when}, or set HF_TOKEN for a higher limit`, {
     again: true,

@@ -83,7 +83,20 @@ it.each(['', '..', 'a/../b', '/main', 'main/', '.hidden', 'a\0', 'a b', 'a\\b', 
 
 it('a path stays below its folder on every system', () => {
   expect(isSafePath('a/b-c.d/e f.gguf')).toBe(true)
-  for (const path of ['../x', '/x', 'a//b', 'a/./b', 'a\\b', 'c:x', 'a\nb', '', 'x'.repeat(256)]) {
+  for (const path of [
+    '../x',
+    '/x',
+    'a//b',
+    'a/./b',
+    'a\\b',
+    'c:x',
+    'a\nb',
+    '',
+    'x'.repeat(256),
+    '.. /x',
+    'a./x',
+    '.../x',
+  ]) {
     expect(isSafePath(path), path).toBe(false)
   }
 })

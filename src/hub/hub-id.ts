@@ -131,7 +131,8 @@ export function isSafePath(text: string): boolean {
   return (
     text.length <= 1024 &&
     !/[\p{Cc}\\:*?"<>|]/u.test(text) &&
-    text.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && Buffer.byteLength(part) <= 255)
+    // Windows takes dots and spaces from the end of a name, so that ".. " would be the folder above.
+    text.split('/').every((part) => part !== '' && !/[. ]$/.test(part) && Buffer.byteLength(part) <= 255)
   )
 }
 

@@ -122,5 +122,6 @@ async function follow<T>(
 
 /** No other protocol, none that is less safe, and no password, which fetch refuses. */
 function isFollowed(from: URL, to: URL): boolean {
-  return (to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol === 'http:')) && to.username === ''
+  const isSafe = to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol === 'http:')
+  return isSafe && to.username === '' && to.password === ''
 }

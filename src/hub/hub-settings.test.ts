@@ -56,7 +56,13 @@ it('offline, links, patience and the endpoint are read as huggingface_hub reads 
     readMs: 10_000,
   })
   expect(settings({ HF_ENDPOINT: 'https://mirror.example/hf/' }).endpoint).toBe('https://mirror.example/hf')
-  for (const endpoint of ['mirror.example', 'ftp://mirror.example', 'https://user:secret@mirror.example']) {
+  const wrong = [
+    'mirror.example',
+    'ftp://mirror.example',
+    'https://user:secret@mirror.example',
+    'https://:s@mirror.example',
+  ]
+  for (const endpoint of [...wrong, 'https://mirror.example/?', 'https://mirror.example/#x']) {
     expect(() => settings({ HF_ENDPOINT: endpoint })).toThrow(InputError)
   }
 })

@@ -71,7 +71,14 @@ function secondsOf(value: string | undefined): number {
 export function hubEndpoint(env: NodeJS.ProcessEnv = process.env): string {
   const text = (env.HF_ENDPOINT || ENDPOINT).replace(/\/+$/, '')
   const url = URL.canParse(text) ? new URL(text) : null
-  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '' && url.hash === '')
+  // Neither a password nor a query may stand in it, also no empty one: paths are put behind it.
+  if (
+    url !== null &&
+    /^https?:$/.test(url.protocol) &&
+    url.username === '' &&
+    url.password === '' &&
+    !/[?#]/.test(text)
+  )
     return text
   throw new InputError(`HF_ENDPOINT must be an address such as ${ENDPOINT}`)
 }

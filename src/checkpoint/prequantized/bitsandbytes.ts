@@ -48,8 +48,9 @@ async function byteTensor(weights: TensorSource, scale: SafetensorsTensor): Prom
   checkPart(weights, scale, ['F32'], [rows])
   const format = weights.tensors.get(`${module}.weight_format`)
   if (format !== undefined) {
-    const [layout, ...more] = await weights.readIntegers(format.name)
-    if (layout !== 0 || more.length > 0) {
+    checkPart(weights, format, ['U8', 'I8', 'I32', 'I64'], [], [1])
+    const [layout] = await weights.readIntegers(format.name)
+    if (layout !== 0) {
       throw new FileError(weights.fileOf(format.name), `tensor ${format.name} is ${layout}: only rows (0) are read`)
     }
   }

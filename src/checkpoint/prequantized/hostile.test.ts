@@ -199,6 +199,7 @@ const DAMAGED: readonly (readonly [string, string, Change, string])[] = [
   ['fp8-block', 'another block', config({ weight_block_size: [64, 64] }), 'each block of 64 x 64'],
   ['fp8-tensor', 'a scale that is NaN', poke('weight_scale_inv', 0, 0, 0, 0xc0, 0x7f), 'weight_scale_inv holds NaN'],
   ['bnb-int8', 'scales of another shape', resize('SCB', [31]), '[32] was expected'],
+  ['bnb-int8', 'many layouts', resize('weight_format', [9]), '[1] was expected'],
   ['bnb-int8', 'another layout', poke('weight_format', 0, 2), 'only rows (0) are read'],
   ['bnb-nf4', 'a shape that lies', state({ shape: [32, 64] }), 'which takes 1024'],
   ['bnb-nf4', 'a shape beyond all', state({ shape: [2 ** 40, 2 ** 40] }), 'not that of a matrix'],

@@ -12,7 +12,9 @@ const PER_LAYER = ['layer_types', 'mlp_layer_types', 'layers_block_type', 'no_ro
 /** The text of a config.json for the layers of a plan: counts and lists of layers are cut, all else stays as it is written. */
 export function reduceConfig(config: ConfigReader, text: string, layers: number, plan: Plan): string {
   if (isJsonObject(parseJsonObject(config.path, text).text_config)) {
-    throw new UnsupportedError(`${config.path}: is of a multimodal model, which export does not write`)
+    throw new UnsupportedError(
+      `${config.path}: is of a multimodal model, which export does not write; shoal convert makes a GGUF file of its language model, which it cuts`,
+    )
   }
   const values = new Map<string, unknown>()
   for (const field of COUNTS) {
