@@ -190,7 +190,11 @@ describe('a process', () => {
     const bytes = hub.repos[TINY]!.files['model.safetensors']!.length >> 1
     for (;;) {
       const name = partial()
-      if (name !== undefined && statSync(join(home, 'hub/models--testorg--tiny/blobs', name)).size === bytes) return
+      if (
+        name !== undefined &&
+        statSync(join(home, 'hub/models--testorg--tiny/blobs', name), { throwIfNoEntry: false })?.size === bytes
+      )
+        return
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }

@@ -103,7 +103,8 @@ export async function convertWeights(
   }
   const kept = quantization === 'stored' && weights.summary !== null ? [weights.summary] : []
   const warnings = [
-    ...kept,
+    // What is kept exactly is worth a line when it is written, not each time that it runs.
+    ...(weights.fallbackType === null ? [] : kept),
     ...tokenizer.warnings,
     ...textWarnings,
     ...fallbackWarnings(plans, quantization),
@@ -139,7 +140,7 @@ export async function convertWeights(
     await writer.abort()
     throw error
   }
-  return { path, quantization: label, bytes: writer.bytes, warnings }
+  return { path, quantization: label, bytes: writer.bytes, warnings: [...new Set([...kept, ...warnings])] }
 }
 
 /** Numbers in the tensors of a checkpoint with these hyperparameters. */

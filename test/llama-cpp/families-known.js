@@ -2,7 +2,7 @@
 import { twiceEachKvHead } from './variation.js'
 
 /** Fixtures of what Shoal refuses. */
-export const REFUSED = ['falcon-rw', 'gpt_oss-mxfp4']
+export const REFUSED = ['falcon-rw']
 
 /** Architectures with a GELU: libllama takes it from a table in f16, and its tanh form where transformers has erf. */
 export const GELU = ['bloom', 'falcon', 'gemma', 'gemma2', 'gemma3', 'gpt2', 'gptneox', 'phi2', 'starcoder2']
@@ -31,6 +31,7 @@ export const OTHERWISE = {
   seed_oss: 'no bias of the attention output',
   starcoder2: NO_WINDOW,
   'gpt_oss~unrounded': ROUNDED,
+  'gpt_oss-mxfp4~unrounded': ROUNDED,
   'olmo3~no-period': 'layers with a window by a period only',
   'olmoe~clamp': NO_CLAMP,
   'phi3~window': NO_WINDOW,
