@@ -8,11 +8,12 @@ import { readGguf } from '../dist/checkpoint/gguf.js'
 import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { readBandwidth } from './bandwidth.js'
 import { busy } from './busy.js'
-import { ensureTinyLlama, SHAPE } from './tinyllama.js'
+import { ensureExperts } from './experts.js'
+import { ensureTinyLlama } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, smollm2, gemma3, busy; all of them
+  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -24,7 +25,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,smollm2,gemma3,busy' },
+    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -57,6 +58,12 @@ const CASES = [
 
 const PARTS = {
   tinyllama: async () => compare("TinyLlama's shape, random weights, Q4_0", await ensureTinyLlama(), CASES),
+  experts: async () =>
+    compare(
+      '32 experts, four used, random weights, Q4_0',
+      await ensureExperts(),
+      CASES.filter(({ name }) => name !== 'unified'),
+    ),
   smollm2: () => real('SmolLM2-135M-Instruct, Q4_1', SMOLLM2),
   gemma3: () => real('Gemma 3 270M, Q4_K_M', GEMMA3),
   busy: () => busy({ rounds }),
@@ -188,11 +195,11 @@ async function report(title, path, cases, samples, { bandwidth, context, twice }
   return document
 }
 
-/** What decoding one token reads: every matrix but the embedding, of which it takes a row, and the f16 cache. */
+/** What decoding one token of TinyLlama's shape reads: every matrix but the embedding, of which it takes a row, and the f16 cache. */
 async function weightBytes(path, title) {
   if (!title.startsWith('TinyLlama')) return null
   const { tensors } = await readGguf(path)
   let weights = 0
   for (const { name, bytes } of tensors.values()) if (name !== 'token_embd.weight') weights += bytes
-  return { weights, cachePerPosition: SHAPE.layers * SHAPE.kvHeads * SHAPE.headDim * 2 * 2 }
+  return { weights, cachePerPosition: 22 * 4 * 64 * 2 * 2 }
 }

@@ -16,7 +16,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toTheTop } from '../dist/engine/token-depth.js'
 import { loadModel } from '../dist/index.js'
-import { DEFAULT_PATH, ensureTinyLlama } from './tinyllama.js'
+import { ensureTinyLlama } from './tinyllama.js'
 
 const { values: options } = parseArgs({
   options: {
@@ -29,9 +29,9 @@ const { values: options } = parseArgs({
     seed: { type: 'string', default: '1' },
   },
 })
-if (options.model === undefined) await ensureTinyLlama(DEFAULT_PATH)
+const path = options.model ?? (await ensureTinyLlama())
 const [promptLength, tokens, rounds] = [options.prompt, options.tokens, options.rounds].map(Number)
-const model = await loadModel(options.model ?? DEFAULT_PATH, { threads: Number(options.threads), context: 512 })
+const model = await loadModel(path, { threads: Number(options.threads), context: 512 })
 const { engine } = model.parts
 const { layers } = engine
 const full = toTheTop(layers)

@@ -17,7 +17,7 @@ import { createRandomStream } from '../dist/engine/random-stream.js'
 import { createSampler } from '../dist/engine/sampler.js'
 import { toTheTop } from '../dist/engine/token-depth.js'
 import { loadModel } from '../dist/index.js'
-import { DEFAULT_PATH, ensureTinyLlama } from './tinyllama.js'
+import { ensureTinyLlama } from './tinyllama.js'
 
 const { values: options } = parseArgs({
   options: {
@@ -30,12 +30,12 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
   },
 })
-if (options.model === undefined) await ensureTinyLlama(DEFAULT_PATH)
+const path = options.model ?? (await ensureTinyLlama())
 const [exit, rounds, tokens, promptLength, threads] = ['exit', 'rounds', 'tokens', 'prompt', 'threads'].map((name) =>
   Number(options[name]),
 )
 const acceptances = options.acceptance.split(',').map(Number)
-const model = await loadModel(options.model ?? DEFAULT_PATH, { threads, context: 1024 })
+const model = await loadModel(path, { threads, context: 1024 })
 const { engine } = model.parts
 const { layers } = engine
 const full = toTheTop(layers)
