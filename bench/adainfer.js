@@ -84,8 +84,7 @@ function traceFile(model, { name, tasks, shots, limit }) {
   const args = [
     'trace',
     model,
-    '--task',
-    tasks.join(','),
+    ...tasks.flatMap((task) => ['--task', task]),
     '--shots',
     String(shots),
     '--data',

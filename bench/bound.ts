@@ -32,7 +32,15 @@ const { values: options } = parseArgs({
   },
 })
 
-const RULES = 'fruit_v_animal_3,choose_first_of_3,capitalize,conll2003_person,singular-plural,next_item,present-past'
+const RULES = [
+  'fruit_v_animal_3',
+  'choose_first_of_3',
+  'capitalize',
+  'conll2003_person',
+  'singular-plural',
+  'next_item',
+  'present-past',
+].flatMap((task) => ['--task', task])
 const GENERATED = ['--positions', 'generated', '--max-tokens', '8']
 const ANY = { maxDisagreement: 0.02, confidence: 0.95 } as const
 const MEAN = { ...ANY, measure: 'mean' } as const
@@ -51,13 +59,13 @@ const POPULATIONS: readonly Population[] = [
   {
     name: 'rule tasks',
     file: 'rule-tasks',
-    args: ['--task', RULES, '--shots', '5', '--limit', '200'],
+    args: [...RULES, '--shots', '5', '--limit', '200'],
     requests: [ANY],
   },
   {
     name: 'rule tasks, 8 tokens',
     file: 'rule-tasks-generated',
-    args: ['--task', RULES, '--shots', '5', '--limit', '200', ...GENERATED],
+    args: [...RULES, '--shots', '5', '--limit', '200', ...GENERATED],
     requests: [ANY, MEAN],
   },
   {

@@ -12,13 +12,25 @@ const COMMANDS = [
   'convert',
   'export',
   'eval',
+  'eval answers',
+  'eval generation',
+  'eval matrix',
+  'eval tasks',
   'reproduce',
   'calibrate',
   'search',
   'policy',
+  'policy show',
+  'policy apply',
+  'policy import',
   'metrics',
+  'metrics bleu',
+  'metrics chrf',
+  'metrics rouge',
   'bench',
   'models',
+  'models list',
+  'models remove',
 ]
 const START = '<!-- help: written by npm run docs -->\n'
 const path = new URL('./cli.md', import.meta.url)
@@ -29,7 +41,11 @@ for (const command of COMMANDS) {
   const write = (part) => {
     text += part
   }
-  await main([command, '--help'], { stdout: { write }, stderr: { write }, signal: new AbortController().signal })
+  await main([...command.split(' '), '--help'], {
+    stdout: { write },
+    stderr: { write },
+    signal: new AbortController().signal,
+  })
   help += `\n## shoal ${command}\n\n\`\`\`\n${text.trim()}\n\`\`\`\n`
 }
 const page = readFileSync(path, 'utf8')

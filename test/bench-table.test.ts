@@ -18,7 +18,7 @@ interface Cell {
 
 describe('shoal bench without --depth', () => {
   it('measures targets x methods x batch sizes, with quality, in the layout of the paper', async () => {
-    const ended = await shoal([...SHORT, '--batch', '1,2', '--targets', '1.3,500', '--limit', '1', '--json'])
+    const ended = await shoal([...SHORT, '--batch', '1,2', '--speedup', '1.3,500', '--limit', '1', '--json'])
     expect(ended.code).toBe(0)
     const cells = matches('bench-table', ended.stdout).cells as Cell[]
     const named = (method: string, target: number, batch: number) =>
@@ -40,7 +40,7 @@ describe('shoal bench without --depth', () => {
   })
 
   it('prints a row for each target and method, and the published ones beside them', async () => {
-    const { code, stdout } = await shoal([...SHORT, '--batch', '1', '--targets', '2', '--no-quality'])
+    const { code, stdout } = await shoal([...SHORT, '--batch', '1', '--speedup', '2', '--no-quality'])
     expect(code).toBe(0)
     expect(stdout).toMatch(
       /^target +method +depth .*output tok\/s at 1 +delivered +all tok\/s at 1 +delivered \(all\)\n/,

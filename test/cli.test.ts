@@ -8,7 +8,7 @@ import { expectFailure } from './expect-failure.js'
 import { matches } from './schema.js'
 import { useWorkspace } from './workspace.js'
 
-const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'calibrate', 'policy', 'bench', 'models']
+const COMMANDS = ['run', 'chat', 'trace', 'score', 'plan', 'convert', 'eval', 'calibrate', 'policy', 'bench', 'models']
 
 const workspace = useWorkspace()
 
@@ -72,9 +72,11 @@ describe('wrong usage ends with 2 and one line', () => {
     [['run', 'x', '--depth', 'gap:0.8,evry=2'], /unknown key "evry" .*; did you mean every\?/],
     [['run', 'x', '--seed', '-2'], /--seed .*whole number/],
     [['run', 'x', '--lossles'], /unknown option '--lossles' \(Did you mean --lossless\?\)/],
-    [['eval'], /--tasks NAMES is missing; shoal eval --list-tasks/],
+    [['eval'], /shoal eval needs one of answers, generation, matrix, tasks/],
+    [['eval', '--task', 'x'], /shoal eval needs one of answers/],
+    [['eval', 'answers'], /--task NAME is missing; shoal eval tasks/],
     [
-      ['eval', '--tasks', 'fruit_v_animal'],
+      ['eval', 'answers', '--task', 'fruit_v_animal'],
       /unknown task fruit_v_animal; the nearest names are fruit_v_animal_3, fruit_v_animal_5, /,
     ],
     [['reproduce', 'nothing'], /nothing is known of nothing/],
@@ -89,16 +91,15 @@ describe('wrong usage ends with 2 and one line', () => {
     [['score'], /either --tokens IDS or --text FILE/],
     [['score', '--tokens', '1,2', '--text', 'file'], /either --tokens IDS or --text FILE/],
     [['plan', 'ripple-8m', '--layers', '4'], /either MODEL or --layers/],
-    [['convert'], /missing required argument/],
     [['models', 'remove'], /which models to remove/],
   ])('%j', async (args, line) => expectFailure(await shoal(args), 2, line))
 })
 
-it('eval --list-tasks names every task', async () => {
-  const { groups } = matches('eval-tasks', (await shoal(['eval', '--list-tasks', '--json'])).stdout)
+it('eval tasks names every task', async () => {
+  const { groups } = matches('eval-tasks', (await shoal(['eval', 'tasks', '--json'])).stdout)
   const names = (groups as { tasks: string[] }[]).flatMap(({ tasks }) => tasks)
   expect(names.length).toBeGreaterThanOrEqual(60)
-  const { code, stdout } = await shoal(['eval', '--list-tasks'])
+  const { code, stdout } = await shoal(['eval', 'tasks'])
   expect(code).toBe(0)
   for (const name of names) expect(stdout.split(/\s+/)).toContain(name)
   for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(100)
@@ -357,7 +358,7 @@ describe('trace', () => {
     expect(code).toBe(0)
     expect(stdout.split('\n')).toHaveLength(1 + 16 + 3)
     expect(stdout).toMatch(/\n +15 .*yes\n/)
-    const document = await json('trace', ['trace', '--prompt', 'Once upon a time'])
+    const document = await json('trace', ['trace', 'Once upon a time'])
     expect(document.layers).toHaveLength(16)
   })
 
@@ -479,7 +480,7 @@ describe('convert and models', () => {
     const out = join(workspace.folder, 'model.gguf')
     const document = await json('convert', ['convert', 'ripple-8m', '-o', out, '--quantization', 'q8_0'])
     expect(document).toMatchObject({ path: out, quantization: 'q8_0' })
-    const cached = await json('convert', ['convert', 'ripple-8m', '--quantization', 'q8_0'])
+    const cached = await json('convert', ['convert', '--quantization', 'q8_0'])
     expect(readFileSync(out).equals(readFileSync(cached.path as string))).toBe(true)
     const fromFile = await json('run', ['run', out, 'Once upon a time', '--max-tokens', '4'])
     const fromFolder = await json('run', ['run', 'Once upon a time', '--max-tokens', '4', '--quantization', 'q8_0'])

@@ -124,8 +124,11 @@ describe('shoal calibrate --task and shoal eval', () => {
 
     const ended = await shoal([
       'eval',
-      '--tasks',
-      'fruit_v_animal_3,capitalize',
+      'answers',
+      '--task',
+      'fruit_v_animal_3',
+      '--task',
+      'capitalize',
       '--shots',
       '0,2',
       '--limit',

@@ -20,16 +20,16 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const at = (name: string): string => join(folder, name)
 
-describe('shoal eval --generate', () => {
+describe('shoal eval generation', () => {
   const common = ['--max-tokens', '5', '--window', '24', '--prompt-length', '8', '--threads', '1']
   const depth = ['--depth', 'unified:2x,by=layers']
   const args = (...more: string[]) => {
-    const tasks = `${at('notes.jsonl')},${at('story.txt')}`
-    return ['eval', '--generate', '--tasks', tasks, ...depth, ...common, ...more]
+    const tasks = ['--task', at('notes.jsonl'), '--task', at('story.txt')]
+    return ['eval', 'generation', ...tasks, ...depth, ...common, ...more]
   }
 
   it('scores generated text and foreseen text under each depth, and writes a report', async () => {
-    const ended = await shoal(args('--batch', '1,2', '--report', at('r.html'), '--json'))
+    const ended = await shoal(args('--batch', '1,2', '-o', at('r.html'), '--json'))
     expect(ended.code).toBe(0)
     const document = matches('eval', ended.stdout)
     expect(document).toMatchObject({ score: 'generation', matrix: null, cells: [] })
@@ -46,7 +46,7 @@ describe('shoal eval --generate', () => {
   })
 
   it('prints tables, and takes the metrics that are asked for', async () => {
-    const { stdout } = await shoal(args('--metrics', 'chrf', '--limit', '1'))
+    const { stdout } = await shoal(args('--metric', 'chrf', '--limit', '1'))
     expect(stdout).toMatch(/task +shots +batch +depth +n +chrF +chrF to full +identical/)
     expect(stdout).toMatch(/text +depth +windows +tokens +perplexity/)
   })
@@ -57,11 +57,11 @@ describe('shoal eval --generate', () => {
       expect(ended).toMatchObject({ code: 2, stdout: '' })
       expect(ended.stderr).toMatch(message)
     }
-    await failure(['eval', '--tasks', 'capitalize', '--batch', '2'], /--batch goes with --generate/)
-    await failure(['eval', '--tasks', 'prose'], /prose has no answers of one step: it goes with --generate/)
-    await failure(args('--metrics', 'meteor'), /some of bleu, chrf, rouge/)
+    await failure(['eval', 'answers', '--task', 'capitalize', '--batch', '2'], /unknown option '--batch'/)
+    await failure(['eval', 'answers', '--task', 'prose'], /prose has no answers of one step: .* shoal eval generation/)
+    await failure(args('--length-penalty', '2'), /--length-penalty goes with --beams/)
+    await failure(args('--metric', 'meteor'), /one of bleu, chrf, rouge/)
     await failure(args('--prompt-length', '24'), /leaves nothing of 24 tokens/)
-    await failure(args('--controls'), /--controls does not go with --generate/)
-    await failure(args('--matrix'), /--matrix does not go with --generate/)
+    await failure(args('--controls'), /unknown option '--controls'/)
   })
 })

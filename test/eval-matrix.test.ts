@@ -11,8 +11,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const TASKS = ['--tasks', 'fruit_v_animal_3,choose_first_of_3', '--shots', '2', '--limit', '12', '--threads', '1']
-const MATRIX = ['eval', '--matrix', ...TASKS]
+const HOW = ['--shots', '2', '--limit', '12', '--threads', '1']
+const TASKS = ['--task', 'fruit_v_animal_3', '--task', 'choose_first_of_3']
+const MATRIX = ['eval', 'matrix', ...TASKS, ...HOW]
 
 interface Printed {
   readonly matrix: {
@@ -25,10 +26,10 @@ interface Printed {
   }
 }
 
-describe('shoal eval --matrix', () => {
+describe('shoal eval matrix', () => {
   it('trains on each task and tries each, and writes the report', async () => {
     const path = join(folder, 'matrix.html')
-    const ended = await shoal([...MATRIX, '--json', '--report', path])
+    const ended = await shoal([...MATRIX, '--json', '-o', path])
     expect(ended).toMatchObject({ code: 0, stderr: '' })
     const { matrix } = matches('eval', ended.stdout) as unknown as Printed
     expect(matrix.train.map(({ name }) => name)).toEqual([
@@ -51,7 +52,7 @@ describe('shoal eval --matrix', () => {
   })
 
   it('tries classifiers of two models on both, and says that they are relatives', async () => {
-    const ended = await shoal([...MATRIX, '--against', 'ripple-8m-flex', '--policy', 'adainfer-logistic'])
+    const ended = await shoal([...MATRIX, 'ripple-8m', 'ripple-8m-flex', '--policy', 'adainfer-logistic'])
     expect(ended).toMatchObject({ code: 0, stderr: '' })
     for (const from of ['ripple-8m', 'ripple-8m-flex']) {
       for (const to of ['ripple-8m', 'ripple-8m-flex']) {
@@ -83,7 +84,7 @@ describe('shoal eval --matrix', () => {
     const kept = join(folder, 'stopped.answers.jsonl')
     const stop = new AbortController()
     let stderr = ''
-    const stopped = await shoal([...MATRIX, '--report', path], {
+    const stopped = await shoal([...MATRIX, '-o', path], {
       signal: stop.signal,
       stderr: {
         isTTY: true,
@@ -97,9 +98,9 @@ describe('shoal eval --matrix', () => {
     expect(stopped).toMatchObject({ code: 130, stdout: '' })
     expect(stderr).toContain(`stopped; ${kept} keeps the traces, and the same command goes on\n`)
     expect(existsSync(path)).toBe(false)
-    const refused = await shoal([...MATRIX, '--report', path, '--seed', '1'])
+    const refused = await shoal([...MATRIX, '-o', path, '--seed', '1'])
     expect(refused.stderr).toMatch(/stopped\.answers\.jsonl: was begun by a run with seed 0, not 1; /)
-    const resumed = await shoal([...MATRIX, '--report', path, '--json'])
+    const resumed = await shoal([...MATRIX, '-o', path, '--json'])
     expect(resumed.stderr).toBe(`shoal: going on with the traces that ${kept} holds\n`)
     expect(existsSync(kept)).toBe(false)
     const whole = await shoal([...MATRIX, '--json'])
@@ -108,14 +109,13 @@ describe('shoal eval --matrix', () => {
   })
 
   it.each([
-    [[...MATRIX, '--depth', 'gap:0.8'], /--matrix fits its own policies/],
-    [[...MATRIX, '--controls'], /--controls does not go with --matrix/],
-    [[...MATRIX, '--score', 'labels'], /first token, not by labels/],
-    [[...MATRIX, '--shots', '0,5'], /one number of shots/],
+    [[...MATRIX, '--depth', 'gap:0.8'], /unknown option '--depth'/],
+    [[...MATRIX, '--shots', '0,5'], /whole number from 0/],
     [[...MATRIX, '--set', 'threshold=1'], /chooses thresholds/],
-    [[...MATRIX, '--tasks', 'capitalize'], /needs two tasks/],
-    [[...MATRIX, '--tasks', 'capitalize,capitalize'], /two of the tasks are called capitalize/],
-    [['eval', ...TASKS, '--against', 'ripple-8m-flex'], /--against goes with --matrix/],
+    [['eval', 'matrix', '--task', 'capitalize'], /needs two tasks/],
+    [['eval', 'matrix'], /--task NAME is missing; shoal eval tasks/],
+    [[...MATRIX, 'a', 'b', 'c'], /takes two models at most/],
+    [[...MATRIX, '--task', 'choose_first_of_3'], /two of the tasks are called choose_first_of_3/],
   ])('refuses %s', async (args, reason) => {
     const ended = await shoal(args)
     expect(ended).toMatchObject({ code: 2, stdout: '' })
@@ -126,7 +126,7 @@ describe('shoal eval --matrix', () => {
   it('says what is wrong before anything is traced', async () => {
     const settings = await shoal([...MATRIX, '--set', 'c2=1'])
     expect(settings).toMatchObject({ code: 2, stderr: 'shoal: c2 is not an option of adainfer-svm\n' })
-    const few = await shoal([...MATRIX, '--limit', '2', '--report', join(folder, 'few.html')])
+    const few = await shoal([...MATRIX, '--limit', '2', '-o', join(folder, 'few.html')])
     expect(existsSync(join(folder, 'few.answers.jsonl'))).toBe(false)
     expect(few.code).toBe(2)
     expect(few.stderr).toMatch(/^shoal: task fruit_v_animal_3: 2 questions are too few: none is left for the part "/)

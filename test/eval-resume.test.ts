@@ -114,11 +114,22 @@ describe('an evaluation that is stopped again and again', () => {
   })
 })
 
-describe('shoal eval --report', () => {
-  const EVAL = ['eval', '--tasks', 'fruit_v_animal_3', '--limit', '12', '--threads', '1', '--depth', 'gap:0.8']
+describe('shoal eval answers -o', () => {
+  const EVAL = [
+    'eval',
+    'answers',
+    '--task',
+    'fruit_v_animal_3',
+    '--limit',
+    '12',
+    '--threads',
+    '1',
+    '--depth',
+    'gap:0.8',
+  ]
 
   it('goes on after Ctrl-C with the same command, and leaves no answers behind', async () => {
-    const args = [...EVAL, '--report', at('r.html'), '--json']
+    const args = [...EVAL, '-o', at('r.html'), '--json']
     const stop = new AbortController()
     const stopped = await shoal(args, {
       signal: stop.signal,
@@ -146,15 +157,26 @@ describe('shoal eval --report', () => {
     expect(accuracies(cells)).toEqual(accuracies((JSON.parse(whole.stdout) as { cells: object[] }).cells))
   })
 
-  it('keeps nothing without --report', async () => {
+  it('keeps nothing without -o', async () => {
     expect(await shoal([...EVAL, '--json'])).toMatchObject({ code: 0, stderr: '' })
   })
 })
 
 describe('shoal eval', () => {
   it('shows exact match and F1 of SQuAD', async () => {
-    const args = ['eval', '--data', 'test/fixtures/tasks', '--tasks', 'squad', '--score', 'generate', '--limit', '2']
-    const more = ['--max-tokens', '4', '--threads', '1', '--report', at('squad.html')]
+    const args = [
+      'eval',
+      'answers',
+      '--data',
+      'test/fixtures/tasks',
+      '--task',
+      'squad',
+      '--score',
+      'generate',
+      '--limit',
+      '2',
+    ]
+    const more = ['--max-tokens', '4', '--threads', '1', '-o', at('squad.html')]
     const ended = await shoal([...args, ...more])
     expect(ended).toMatchObject({ code: 0 })
     expect(ended.stdout).toMatch(/accuracy +F1 +to full/)
@@ -166,7 +188,7 @@ describe('shoal eval', () => {
   })
 
   it('says that a plan for generated tokens alone changes no answer that comes from the prompt', async () => {
-    const args = ['eval', '--tasks', 'fruit_v_animal_3', '--limit', '2', '--threads', '1', '--json']
+    const args = ['eval', 'answers', '--task', 'fruit_v_animal_3', '--limit', '2', '--threads', '1', '--json']
     const ended = await shoal([...args, '--depth', 'layers:0,1', '--depth', 'layers:0,1,prompt=plan'])
     expect(ended).toMatchObject({ code: 0 })
     expect(ended.stderr).toMatch(/^shoal: layers:0,1: the prompt runs every layer, [^\n]*\n$/)

@@ -67,7 +67,7 @@ it('prints one document: the perplexity that the written checkpoint has', async 
 
 it('says to people what was written, what it costs, and that the prompt is another matter', async () => {
   const out = join(folder, 'out.gguf')
-  const { code, stdout } = await run('--depth', PLAN, '--format', 'gguf', '-o', out, '--max-tokens', '64')
+  const { code, stdout } = await run('--depth', PLAN, '--format', 'gguf', '-o', out, '--limit', '64')
   expect(code).toBe(0)
   expect(stdout).toMatch(
     /out\.gguf · 12 of 16 layers: 0, 1, 2, 3, 4, 5, 10, .* · 5\.\dM of 7\.3M parameters · \d+.* MB\n/,
@@ -124,7 +124,7 @@ it('needs the text that it is given', async () => {
 
 it('refuses wrong usage', async () => {
   failure(await run('--depth', PLAN, '-o', join(folder, 'out')), 2, /--format/)
-  failure(await run('--depth', PLAN, '--format', 'hf'), 2, /--output/)
+  failure(await run('--depth', PLAN, '--format', 'hf'), 2, /--out/)
   failure(await run('--depth', PLAN, '--format', 'onnx', '-o', join(folder, 'out')), 2, /hf, gguf/)
 })
 

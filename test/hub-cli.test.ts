@@ -158,12 +158,12 @@ describe('a model of the Hub', () => {
 
   it('is removed, and its conversions with it', async () => {
     await shoal(['run', TINY, 'x', ...SHORT])
-    expectFailure(await shoal(['models', 'rm', `${TINY}@v1`]), 2, /has no revision v1 in the cache/)
-    const removed = matches('models-remove', (await shoal(['models', 'rm', TINY, '--json'])).stdout)
+    expectFailure(await shoal(['models', 'remove', `${TINY}@v1`]), 2, /has no revision v1 in the cache/)
+    const removed = matches('models-remove', (await shoal(['models', 'remove', TINY, '--json'])).stdout)
     expect(removed.removed_of_hub).toMatchObject([{ name: TINY, revision: null }])
     expect(removed.removed).toMatchObject([{ name: TINY }])
     expect(existsSync(join(home, 'hub/models--testorg--tiny'))).toBe(false)
-    const { stdout } = await shoal(['models', 'rm', 'testorg/tiny-gguf@main'])
+    const { stdout } = await shoal(['models', 'remove', 'testorg/tiny-gguf@main'])
     expect(stdout).toMatch(/^removed testorg\/tiny-gguf at [0-9a-f]{7} of the Hub, \d\.\d MB\n\d\.\d MB freed\n$/)
   })
 })

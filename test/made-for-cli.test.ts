@@ -103,8 +103,8 @@ describe('a checkpoint that was made for a plan', () => {
     expect(await notes('score', MODEL, '--tokens', '1,2,3', '--depth', 'full')).toBe(`${made} full\n`)
     expect(await notes('score', MODEL, '--tokens', '1,2,3')).toBe('')
     expect(await notes('trace', MODEL, '--tokens', '1,2,3')).toBe(`${made} full\n`)
-    const task = ['--tasks', 'capitalize', '--limit', '1', '--depth', 'gap:0.8']
-    expect(await notes('eval', MODEL, ...task)).toContain(`${made} gap:0.8\n`)
+    const task = ['--task', 'capitalize', '--limit', '1', '--depth', 'gap:0.8']
+    expect(await notes('eval', 'answers', MODEL, ...task)).toContain(`${made} gap:0.8\n`)
     const bench = ['--prompt-length', '2', '--max-tokens', '2', '--rounds', '1', '--batch', '1']
     expect(await notes('bench', MODEL, ...bench, '--depth', 'full', '--depth', OWN)).toBe(`${made} full\n`)
   })

@@ -169,7 +169,7 @@ describe('bytes of stdin and of text files', () => {
     expect(await refused(['score', '--text', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3 is 0xe9$/m)
     expect(await refused(['run', '--prompts', text])).toMatch(/^1 .*latin1\.txt: is not UTF-8 text: byte 3/)
     writeFileSync(text, Buffer.concat([Buffer.from('{"input": "a'), latin1]))
-    expect(await refused(['eval', '--generate', '--tasks', text, '--threads', '1'])).toMatch(
+    expect(await refused(['eval', 'generation', '--task', text, '--threads', '1'])).toMatch(
       /^1 .*: is not UTF-8 text: byte 15$/m,
     )
   })
@@ -204,10 +204,10 @@ describe('bytes of stdin and of text files', () => {
 
 describe('what would do nothing, or something else, is refused', () => {
   it.each([
-    [['eval', '--tasks', ''], /--tasks.*must be names/],
-    [['trace', '--task', ' , ', '--out', 'x.parquet'], /--task.*must be names/],
+    [['eval', 'answers', '--task', ''], /--task.*must be a name/],
+    [['trace', '--task', ' ', '--out', 'x.parquet'], /--task.*must be a name/],
     [['score', '--text', '-'], /the text of - is empty/],
-    [['trace', 'hello', '--out', 'tr.parquet'], /a \.parquet file holds the traces of --task NAMES/],
+    [['trace', 'hello', '--out', 'tr.parquet'], /a \.parquet file holds the traces of --task NAME/],
   ])('%j', async (args, reason) => {
     const line = await refused(args)
     expect(line).toMatch(/^2 /)

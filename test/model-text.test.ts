@@ -84,6 +84,14 @@ describe('shoal tokenize', () => {
     expect(back).toMatchObject({ code: 0, stdout: 'Once upon\n' })
   })
 
+  it('takes the bundled model where one argument names no model, and stdin for -', async () => {
+    const named = await shoal(['tokenize', 'ripple-8m', 'Once upon'])
+    expect(await shoal(['tokenize', 'Once upon'])).toEqual(named)
+    expect(await shoal(['tokenize', '-'], { input: 'Once upon' })).toEqual(named)
+    const both = await shoal(['tokenize', 'Once upon', '--decode', '5'])
+    expect(both).toMatchObject({ code: 2, stderr: 'shoal: with --decode there is no TEXT\n' })
+  })
+
   it('adds BOS only where it is told to, and leaves special tokens text where it is told to', async () => {
     const run = async (...args: string[]) =>
       matches('tokenize', (await shoal(['tokenize', 'ripple-8m', ...args, '--json'])).stdout) as {
@@ -92,7 +100,6 @@ describe('shoal tokenize', () => {
       }
     const plain = await run('</s>')
     expect(plain).toEqual({ ids: [1], pieces: ['</s>'] })
-    expect((await run('</s>', '--no-bos')).ids).toEqual([1])
     expect((await run('</s>', '--bos')).ids).toEqual([0, 1])
     const text = await run('</s>', '--no-special')
     expect(text.ids).not.toContain(1)

@@ -18,7 +18,7 @@ const at = (name: string): string => join(folder, name)
 
 /** Eight questions of the bundled rule tasks. */
 function reproduce(work: string, more: readonly string[] = [], overrides: Parameters<typeof shoal>[1] = {}) {
-  const args = ['--limit', '8', '--shots', '0,2', '--tasks', 'rules', '--threads', '1', '--work', at(work)]
+  const args = ['--limit', '8', '--shots', '0,2', '--task', 'rules', '--threads', '1', '--work', at(work)]
   return shoal(['reproduce', 'adainfer', ...args, ...more], overrides)
 }
 
@@ -36,7 +36,7 @@ describe('shoal reproduce', () => {
   it('refuses what it does not know, in one line', async () => {
     const unknown = await shoal(['reproduce', 'calm'])
     expect(unknown).toMatchObject({ code: 2, stderr: expect.stringMatching(/^shoal: nothing is known of calm.*\n$/) })
-    const task = await reproduce('none', ['--tasks', 'nonsense'])
+    const task = await reproduce('none', ['--task', 'nonsense'])
     expect(task).toMatchObject({ code: 2, stderr: expect.stringMatching(/^shoal: unknown task nonsense/) })
     expect(existsSync(at('none'))).toBe(false)
   })
@@ -89,9 +89,9 @@ describe('shoal reproduce adainfer', () => {
   })
 
   it('names the tasks that it has no data of, and writes a page', async () => {
-    const ended = await reproduce('a', ['--tasks', 'sst2,rules', '--out', at('page.md')])
+    const ended = await reproduce('a', ['--task', 'sst2', '--out', at('page.md')])
     expect(ended.code).toBe(0)
-    expect(ended.stderr).toMatch(/^shoal: sst2 is left out: no data; [^\n]*--data[^\n]*\n/)
+    expect(ended.stderr).toMatch(/^shoal: sst2 is left out: no data; [^\n]*--data[^\n]*\n/m)
     expect(ended.stdout).toMatch(/^rules +0 +ripple-8m +gap:0\.8 +4 /m)
     const page = readFileSync(at('page.md'), 'utf8')
     expect(page).toMatch(/^\| rules \| 2 \| ripple-8m \| adainfer-svm \|/m)

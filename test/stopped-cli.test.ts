@@ -12,7 +12,6 @@ const workspace = useWorkspace()
 
 const at = (name: string): string => join(workspace.folder, name)
 const TASK = ['--task', 'fruit_v_animal_3', '--threads', '1']
-const TASKS = ['--tasks', 'fruit_v_animal_3', '--threads', '1']
 const ANEW = /^shoal: stopped; nothing is kept: the same command begins anew/m
 
 /** Runs a command that is stopped when its progress shows the `after`-th time, or before its model is there. */
@@ -36,9 +35,13 @@ it.each([
     3,
     /nothing is kept.*shoal trace --task .*goes on/,
   ],
-  [['eval', ...TASKS], 3, /stopped; nothing is kept: with --report FILE\.html the same command goes on where it was$/m],
-  [['eval', '--matrix', ...TASKS, '--against', 'ripple-8m'], 0, /nothing is kept: with --report/],
-  [['eval', '--generate', ...TASKS], 0, /nothing is kept: with --report/],
+  [
+    ['eval', 'answers', ...TASK],
+    3,
+    /stopped; nothing is kept: with -o FILE\.html the same command goes on where it was$/m,
+  ],
+  [['eval', 'matrix', 'ripple-8m', 'ripple-8m', ...TASK], 0, /nothing is kept: with -o/],
+  [['eval', 'generation', ...TASK], 0, /nothing is kept: with -o/],
   [['score', '--text', 'pretrained/sample.txt', '--threads', '1'], 2, ANEW],
   [['bench', '--depth', 'full'], 0, ANEW],
   [['convert', 'ripple-8m', '-o', 'x.gguf'], 0, ANEW],
@@ -68,7 +71,7 @@ it('trace --task keeps its questions, and goes on', async () => {
 })
 
 it('reproduce keeps its traces', async () => {
-  const args = ['reproduce', 'adainfer', '--limit', '12', '--shots', '0', '--work', at('work'), ...TASKS]
+  const args = ['reproduce', 'adainfer', '--limit', '12', '--shots', '0', '--work', at('work'), ...TASK]
   const { code, stderr } = await stopped(args, 2)
   expect(code).toBe(130)
   expect(stderr).toMatch(/stopped; .*work keeps the traces so far, and the same command goes on$/m)

@@ -17,14 +17,14 @@ import type { ModelOptions } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { speedText } from './result.js'
 import { printTable } from './table.js'
-import { decimal, wholeNumber } from './values.js'
+import { decimal, listOption, wholeNumber } from './values.js'
 
 export interface TableOptions extends ModelOptions {
   readonly batch: readonly number[]
   readonly promptLength: number
   readonly maxTokens: number
   readonly rounds: number
-  readonly targets: readonly number[]
+  readonly speedup: readonly number[]
   readonly text: string
   readonly limit: number
   readonly quality: boolean
@@ -35,7 +35,7 @@ const TASKS = ['fruit_v_animal_3', 'capitalize', 'choose_first_of_3']
 
 export function addTableOptions(command: Command): Command {
   return command
-    .option('--targets <list>', 'target speedups of the table, such as 2,3,5', targetList, [2, 5])
+    .addOption(listOption('--speedup <list>', 'target speedups of the table, such as 2,3,5', speedupList, [2, 5]))
     .option('--text <file>', 'text whose perplexity the table has; prose is the bundled one', 'prose')
     .option('--limit <n>', 'questions of each rule task, and a fifth as many windows of the text', wholeNumber(1), 20)
     .option('--no-quality', 'measure speed alone')
@@ -43,7 +43,7 @@ export function addTableOptions(command: Command): Command {
 
 /** `shoal bench` without depths: Table 4 of Unified Layer Skipping, on this model and machine. */
 export async function benchTable(cli: Cli, model: Model, options: TableOptions): Promise<void> {
-  const { targets, batch, promptLength, maxTokens, rounds } = options
+  const { speedup: targets, batch, promptLength, maxTokens, rounds } = options
   const quality = await qualityOptions(cli, model, options)
   const line = createProgressLine(cli)
   const table = await speedTable(model, {
@@ -177,7 +177,7 @@ function published(): object[] {
   )
 }
 
-function targetList(text: string): number[] {
+function speedupList(text: string): number[] {
   return text.split(',').map((part) => {
     const target = decimal(1)(part.trim().replace(/x$/, ''))
     if (!Number.isFinite(target)) throw new InvalidArgumentError('It must be speedups such as 2,5.')

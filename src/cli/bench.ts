@@ -9,11 +9,11 @@ import { addTableOptions, benchTable, type TableOptions } from './bench-table.js
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped } from './cli.js'
 import { resolveDepth, withMeasuring } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, DEPTH_HELP, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { speedText } from './result.js'
 import { printTable } from './table.js'
-import { collect, numberList, wholeNumber } from './values.js'
+import { listOption, numberList, repeatable, wholeNumber } from './values.js'
 
 interface BenchOptions extends ModelOptions, TableOptions {
   readonly depth?: string[]
@@ -32,7 +32,7 @@ interface Case {
 const EXAMPLES = `
 Examples:
   $ shoal bench                                          the table of Unified Layer Skipping on the bundled model
-  $ shoal bench model.gguf --targets 2,3,5 --batch 1,8 --text chapter.txt
+  $ shoal bench model.gguf --speedup 2,3,5 --batch 1,8 --text chapter.txt
   $ shoal bench model.gguf --depth full --depth unified:2x --batch 1,8 --rounds 7
   $ shoal bench --prompt-length 512 --max-tokens 16 --json
   $ shoal bench --profile --batch 1,2,8                  measure anew what a step costs; unified goes by that
@@ -50,10 +50,10 @@ export function buildBench(cli: Cli): Command {
     .description(
       'Measure speed and quality of full depth, early exit, SkipDecode and unified at several target speedups.',
     )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .argument('[model]', MODEL_HELP)
     .usage('[MODEL] [options]')
-    .option('--depth <spec>', 'a depth to measure instead of the table (may be given several times)', collect)
-    .option('--batch <sizes>', 'sequences at once, such as 1,8', numberList, [1, 2, 8])
+    .addOption(repeatable('--depth <spec>', `${DEPTH_HELP}; instead of the table`))
+    .addOption(listOption('--batch <sizes>', 'sequences at once, such as 1,8', numberList, [1, 2, 8]))
     .option('--prompt-length <n>', 'tokens of each prompt', wholeNumber(1), 128)
     .option('--max-tokens <n>', 'new tokens of each sequence', wholeNumber(2), 64)
     .option('--rounds <n>', 'how often each case runs', wholeNumber(1), 3)

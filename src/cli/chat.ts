@@ -8,7 +8,7 @@ import { runChatCommand } from './chat-commands.js'
 import { type Cli, note } from './cli.js'
 import { addGenerationOptions, announceDepth, noteRecommended } from './generation-options.js'
 import { addForceOption, refuseOtherDepth } from './made-for.js'
-import { addModelOptions, withModel } from './model-options.js'
+import { addModelOptions, MODEL_HELP, withModel } from './model-options.js'
 import { type ChatOptions, TerminalChat } from './terminal-chat.js'
 import { readLines } from './text-input.js'
 
@@ -24,7 +24,7 @@ While it waits: /help lists the commands, /exit or Ctrl-D ends. Ctrl-C ends an a
 export function buildChat(cli: Cli): Command {
   const command = new Command('chat')
     .description('Talk with a model in its own chat template. The cache stays between turns.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .argument('[model]', MODEL_HELP)
     .usage('[MODEL] [options]')
     .option('--system <text>', 'what the model is told before the conversation')
   addForceOption(addGenerationOptions(command))

@@ -54,11 +54,15 @@ export function printJson(cli: Cli, document: unknown): void {
 
 /** For a command that has commands of its own: says which there are where none of them is named. */
 export function requireSubcommand(command: Command): Command {
-  return command.argument('[command...]').action(([given]: string[]) => {
-    const known = command.commands.map((child) => child.name())
-    if (given === undefined) throw new UsageError(`shoal ${command.name()} needs one of ${known.join(', ')}`)
-    throw unknownCommand(given, known)
-  })
+  return command
+    .allowUnknownOption()
+    .argument('[command...]')
+    .action(([given]: string[]) => {
+      const known = command.commands.map((child) => child.name())
+      if (given === undefined || given.startsWith('-'))
+        throw new UsageError(`shoal ${command.name()} needs one of ${known.join(', ')}`)
+      throw unknownCommand(given, known)
+    })
 }
 
 export function unknownCommand(given: string, known: readonly string[]): UsageError {

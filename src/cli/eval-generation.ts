@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
 import { GENERATION_METRICS, type MetricFamily } from '../evaluate/generation/cells.js'
@@ -13,91 +13,97 @@ import type { EvalReport, GenerationCell } from '../evaluate/result.js'
 import { trainedWindow } from '../evaluate/trained-window.js'
 import { isTextName, loadText, type TextTask } from '../tasks/index.js'
 import { addBeamOptions, type BeamOptions } from './beams.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
-import { type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, DEPTH_HELP, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { type ReportOptions, writeReportFiles } from './report-files.js'
+import { addReportOptions, keptBeside, type ReportOptions, writeReportFiles } from './report-files.js'
 import { printTable } from './table.js'
-import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-options.js'
-import { numberList, wholeNumber } from './values.js'
+import {
+  addTaskNames,
+  addTaskOptions,
+  loadTasks,
+  requireTasks,
+  type TaskNames,
+  type TaskOptions,
+  templateOf,
+  timeLeft,
+} from './task-options.js'
+import { listOption, numberList, repeatable, shotList, wholeNumber } from './values.js'
 
-/** Options that only `--generate` has. */
-export interface GenerateFlags extends BeamOptions {
-  readonly repeatNgram?: number | true
-  readonly generate?: boolean
-  readonly batch?: readonly number[]
-  readonly metrics?: readonly MetricFamily[]
+interface EvalGenerationOptions extends BeamOptions, ModelOptions, TaskOptions, TaskNames, ReportOptions {
+  readonly shots: readonly number[]
+  readonly depth?: readonly string[]
+  readonly maxTokens: number
+  readonly batch: readonly number[]
+  readonly metric?: readonly MetricFamily[]
   readonly tokenize?: BleuTokenizer
   readonly window?: number
   readonly promptLength?: number
+  /** commander makes an option that begins with `--no-` true where it is not given. */
+  readonly repeatNgram?: number | true
 }
 
-export interface EvalGenerationOptions extends GenerateFlags, ModelOptions, TaskOptions, ReportOptions {
-  readonly tasks: readonly string[]
-  readonly shots: readonly number[]
-  readonly depth?: readonly string[]
-  readonly maxTokens?: number
-  readonly controls: boolean
-  readonly matrix?: boolean
-}
-
-const DEFAULT_MAX_TOKENS = 128
 const DEFAULT_PROMPT_LENGTH = 32
 /** The field's usual window for perplexity is longer; a small model's training window is shorter. */
 const DEFAULT_WINDOW = 512
 
-export function addGenerateOptions(command: Command): Command {
-  return addBeamOptions(command)
-    .option('--no-repeat-ngram <n>', 'with --generate: no n tokens in a row come twice; 0 is off', wholeNumber(0))
-    .option('--generate', 'evaluate generation: translations, summaries, texts; a task ending in .txt is a text')
-    .option('--batch <sizes>', 'with --generate: sequences at once, such as 1,8; default 1', numberList)
-    .option('--metrics <names>', 'with --generate: bleu,chrf,rouge; default all', metricList)
-    .addOption(
-      new Option('--tokenize <name>', 'with --generate: of BLEU; default by the language').choices(BLEU_TOKENIZERS),
-    )
+const EXAMPLES = `
+Examples:
+  $ shoal eval generation --task prose --depth unified:2x --depth gap:0.9
+  $ shoal eval generation ./bloomz --data ./data --task wmt22:de-en --task summaries.jsonl --shots 1 --batch 1,8 -o report.html
+  $ shoal eval generation --task summaries.jsonl --beams 4 --no-repeat-ngram 3 --metric rouge
+
+Scores generation (greedy, or of beams) with BLEU, chrF and ROUGE beside full depth's, counts tokens per second with and
+without the prompt, and gives the perplexity of texts. With -o a run that is stopped goes on where it was when the same
+command is given again.`
+
+export function buildEvalGeneration(cli: Cli): Command {
+  const command = new Command('generation')
+    .summary('write translations, summaries, texts: BLEU, chrF, ROUGE, perplexity, speed')
+    .description('Let a model write under several depths: translations, summaries and texts, their scores and speed.')
+    .usage('[MODEL] --task NAME [options]')
+  addTaskNames(
+    command.argument('[model]', MODEL_HELP),
+    'a task, a .jsonl file with one of your own, or a .txt file with a text',
+  )
+    .addOption(listOption('--shots <list>', 'examples before the item, such as 0,5', shotList, [0]))
+    .addOption(repeatable('--depth <spec>', `${DEPTH_HELP}; default unified:2x`))
+    .option('--max-tokens <n>', 'new tokens of an item at most', wholeNumber(1), 128)
+    .addOption(listOption('--batch <sizes>', 'sequences at once, such as 1,8', numberList, [1]))
+    .addOption(repeatable('--metric <name>', 'bleu, chrf or rouge; default all', metricName))
+    .addOption(new Option('--tokenize <name>', 'of BLEU; default by the language').choices(BLEU_TOKENIZERS))
     .option(
       '--window <n>',
-      'with --generate: tokens of a text that are read at once; default 512, or as many as the model was trained on',
+      'tokens of a text that are read at once; default 512, or as many as the model was trained on',
       wholeNumber(2),
     )
-    .option('--prompt-length <n>', "with --generate: a window's tokens at full depth; default 32", wholeNumber(1))
+    .option('--prompt-length <n>', "a window's tokens at full depth; default 32", wholeNumber(1))
+  addBeamOptions(command).option(
+    '--no-repeat-ngram <n>',
+    'no n tokens in a row come twice; 0 is off, the default',
+    wholeNumber(0),
+  )
+  addModelOptions(addTaskOptions(addReportOptions(command))).addHelpText('after', EXAMPLES)
+  return command.action((name: string | undefined, options: EvalGenerationOptions) =>
+    tellWhenStopped(
+      cli,
+      () => keptBeside(options, 'keeps what is done'),
+      () => evalGeneration(cli, name, options),
+    ),
+  )
 }
 
-/** What `--generate` alone takes is wrong without it. */
-export function refuseGenerateOptions(flags: GenerateFlags): void {
-  const { batch, metrics, tokenize, window, beams } = flags
-  const own = {
-    batch,
-    metrics,
-    tokenize,
-    window,
-    beams,
-    'prompt-length': flags.promptLength,
-    'length-penalty': flags.lengthPenalty,
-    'no-repeat-ngram': ngramOf(flags) === 0 ? undefined : flags.repeatNgram,
-  }
-  for (const [option, value] of Object.entries(own)) {
-    if (value !== undefined) throw new UsageError(`--${option} goes with --generate`)
-  }
-}
-
-/** `shoal eval --generate`. */
-export async function evalGeneration(
-  cli: Cli,
-  name: string | undefined,
-  options: EvalGenerationOptions,
-): Promise<void> {
-  if (options.controls) throw new UsageError('--controls does not go with --generate')
-  if (options.matrix) throw new UsageError('--matrix does not go with --generate')
+async function evalGeneration(cli: Cli, name: string | undefined, options: EvalGenerationOptions): Promise<void> {
+  const given = requireTasks(options)
   if (options.beams === undefined && options.lengthPenalty !== undefined)
     throw new UsageError('--length-penalty goes with --beams N')
-  const { report, batch: batches = [1] } = options
-  if (report !== undefined) reportPaths(report)
+  const { batch: batches } = options
+  if (options.out !== undefined) reportPaths(options.out)
   const texts: TextTask[] = []
-  for (const text of options.tasks.filter(isTextName)) texts.push(await loadText(text))
+  for (const text of given.filter(isTextName)) texts.push(await loadText(text))
   const tasks = await loadTasks(
-    options.tasks.filter((task) => !isTextName(task)),
+    given.filter((task) => !isTextName(task)),
     options,
   )
   const names = [...tasks, ...texts].map((task) => task.name)
@@ -110,7 +116,7 @@ export async function evalGeneration(
     async (model) => {
       const depths: string[] = []
       for (const spec of options.depth ?? ['unified:2x']) depths.push((await announceDepth(cli, model, spec)).spec)
-      const { seed, limit, shots, tokenize, maxTokens = DEFAULT_MAX_TOKENS, metrics = GENERATION_METRICS } = options
+      const { seed, limit, shots, tokenize, maxTokens, metric: metrics = GENERATION_METRICS } = options
       const { window, promptLength } = windowOf(model, options)
       const generation: GenerationOptions = {
         tasks,
@@ -138,12 +144,11 @@ export async function evalGeneration(
   )
 }
 
-/** commander makes an option that begins with `--no-` true where it is not given. */
-function ngramOf({ repeatNgram }: GenerateFlags): number {
+function ngramOf({ repeatNgram }: EvalGenerationOptions): number {
   return typeof repeatNgram === 'number' ? repeatNgram : 0
 }
 
-function windowOf(model: Model, options: GenerateFlags): { window: number; promptLength: number } {
+function windowOf(model: Model, options: EvalGenerationOptions): { window: number; promptLength: number } {
   const window = options.window ?? Math.min(DEFAULT_WINDOW, trainedWindow(model.name), model.context)
   const promptLength = options.promptLength ?? Math.min(DEFAULT_PROMPT_LENGTH, Math.ceil(window / 2))
   if (window > model.context) throw new UsageError(`--window ${window}: the context holds ${model.context} tokens`)
@@ -151,19 +156,19 @@ function windowOf(model: Model, options: GenerateFlags): { window: number; promp
   return { window, promptLength }
 }
 
-function beamsOf({ beams, lengthPenalty }: GenerateFlags): BeamSettings | null {
+function beamsOf({ beams, lengthPenalty }: EvalGenerationOptions): BeamSettings | null {
   if (beams === undefined) return null
   return { beams, ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }
 }
 
-/** As `shoal eval` does: with --report, what is done is kept beside it until it is written. */
+/** With -o, what is done is kept beside it until it is written. */
 async function evaluateAndKeep(
   cli: Cli,
   model: Model,
   generation: GenerationOptions,
   options: EvalGenerationOptions,
 ): Promise<EvalReport> {
-  const { report: path, threads = null, cacheType = null } = options
+  const { out: path, threads = null, cacheType = null } = options
   const answers = path === undefined ? null : reportPaths(path).answers
   const kept = answers === null ? null : await openTurnsFile(answers, model, generation, { threads, cacheType })
   if (kept !== null && kept.kept > 0) note(cli, `going on with what ${answers} holds`)
@@ -189,7 +194,7 @@ async function evaluateAndKeep(
   }
 }
 
-function show(cli: Cli, report: EvalReport, { report: path }: EvalGenerationOptions): void {
+function show(cli: Cli, report: EvalReport, { out: path }: EvalGenerationOptions): void {
   const { cells, texts, window, promptLength } = report.generation!
   if (cells.length > 0) {
     const columns = generationColumns(cells, (metric) => metric !== 'rouge1' && metric !== 'rouge2')
@@ -218,10 +223,8 @@ function withoutInterval(column: TextColumn<GenerationCell>): TextColumn<Generat
   return column.numeric ? { ...column, text: (cell) => column.text(cell).replace(/ \[.*\]$/, '') } : column
 }
 
-function metricList(text: string): MetricFamily[] {
-  return text.split(',').map((part) => {
-    const found = GENERATION_METRICS.find((metric) => metric === part.trim())
-    if (found === undefined) throw new InvalidArgumentError(`It must be some of ${GENERATION_METRICS.join(', ')}.`)
-    return found
-  })
+function metricName(name: string): MetricFamily {
+  const found = GENERATION_METRICS.find((metric) => metric === name)
+  if (found === undefined) throw new InvalidArgumentError(`It must be one of ${GENERATION_METRICS.join(', ')}.`)
+  return found
 }

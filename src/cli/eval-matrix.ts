@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander'
+import { Command, Option } from 'commander'
 import type { Target } from '../calibrate/threshold.js'
 import { baseModels } from '../convert/lineage.js'
 import { DEFAULT_MODEL } from '../convert/package.js'
@@ -21,86 +21,101 @@ import { reportJson } from '../evaluate/report/json.js'
 import { fullDepthCell, MATRIX_KEY, matrixCell } from '../evaluate/report/matrix-tables.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalReport, GeneralisationMatrix } from '../evaluate/result.js'
-import type { ScoreMode, Task } from '../tasks/index.js'
+import type { Task } from '../tasks/index.js'
 import { DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { fetchNamed } from './loading-line.js'
-import { type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { type ReportOptions, writeReportFiles } from './report-files.js'
+import { addReportOptions, keptBeside, type ReportOptions, writeReportFiles } from './report-files.js'
 import { printTable } from './table.js'
-import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-options.js'
-import { collect } from './values.js'
+import {
+  addTaskNames,
+  addTaskOptions,
+  loadTasks,
+  requireTasks,
+  type TaskNames,
+  type TaskOptions,
+  templateOf,
+  timeLeft,
+} from './task-options.js'
+import { repeatable, wholeNumber } from './values.js'
 
 /** What is kept of a model that is closed again. */
 type Opened = Pick<Model, 'name' | 'quantization' | 'fingerprint' | 'hyperparameters' | 'parameters'>
 
-/** Options that only `--matrix` has. */
-export interface MatrixOptions {
-  readonly matrix?: boolean
-  readonly against?: string
-  readonly policy?: PolicyKind
+interface EvalMatrixOptions extends ModelOptions, TaskOptions, TaskNames, ReportOptions {
+  readonly shots: number
+  readonly policy: PolicyKind
   readonly set?: readonly string[]
-  readonly target?: Target
+  readonly target: Target
 }
 
-export interface EvalMatrixOptions extends MatrixOptions, ModelOptions, TaskOptions, ReportOptions {
-  readonly tasks: readonly string[]
-  readonly shots: readonly number[]
-  readonly depth?: readonly string[]
-  readonly score: ScoreMode
-  readonly controls: boolean
-}
+const EXAMPLES = `
+Examples:
+  $ shoal eval matrix --task fruit_v_animal_3 --task capitalize --task choose_first_of_3 --shots 5 -o matrix.html
+  $ shoal eval matrix ripple-8m ripple-8m-flex --task fruit_v_animal_3 --task capitalize --policy adainfer-crf
 
-type OneShots = Omit<EvalMatrixOptions, 'shots'> & { readonly shots: number }
+Of two models, classifiers of each are tried on both. With -o a run that is stopped goes on where it was when the same
+command is given again.`
 
-export function addMatrixOptions(command: Command): Command {
-  return command
-    .option('--matrix', 'train a classifier on each task and try it on every task')
-    .option('--against <model>', 'with --matrix: a second model; classifiers of each are tried on both')
+export function buildEvalMatrix(cli: Cli): Command {
+  const command = new Command('matrix')
+    .summary('how classifiers generalise across tasks and models')
+    .description('Train a classifier on each task and try it on every task, of one model or of two.')
+    .usage('[MODEL] [MODEL] --task NAME [options]')
+  addTaskNames(command.argument('[models...]', MODEL_HELP), 'a task, or a .jsonl file with one of your own')
+    .option('--shots <n>', 'examples before the question', wholeNumber(0, 1000), 0)
+    .addOption(new Option('--policy <kind>', 'what is fitted').choices(POLICY_KINDS).default('adainfer-svm'))
+    .addOption(repeatable('--set <key=value>', 'a setting, as of calibrate'))
     .addOption(
-      new Option('--policy <kind>', 'with --matrix: what is fitted; default adainfer-svm').choices(POLICY_KINDS),
+      new Option('--target <what>', 'as of calibrate')
+        .argParser(parseTarget)
+        .default(DEFAULT_TARGET, `${DEFAULT_TARGET.kind}=${DEFAULT_TARGET.value}`),
     )
-    .option('--set <key=value>', 'with --matrix: a setting, as of calibrate (may be given several times)', collect)
-    .option('--target <what>', 'with --matrix: as of calibrate; default accuracy-loss=0.01', parseTarget)
+  addModelOptions(addTaskOptions(addReportOptions(command))).addHelpText('after', EXAMPLES)
+  return command.action((names: string[], options: EvalMatrixOptions) =>
+    tellWhenStopped(
+      cli,
+      () => keptBeside(options, 'keeps the traces'),
+      () => evalMatrix(cli, names, options),
+    ),
+  )
 }
 
-/** What `--matrix` alone takes is wrong without it. */
-export function refuseMatrixOptions({ against, policy, set, target }: MatrixOptions): void {
-  for (const [option, value] of Object.entries({ against, policy, set, target })) {
-    if (value !== undefined) throw new UsageError(`--${option} goes with --matrix`)
-  }
-}
-
-/** `shoal eval --matrix`: how classifiers generalise across tasks, and across two models. */
-export async function evalMatrix(cli: Cli, name: string | undefined, options: EvalMatrixOptions): Promise<void> {
-  const shots = checkUsage(options)
+/** How classifiers generalise across tasks, and across two models. */
+async function evalMatrix(cli: Cli, names: readonly string[], options: EvalMatrixOptions): Promise<void> {
+  const taskNames = requireTasks(options)
+  if (names.length > 2) throw new UsageError('the matrix takes two models at most')
+  if (taskNames.length < 2 && names.length < 2) throw new UsageError('the matrix needs two tasks, or two models')
+  if (options.out !== undefined) reportPaths(options.out)
   const { checkTokens, ...settings } = parseSettings(options.set ?? [])
   if (checkTokens !== undefined) throw new UsageError('--set check-tokens: the matrix is made with the whole head')
-  const { policy: kind = 'adainfer-svm' } = options
-  if (settings.threshold !== undefined) throw new UsageError('--matrix chooses thresholds: leave --set threshold= out')
+  const { policy: kind } = options
+  if (settings.threshold !== undefined)
+    throw new UsageError('the matrix chooses thresholds: leave --set threshold= out')
   const { threshold: _, ...rest } = settings
   const fit: MatrixFit = { ...rest, kind }
-  const tasks = await loadTasks(options.tasks, options)
+  const tasks = await loadTasks(taskNames, options)
   const twice = tasks.find((task, i) => tasks.findIndex((other) => other.name === task.name) < i)
   if (twice !== undefined) throw new UsageError(`two of the tasks are called ${twice.name}`)
 
   const split = createSplit(options.seed)
   const sources: string[] = []
-  for (const source of [name, ...(options.against === undefined ? [] : [options.against])]) {
-    sources.push(await fetchNamed(cli, source ?? DEFAULT_MODEL, options))
+  for (const source of names.length === 0 ? [DEFAULT_MODEL] : names) {
+    sources.push(await fetchNamed(cli, source, options))
   }
   const { revision: _revision, ...loading } = options
   const lineages: string[][] = []
   for (const source of sources) lineages.push(await baseModels(source))
   // Learned before hours of tracing where a policy may make no sense on the second model.
   const others =
-    options.against !== undefined && (fit.perLayer || fit.layers !== undefined || (fit.tokens ?? 0) > 0)
+    sources[1] !== undefined && (fit.perLayer || fit.layers !== undefined || (fit.tokens ?? 0) > 0)
       ? [await withModel(cli, sources[1], loading, async (model) => shapeOf(model, model.name), { slots: 1 })]
       : []
   const opened: Opened[] = []
   const traced: TracedModel[] = []
-  const kept = keep(cli, tasks, shots, options)
+  const kept = keep(cli, tasks, options)
   let written = false
   try {
     for (const source of sources) {
@@ -112,13 +127,13 @@ export async function evalMatrix(cli: Cli, name: string | undefined, options: Ev
           const { quantization, fingerprint, hyperparameters, parameters } = model
           const shown = opened.some((other) => other.name === model.name) ? `${model.name} (2)` : model.name
           if (opened.length === 0) matrixChecks(fit, [shapeOf(model, shown), ...others])
-          traced.push(await trace(cli, model, shown, tasks, split, { ...options, shots, kept }))
+          traced.push(await trace(cli, model, shown, tasks, split, { ...options, kept }))
           opened.push({ name: shown, quantization, fingerprint, hyperparameters, parameters })
         },
         { slots: 1 },
       )
     }
-    const report = await reportOf(cli, fit, traced, opened, lineages, { ...options, shots })
+    const report = await reportOf(cli, fit, traced, opened, lineages, options)
     await writeReportFiles(cli, report, options)
     written = true
     if (options.json) printJson(cli, reportJson(report))
@@ -128,16 +143,15 @@ export async function evalMatrix(cli: Cli, name: string | undefined, options: Ev
   }
 }
 
-/** With --report, traces are kept beside it until it is written, so that the same command goes on where one was stopped. */
+/** With -o, traces are kept beside it until it is written, so that the same command goes on where one was stopped. */
 function keep(
   cli: Cli,
   tasks: readonly Task[],
-  shots: number,
   options: EvalMatrixOptions,
 ): (MatrixFile & { readonly path: string }) | null {
-  if (options.report === undefined) return null
-  const path = reportPaths(options.report).answers
-  const { seed, cacheType = null } = options
+  if (options.out === undefined) return null
+  const path = reportPaths(options.out).answers
+  const { shots, seed, cacheType = null } = options
   const file = openMatrixFile(path, tasks, { shots, seed, cacheType, ...templateOf(options) })
   if (file.kept > 0) note(cli, `going on with the traces that ${path} holds`)
   return { ...file, path }
@@ -149,7 +163,7 @@ async function reportOf(
   traced: readonly TracedModel[],
   opened: readonly Opened[],
   lineages: readonly (readonly string[])[],
-  options: OneShots,
+  options: EvalMatrixOptions,
 ): Promise<EvalReport> {
   const kin = opened.map((model, i) => ({ ...model, baseModels: lineages[i] ?? [] }))
   const relatives = kin[1] === undefined ? null : relativesNote(kin[0]!, kin[1])
@@ -157,7 +171,7 @@ async function reportOf(
   const matrix = await generalisationMatrix(traced as [TracedModel, ...TracedModel[]], {
     fit,
     policy: [fit.kind, ...(options.set ?? [])].join(' '),
-    target: options.target ?? DEFAULT_TARGET,
+    target: options.target,
     shots: options.shots,
     seed: options.seed,
     notes: relatives === null ? [] : [relatives],
@@ -183,18 +197,6 @@ async function reportOf(
   }
 }
 
-/** The number of shots, when the options go together. */
-function checkUsage(options: EvalMatrixOptions): number {
-  const { shots, depth, controls, score, tasks, against, report } = options
-  if (depth !== undefined) throw new UsageError('--matrix fits its own policies: leave --depth out')
-  if (controls) throw new UsageError('--controls does not go with --matrix')
-  if (score !== 'token') throw new UsageError(`--matrix is scored by the answer's first token, not by ${score}`)
-  if (shots.length !== 1) throw new UsageError('--matrix takes one number of shots')
-  if (tasks.length < 2 && against === undefined) throw new UsageError('--matrix needs two tasks, or --against MODEL')
-  if (report !== undefined) reportPaths(report)
-  return shots[0]!
-}
-
 function describeOther({ name, quantization, hyperparameters, parameters }: Opened): string {
   return `The matrix has a second model: ${name}, ${quantization}, ${hyperparameters.layers} layers, ${parameters.toLocaleString('en-US')} parameters.`
 }
@@ -205,7 +207,7 @@ async function trace(
   name: string,
   tasks: readonly Task[],
   split: Split,
-  options: OneShots & { readonly kept: KeptTraces | null },
+  options: EvalMatrixOptions & { readonly kept: KeptTraces | null },
 ): Promise<TracedModel> {
   const { shots, seed, limit, kept } = options
   const line = createProgressLine(cli)
@@ -225,7 +227,7 @@ async function trace(
 }
 
 /** One table for the classifiers of each model on the tasks of each. */
-function show(cli: Cli, matrix: GeneralisationMatrix, { report }: EvalMatrixOptions): void {
+function show(cli: Cli, matrix: GeneralisationMatrix, { out }: EvalMatrixOptions): void {
   const { train, test } = matrix
   const models = [...new Set(train.map(({ model }) => model))]
   for (const from of models) {
@@ -247,5 +249,5 @@ function show(cli: Cli, matrix: GeneralisationMatrix, { report }: EvalMatrixOpti
   cli.stdout.write(`${MATRIX_KEY}\n`)
   cli.stdout.write(`${matrix.policy}, threshold for ${matrix.target}, ${matrix.shots} shots\n`)
   for (const line of matrix.notes) cli.stdout.write(`${line}\n`)
-  if (report !== undefined) cli.stdout.write(`written to ${printable(report)}\n`)
+  if (out !== undefined) cli.stdout.write(`written to ${printable(out)}\n`)
 }

@@ -20,21 +20,21 @@ import { type PlanPerplexity, planPerplexity } from '../evaluate/plan-perplexity
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, throwIfStopped } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { addRevisionOption, fetchNamed, type RevisionOption } from './loading-line.js'
-import { type ModelOptions, withModel } from './model-options.js'
+import { MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
+import { addOutputOptions, type OutputOptions } from './output-options.js'
 import { bar, bytesText, createProgressLine } from './progress-line.js'
 import { printTable } from './table.js'
 import { readTextFile } from './text-input.js'
 import { wholeNumber } from './values.js'
 
-interface ExportCommandOptions extends Pick<ModelOptions, 'threads' | 'quantization'>, RevisionOption {
+interface ExportCommandOptions extends Pick<ModelOptions, 'threads' | 'quantization'>, RevisionOption, OutputOptions {
   readonly depth?: string
   readonly format: ExportFormat
-  readonly output: string
+  readonly out: string
   readonly text?: string
-  readonly maxTokens: number
+  readonly limit: number
   readonly perplexity: boolean
   readonly force?: boolean
-  readonly json?: boolean
 }
 
 /** What is known before anything is written. */
@@ -63,17 +63,17 @@ without the other layers can do.`
 export function buildExport(cli: Cli): Command {
   const command = new Command('export')
     .description('Write a checkpoint that has only the layers of a plan, for transformers, vLLM or llama.cpp.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .argument('[model]', MODEL_HELP)
     .usage('[MODEL] --depth SPEC --format hf|gguf -o OUT [options]')
-  return addRevisionOption(command)
+  addRevisionOption(command)
     .option(
       '--depth <spec>',
-      "one plan for all tokens: layers:0,2,5, unified:2x, plan:FILE; default the checkpoint's own",
+      "what runs, one plan for all tokens: layers:0,2,5, unified:2x, plan:FILE; default the checkpoint's own",
     )
     .addOption(
       new Option('--format <format>', 'hf: a folder; gguf: a file').choices(EXPORT_FORMATS).makeOptionMandatory(),
     )
-    .requiredOption('-o, --output <out>', 'the folder or file to write')
+    .requiredOption('-o, --out <path>', 'the folder or file to write')
     .addOption(
       new Option(
         '--quantization <type>',
@@ -81,28 +81,26 @@ export function buildExport(cli: Cli): Command {
       ).choices(QUANTIZATIONS),
     )
     .option('--text <file>', 'text for the perplexity; default a page that comes along')
-    .option('--max-tokens <n>', 'tokens of the text that are looked at', wholeNumber(16), 2048)
+    .option('--limit <n>', 'tokens of the text at most', wholeNumber(16), 2048)
     .option('--no-perplexity', 'do not measure what the layers cost')
     .option('--threads <n>', 'threads that compute; default all cores', wholeNumber(1, 1024))
     .option('--force', 'replace a checkpoint folder or file that exists')
-    .option('--json', 'print one JSON document and nothing else on stdout')
-    .option('--verbose', 'show where an error comes from')
-    .addHelpText('after', EXAMPLES)
-    .action(async (name: string | undefined, options: ExportCommandOptions) => {
-      const model = await fetchNamed(cli, name ?? DEFAULT_MODEL, options)
-      await tellWhenStopped(
-        cli,
-        () => NOTHING_KEPT,
-        () => runExport(cli, model, options),
-      )
-    })
+  addOutputOptions(command).addHelpText('after', EXAMPLES)
+  return command.action(async (name: string | undefined, options: ExportCommandOptions) => {
+    const model = await fetchNamed(cli, name ?? DEFAULT_MODEL, options)
+    await tellWhenStopped(
+      cli,
+      () => NOTHING_KEPT,
+      () => runExport(cli, model, options),
+    )
+  })
 }
 
 async function runExport(cli: Cli, model: string, options: ExportCommandOptions): Promise<void> {
-  const { format, output, quantization, force } = options
+  const { format, out, quantization, force } = options
   const target: ExportTarget = {
     format,
-    path: output,
+    path: out,
     ...(quantization !== undefined && { quantization }),
     ...(force !== undefined && { force }),
   }
@@ -116,7 +114,7 @@ async function runExport(cli: Cli, model: string, options: ExportCommandOptions)
     card: { measured: cardLines(source, chosen, options) },
     signal: cli.signal,
     progress: (loaded, total) =>
-      line.show(`writing ${output} ${bar(loaded / total)} ${bytesText(loaded)} of ${bytesText(total)}`),
+      line.show(`writing ${out} ${bar(loaded / total)} ${bytesText(loaded)} of ${bytesText(total)}`),
   }).finally(() => line.clear())
   for (const warning of exported.warnings.filter((w) => !chosen.warned.includes(w))) note(cli, `warning: ${warning}`)
   show(cli, source, chosen, exported, options)
@@ -190,7 +188,7 @@ async function measure(
   try {
     return await planPerplexity(model, model.tokenizer, text ?? (await readTextFile(SAMPLE)), plan, {
       path: options.text ?? SAMPLE,
-      maxTokens: options.maxTokens,
+      maxTokens: options.limit,
       signal: cli.signal,
       onProgress: (done) => line.show(`measuring perplexity ${bar(done)}`),
     })

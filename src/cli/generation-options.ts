@@ -4,7 +4,7 @@ import type { GenerateOptions, Model, PolicyOptions } from '../engine/api.js'
 import { type Cli, note, noteOnce, UsageError } from './cli.js'
 import { addDepthOption } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
-import { collect, decimal, wholeNumber } from './values.js'
+import { decimal, repeatable, wholeNumber } from './values.js'
 
 /** Options that say how tokens are chosen. */
 export interface GenerationOptions {
@@ -55,10 +55,10 @@ export function addGenerationOptions(command: Command): Command {
       wholeNumber(0),
     )
     .option('--seed <n>', 'of the random draws; -1 is a new one, the default', seedOf)
-    .option(
-      '--stop <text>',
-      'end before this text (may be given several times; \\n is a line break)',
-      (text: string, before: string[] | undefined) => collect(text.replaceAll('\\n', '\n'), before),
+    .addOption(
+      repeatable('--stop <text>', 'end before this text, where \\n is a line break', (text) =>
+        text.replaceAll('\\n', '\n'),
+      ),
     )
     .option('--ignore-eos', 'go on past the end-of-text token')
 }

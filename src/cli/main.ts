@@ -33,12 +33,12 @@ const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'score',
     usage: 'score [MODEL]',
-    summary: 'feed a text token by token under a depth policy: logits, depths, perplexity',
+    summary: 'feed a text token by token under a depth: logits, depths, perplexity',
     build: async () => (await import('./score.js')).buildScore,
   },
   {
     name: 'tokenize',
-    usage: 'tokenize MODEL [TEXT]',
+    usage: 'tokenize [MODEL] [TEXT]',
     summary: 'show the tokens of a text, or the text of tokens; needs no weights',
     build: async () => (await import('./tokenize.js')).buildTokenize,
   },
@@ -50,7 +50,7 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'convert',
-    usage: 'convert CHECKPOINT',
+    usage: 'convert [MODEL]',
     summary: 'write the GGUF file of a Hugging Face folder',
     build: async () => (await import('./convert.js')).buildConvert,
   },
@@ -62,32 +62,32 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: 'eval',
-    usage: 'eval [MODEL]',
-    summary: 'answer tasks under several depths: accuracy, layers, FLOPs, time',
+    usage: 'eval answers|generation|matrix|tasks',
+    summary: 'run tasks under several depths: quality, layers, FLOPs, time',
     build: async () => (await import('./eval.js')).buildEval,
   },
   {
     name: 'reproduce',
-    usage: 'reproduce [NAME]',
+    usage: 'reproduce [NAME] [MODEL...]',
     summary: "run a paper's table on your models beside its published figures",
     build: async () => (await import('./reproduce.js')).buildReproduce,
   },
   {
     name: 'calibrate',
-    usage: 'calibrate',
+    usage: 'calibrate [MODEL]',
     summary: 'fit a policy on traces, choose its threshold, bound its harm',
     build: async () => (await import('./calibrate.js')).buildCalibrate,
   },
   {
     name: 'search',
     usage: 'search [MODEL]',
-    summary: 'find the layers to keep for a speedup on your own data',
+    summary: 'find the plan for a target speedup on your own data',
     build: async () => (await import('./search.js')).buildSearch,
   },
   {
     name: 'policy',
     usage: 'policy show|apply|import',
-    summary: 'explain a policy file, run it over traces, import a published list',
+    summary: 'explain a policy file, run it over traces, import a published plan',
     build: async () => (await import('./policy.js')).buildPolicy,
   },
   {

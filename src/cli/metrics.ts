@@ -6,13 +6,10 @@ import { corpusRouge } from '../evaluate/metrics/rouge.js'
 import { splitSegments } from '../evaluate/metrics/segments.js'
 import { BLEU_TOKENIZERS, type BleuTokenizer } from '../evaluate/metrics/tokenize.js'
 import { type Cli, printJson, requireSubcommand } from './cli.js'
+import { addOutputOptions, type OutputOptions } from './output-options.js'
 import { printTable } from './table.js'
 import { readTextFile } from './text-input.js'
 import { wholeNumber } from './values.js'
-
-interface MetricOptions {
-  readonly json?: boolean
-}
 
 const EXAMPLES = `
 HYPOTHESES and REFERENCES are text files with a segment on each line. Only "\\n"
@@ -37,14 +34,14 @@ export function buildMetrics(cli: Cli): Command {
           .choices(BLEU_TOKENIZERS)
           .default('13a'),
       )
-      .action((hypotheses: string, references: string, options: MetricOptions & { tokenize: BleuTokenizer }) =>
+      .action((hypotheses: string, references: string, options: OutputOptions & { tokenize: BleuTokenizer }) =>
         bleu(cli, hypotheses, references, options),
       ),
   )
   metrics.addCommand(
     shared('chrf', "chrF2, 0 to 100, as sacrebleu's default")
       .option('--word-order <n>', 'also n-grams of up to n words; 2 is chrF++', wholeNumber(0, 6), 0)
-      .action((hypotheses: string, references: string, options: MetricOptions & { wordOrder: number }) =>
+      .action((hypotheses: string, references: string, options: OutputOptions & { wordOrder: number }) =>
         chrf(cli, hypotheses, references, options),
       ),
   )
@@ -52,7 +49,7 @@ export function buildMetrics(cli: Cli): Command {
     shared(
       'rouge',
       'ROUGE-1, 2 and L, 0 to 1: lower-cased words of a-z and 0-9, no stemmer, mean over segments',
-    ).action((hypotheses: string, references: string, options: MetricOptions) =>
+    ).action((hypotheses: string, references: string, options: OutputOptions) =>
       rouge(cli, hypotheses, references, options),
     ),
   )
@@ -60,12 +57,10 @@ export function buildMetrics(cli: Cli): Command {
 }
 
 function shared(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
+  return addOutputOptions(new Command(name).description(description))
+    .usage('HYPOTHESES REFERENCES [options]')
     .argument('<hypotheses>', 'what is scored')
     .argument('<references>', 'what it should be')
-    .option('--json', 'print one JSON document and nothing else on stdout')
-    .option('--verbose', 'show where an error comes from')
     .addHelpText('after', EXAMPLES)
 }
 
@@ -73,7 +68,7 @@ async function bleu(
   cli: Cli,
   hypotheses: string,
   references: string,
-  options: MetricOptions & { tokenize: BleuTokenizer },
+  options: OutputOptions & { tokenize: BleuTokenizer },
 ): Promise<void> {
   const { tokenize } = options
   const pairs = await readPairs(hypotheses, references)
@@ -103,7 +98,7 @@ async function chrf(
   cli: Cli,
   hypotheses: string,
   references: string,
-  options: MetricOptions & { wordOrder: number },
+  options: OutputOptions & { wordOrder: number },
 ): Promise<void> {
   const { wordOrder } = options
   const pairs = await readPairs(hypotheses, references)
@@ -118,7 +113,7 @@ async function chrf(
   )
 }
 
-async function rouge(cli: Cli, hypotheses: string, references: string, options: MetricOptions): Promise<void> {
+async function rouge(cli: Cli, hypotheses: string, references: string, options: OutputOptions): Promise<void> {
   const pairs = await readPairs(hypotheses, references)
   const result = corpusRouge(pairs.hypotheses, pairs.references)
   if (options.json) {

@@ -3,21 +3,28 @@ import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
 import type { CacheType, LoadOptions, Model } from '../engine/api.js'
 import { type Cli, note, UsageError } from './cli.js'
 import { addRevisionOption, type RevisionOption, withLoadingLine } from './loading-line.js'
+import { addOutputOptions, type OutputOptions } from './output-options.js'
 import { wholeNumber } from './values.js'
 
+/** What MODEL may be, which is the first argument of every command that takes one. */
+export const MODEL_HELP =
+  'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub; default the bundled ripple-8m'
+
+/** What SPEC may be. */
+export const DEPTH_HELP =
+  'what runs: full, exit:11, gap:0.8, layers:0,2,5, unified:2x; shoal plan --help has all of them'
+
 /** Options that every command which runs a model has. */
-export interface ModelOptions extends RevisionOption {
+export interface ModelOptions extends RevisionOption, OutputOptions {
   readonly quantization?: Quantization
   readonly cacheType?: CacheType
   readonly threads?: number
   readonly device: string
   readonly context?: number
-  readonly json?: boolean
-  readonly verbose?: boolean
 }
 
 export function addModelOptions(command: Command): Command {
-  return addRevisionOption(command)
+  addRevisionOption(command)
     .addOption(
       new Option(
         '--quantization <type>',
@@ -41,15 +48,11 @@ export function addModelOptions(command: Command): Command {
       "tokens that a sequence may hold; default the smaller of the model's and 4096",
       wholeNumber(1),
     )
-    .option('--json', 'print one JSON document and nothing else on stdout')
-    .option('--verbose', 'show where an error comes from')
+  return addOutputOptions(command)
 }
 
 export function addDepthOption(command: Command): Command {
-  return command.option(
-    '--depth <spec>',
-    'which layers each token runs: full, exit:11, gap:0.8, layers:0,2,5, unified:2x',
-  )
+  return command.option('--depth <spec>', DEPTH_HELP)
 }
 
 /** Loads the model with progress and warnings on stderr. */

@@ -33,9 +33,22 @@ const PATH_LIKE = /^(\.{1,2}|~)?\/.+$/
 const LONGEST_PATH = 4096
 
 /**
- * Tells a model from a prompt. Of two arguments the first is the model. One is the model where it names a file, a folder
- * or a bundled model, or has the form of one on the Hub, and else the prompt; what only looks like a model's name is an error, because nobody wants a path
- * to be continued as text. Without a prompt stdin is read where it is no terminal, and where the prompt is `-`.
+ * Tells a model from a text. Of two arguments the first is the model. One is the model where it names a file, a folder or a
+ * bundled model, or has the form of one on the Hub, and else the text; what only looks like a model's name is an error,
+ * because nobody wants a path to be read as text.
+ * @throws FileError for a model that does not exist
+ */
+export function modelAndText(
+  command: string,
+  first: string | undefined,
+  second: string | undefined,
+): { readonly model: string | undefined; readonly text: string | undefined } {
+  const isModel = second !== undefined || (first !== undefined && namesModel(command, first))
+  return isModel ? { model: first, text: second } : { model: undefined, text: first }
+}
+
+/**
+ * The same where there must be a prompt: without one stdin is read where it is no terminal, and where the prompt is `-`.
  * @throws UsageError where there is no prompt, or an empty one; FileError for a model that does not exist
  */
 export async function modelAndPrompt(
@@ -47,9 +60,7 @@ export async function modelAndPrompt(
 ): Promise<ModelAndPrompt> {
   if (first === '-' && second !== undefined)
     throw new UsageError('- stands for a prompt from stdin, and nothing goes behind it')
-  const isModel = second !== undefined || (first !== undefined && namesModel(first))
-  const model = isModel ? first : undefined
-  const given = isModel ? second : first
+  const { model, text: given } = modelAndText(command, first, second)
   if (given !== undefined && given !== '-') return { model, prompt: notEmpty(given, allowEmpty) }
   if (given === undefined && cli.stdin.isTTY === true) throw missing(command, model, '')
   const prompt = await readAll(cli)
@@ -57,7 +68,7 @@ export async function modelAndPrompt(
   return { model, prompt: notEmpty(prompt, allowEmpty) }
 }
 
-function namesModel(name: string): boolean {
+function namesModel(command: string, name: string): boolean {
   if (name === '' || name === '-' || name.length > LONGEST_PATH) return false
   const bundled = bundledModels()
   if (bundled.includes(name) || existsSync(name)) return true
@@ -67,7 +78,7 @@ function namesModel(name: string): boolean {
   const meant = nearest === undefined ? '' : `; did you mean ${nearest}?`
   throw new FileError(
     name,
-    `no such file, folder or bundled model${meant}; a prompt like this goes behind its model: shoal run ${DEFAULT_MODEL} PROMPT`,
+    `no such file, folder or bundled model${meant}; a text like this goes behind its model: shoal ${command} ${DEFAULT_MODEL} TEXT`,
     'file_missing',
   )
 }
@@ -80,8 +91,13 @@ function isInFolder(name: string): boolean {
 }
 
 /** Refuses an argument that is no model, where an option gives the prompt. */
-export function onlyModel(first: string | undefined, second: string | undefined, option: string): void {
-  if (second !== undefined || (first !== undefined && !namesModel(first)))
+export function onlyModel(
+  command: string,
+  first: string | undefined,
+  second: string | undefined,
+  option: string,
+): void {
+  if (modelAndText(command, first, second).text !== undefined)
     throw new UsageError(`a PROMPT does not stand beside ${option}; the one argument may be a model`)
 }
 

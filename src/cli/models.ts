@@ -5,11 +5,11 @@ import { bundledModels } from '../convert/package.js'
 import { type CachedRepo, type CachedRevision, listCachedRepos, removeCachedRepo } from '../hub/cached-repos.js'
 import { hubCacheFolder } from '../hub/hub-settings.js'
 import { type Cli, printJson, UsageError, unknownCommand } from './cli.js'
+import { addOutputOptions, type OutputOptions } from './output-options.js'
 import { bytesText } from './progress-line.js'
 import { printTable } from './table.js'
 
-interface ModelsOptions {
-  readonly json?: boolean
+interface ModelsOptions extends OutputOptions {
   readonly all?: boolean
 }
 
@@ -32,13 +32,14 @@ export function buildModels(cli: Cli): Command {
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   models.addCommand(
-    shared(new Command('list').description('show names, sizes and when each was last used')).action(
-      (options: ModelsOptions) => list(cli, options),
-    ),
+    addOutputOptions(new Command('list').description('show names, sizes and when each was last used'))
+      .usage('[options]')
+      .action((options: ModelsOptions) => list(cli, options)),
     { isDefault: true },
   )
   models.addCommand(
-    shared(new Command('remove').alias('rm').description('remove models by name or id'))
+    addOutputOptions(new Command('remove').description('remove models by name or id'))
+      .usage('[NAME...] [options]')
       .argument('[names...]', 'name or id as the list shows them; of the Hub also org/name@REVISION')
       .option('--all', 'remove every converted model')
       .addHelpText('after', EXAMPLES)
@@ -47,15 +48,9 @@ export function buildModels(cli: Cli): Command {
   // What is no command would be an argument of the default one.
   models.hook('preSubcommand', ({ args: [given = 'list'] }) => {
     const known = models.commands.map((child) => child.name())
-    if (!given.startsWith('-') && !known.includes(given) && given !== 'rm') throw unknownCommand(given, known)
+    if (!given.startsWith('-') && !known.includes(given)) throw unknownCommand(given, known)
   })
   return models
-}
-
-function shared(command: Command): Command {
-  return command
-    .option('--json', 'print one JSON document and nothing else on stdout')
-    .option('--verbose', 'show where an error comes from')
 }
 
 async function list(cli: Cli, options: ModelsOptions): Promise<void> {

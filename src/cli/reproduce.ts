@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { printable } from '../errors.js'
 import { type ReproducedCell, reproduceAdaInfer } from '../evaluate/reproduce/adainfer.js'
@@ -13,15 +13,13 @@ import {
 } from '../evaluate/reproduce/page.js'
 import { loadSets, PAPER_SETS } from '../evaluate/reproduce/sets.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { printTable } from './table.js'
-import { addTaskOptions, nameList, type TaskOptions, templateOf, timeLeft } from './task-options.js'
-import { collect, wholeNumber } from './values.js'
+import { addTaskNames, addTaskOptions, type TaskNames, type TaskOptions, templateOf, timeLeft } from './task-options.js'
+import { listOption, shotList } from './values.js'
 
-interface ReproduceCommandOptions extends ModelOptions, TaskOptions {
-  readonly model?: readonly string[]
-  readonly tasks: readonly string[]
+interface ReproduceCommandOptions extends ModelOptions, TaskOptions, TaskNames {
   readonly shots: readonly number[]
   readonly work: string
   readonly out?: string
@@ -34,7 +32,7 @@ What can be reproduced:
 
 Examples:
   $ shoal reproduce adainfer --limit 20 --shots 0,5
-  $ shoal reproduce adainfer --model ripple-8m --model ./Llama-2-7b-hf --data ./data --limit 400 --out adainfer.md
+  $ shoal reproduce adainfer ripple-8m ./Llama-2-7b-hf --data ./data --limit 400 -o adainfer.md
 
 Full depth is run once per question and number of shots; its traces are kept in the folder of --work, so that the same
 command goes on where it was stopped. Half of the questions give the results; the others fit the classifiers and choose
@@ -44,22 +42,18 @@ export function buildReproduce(cli: Cli): Command {
   const command = new Command('reproduce')
     .description("Run a paper's table on your own models and print it beside the published figures.")
     .argument('[name]', 'what to reproduce')
-    .usage('[NAME] [options]')
-    .option(
-      '--model <id>',
-      'checkpoint folder, GGUF file, bundled model or model on the Hub (may be given several times)',
-      collect,
-    )
-    .option('--tasks <names>', 'tasks; rules are all rule-understanding tasks pooled', nameList, [...PAPER_SETS])
-    .option('--shots <list>', 'examples before the question', shotList, [0, 5, 10, 15, 20])
+    .argument('[models...]', MODEL_HELP)
+    .usage('[NAME] [MODEL...] [options]')
+  addTaskNames(command, 'a task; rules are all rule-understanding tasks pooled; default those of the paper')
+    .addOption(listOption('--shots <list>', 'examples before the question', shotList, [0, 5, 10, 15, 20]))
     .option('--work <folder>', 'where traces are kept', 'adainfer-traces')
-    .option('--out <file>', 'write the tables as Markdown')
+    .option('-o, --out <file>', 'write the tables as Markdown')
   addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: ReproduceCommandOptions) => {
+  return command.action((name: string | undefined, models: string[], options: ReproduceCommandOptions) => {
     if (name === undefined) return list(cli, options)
     if (name !== 'adainfer') throw new UsageError(`nothing is known of ${name}; what can be reproduced: adainfer`)
     const kept = (): string => `${options.work} keeps the traces so far, and the same command goes on`
-    return tellWhenStopped(cli, kept, () => reproduce(cli, options))
+    return tellWhenStopped(cli, kept, () => reproduce(cli, models, options))
   })
 }
 
@@ -69,9 +63,9 @@ function list(cli: Cli, { json }: ReproduceCommandOptions): void {
   else cli.stdout.write('adainfer   Not All Layers of LLMs Are Necessary During Inference (arXiv 2403.02181)\n')
 }
 
-async function reproduce(cli: Cli, options: ReproduceCommandOptions): Promise<void> {
-  const { tasks, shots, seed, limit, data, out, work } = options
-  const models: readonly (string | undefined)[] = options.model ?? [undefined]
+async function reproduce(cli: Cli, names: readonly string[], options: ReproduceCommandOptions): Promise<void> {
+  const { task: tasks = PAPER_SETS, shots, seed, limit, data, out, work } = options
+  const models: readonly (string | undefined)[] = names.length === 0 ? [undefined] : names
   // A long run should not end with a folder that does not exist.
   const file = out === undefined ? null : await createAtomicFile(out)
   try {
@@ -127,10 +121,4 @@ function show(cli: Cli, run: Reproduction, out: string | undefined): void {
   cli.stdout.write('\npublished over several tasks:\n')
   printTable(cli, claimRows())
   if (out !== undefined) cli.stdout.write(`written to ${printable(out)}\n`)
-}
-
-function shotList(text: string): number[] {
-  const counts = text.split(',').map((part) => wholeNumber(0, 1000)(part.trim()))
-  if (new Set(counts).size < counts.length) throw new InvalidArgumentError('No number may be there twice.')
-  return counts
 }

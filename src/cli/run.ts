@@ -19,7 +19,7 @@ import {
   recommendedOptions,
 } from './generation-options.js'
 import { addForceOption, type ForceOption, refuseOtherDepth } from './made-for.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, onlyModel } from './model-or-prompt.js'
 import { resultJson, summarize } from './result.js'
 import { runPromptsFile } from './run-prompts.js'
@@ -43,7 +43,7 @@ Examples:
   $ shoal run HuggingFaceTB/SmolLM2-135M-Instruct "The sea"    from the Hub, once
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json
   $ shoal run "The sea" --beams 4 --no-repeat-ngram 3 --verbose      all beams with their scores
-  $ shoal run --prompts prompts.jsonl --batch 8 --out results.jsonl
+  $ shoal run --prompts prompts.jsonl --batch 8 -o results.jsonl
   $ echo "Once upon a time" | shoal run ripple-8m
   $ shoal run -- "-3 + 5 ="                              a prompt that begins with -
 
@@ -55,7 +55,7 @@ export function buildRun(cli: Cli): Command {
     .description(
       'Continue a prompt. Of two arguments the first is the model. One is the model where it names one, and the prompt comes from stdin; else it is the prompt, for the bundled model.',
     )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .argument('[model]', MODEL_HELP)
     .argument('[prompt]', 'text to continue; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] PROMPT [options]')
   addAllowEmptyOption(addForceOption(addBeamOptions(addGenerationOptions(command))))
@@ -63,7 +63,7 @@ export function buildRun(cli: Cli): Command {
     .option('--show-depth', 'colour each token by the layers that it ran')
     .option('--prompts <file>', 'run the prompts of a JSONL file')
     .option('--batch <n>', 'with --prompts: sequences at once; default 8', wholeNumber(1, 1024))
-    .option('--out <file>', 'with --prompts: JSONL file for the results; default stdout')
+    .option('-o, --out <file>', 'with --prompts: JSONL file for the results; default stdout')
   addModelOptions(command).addHelpText('after', EXAMPLES)
   return command.action((first: string | undefined, second: string | undefined, options: RunOptions) =>
     run(cli, first, second, options),
@@ -86,7 +86,7 @@ async function run(
   }
   if (prompts !== undefined || tokens !== undefined) {
     if (prompts !== undefined && tokens !== undefined) throw new UsageError('--prompts and --tokens exclude each other')
-    onlyModel(first, second, prompts === undefined ? '--tokens' : '--prompts')
+    onlyModel('run', first, second, prompts === undefined ? '--tokens' : '--prompts')
   }
   if (prompts !== undefined) {
     if (options.showDepth) throw new UsageError('--show-depth shows one prompt; it does not go with --prompts')

@@ -6,7 +6,7 @@ import type { Score } from '../engine/known-text.js'
 import { type Cli, NOTHING_KEPT, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
-import { addDepthOption, addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { addDepthOption, addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { encodeText, readGivenText } from './text-input.js'
 import { tokenIds, wholeNumber } from './values.js'
@@ -24,7 +24,7 @@ const EXAMPLES = `
 Examples:
   $ shoal score --text chapter.txt                       perplexity at full depth
   $ shoal score --text chapter.txt --depth unified:2x --prompt-length 64
-  $ shoal score ./checkpoint --tokens 1,450,7483,310 --prompt-length 2 --depth gap:0.8 --out score.safetensors
+  $ shoal score ./checkpoint --tokens 1,450,7483,310 --prompt-length 2 --depth gap:0.8 -o score.safetensors
 
 The first --prompt-length tokens are prefilled at full depth (under prompt=plan by the plan), the others are fed one by one
 under --depth. The file has
@@ -38,8 +38,8 @@ the first begins with what the tokenizer puts before a text.`
 
 export function buildScore(cli: Cli): Command {
   const command = new Command('score')
-    .description('Feed known tokens one by one under a depth policy: logits, depths and perplexity.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .description('Feed known tokens one by one under a depth: logits, depths and perplexity.')
+    .argument('[model]', MODEL_HELP)
     .usage('[MODEL] (--tokens IDS | --text FILE) [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7', tokenIds)
     .option('--text <file>', 'file with the text; - reads stdin')
@@ -49,7 +49,7 @@ export function buildScore(cli: Cli): Command {
       'of a text longer than the context: tokens that a window moves on by; default half the context',
       wholeNumber(1),
     )
-    .option('--out <file>', 'write logits and depths to this safetensors file')
+    .option('-o, --out <file>', 'write logits and depths to this safetensors file')
   addModelOptions(addDepthOption(command)).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: ScoreCommandOptions) =>
     tellWhenStopped(

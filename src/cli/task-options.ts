@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { loadTask, type Task } from '../tasks/index.js'
-import { wholeNumber } from './values.js'
+import { UsageError } from './cli.js'
+import { repeatable, wholeNumber } from './values.js'
 
 /** Options that every command which asks a task's questions has. */
 export interface TaskOptions {
@@ -16,6 +17,25 @@ export function addTaskOptions(command: Command): Command {
     .option('--template <text>', 'how an item is written: "Q: {input}\\nA: {output}\\n\\n" by default')
     .option('--seed <n>', 'of the shots', wholeNumber(0, 2 ** 32 - 1), 0)
     .option('--limit <n>', 'questions of a task at most', wholeNumber(1))
+}
+
+export interface TaskNames {
+  readonly task?: readonly string[]
+}
+
+export function addTaskNames(command: Command, description: string): Command {
+  return command.addOption(repeatable('--task <name>', description, taskName))
+}
+
+/** The names, of which there must be one. */
+export function requireTasks({ task }: TaskNames): readonly string[] {
+  if (task === undefined) throw new UsageError('--task NAME is missing; shoal eval tasks shows what there is')
+  return task
+}
+
+function taskName(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('It must be a name such as fruit_v_animal_3.')
+  return text
 }
 
 /** `fruit_v_animal_3,capitalize`; a path that ends in .jsonl or .json is a task of one's own. */

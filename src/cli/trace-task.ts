@@ -18,7 +18,7 @@ export interface TraceTaskOptions extends ModelOptions, TaskOptions {
 /** `shoal trace --task`: exit features of every layer at the answers of tasks, as a Parquet file. */
 export async function traceTask(cli: Cli, name: string | undefined, options: TraceTaskOptions): Promise<void> {
   const { out, task: names, shots, positions, maxTokens, seed, limit } = options
-  if (out === undefined) throw new UsageError('with --task, --out FILE.parquet says where the traces go')
+  if (out === undefined) throw new UsageError('with --task, -o FILE.parquet says where the traces go')
   if (!out.toLowerCase().endsWith('.parquet'))
     throw new UsageError('traces of tasks go to a file that ends in .parquet')
   await withModel(

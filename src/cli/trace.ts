@@ -6,10 +6,10 @@ import type { Trace } from '../engine/known-text.js'
 import { printable } from '../errors.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
-import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, notEmpty } from './model-or-prompt.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
+import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, notEmpty, onlyModel } from './model-or-prompt.js'
 import { printTable } from './table.js'
-import { addTaskOptions, nameList } from './task-options.js'
+import { addTaskNames, addTaskOptions } from './task-options.js'
 import { encodeText, readGivenText } from './text-input.js'
 import { type TraceTaskOptions, traceTask } from './trace-task.js'
 import { tokenIds, wholeNumber } from './values.js'
@@ -17,7 +17,6 @@ import { tokenIds, wholeNumber } from './values.js'
 interface TraceCommandOptions extends ModelOptions, AllowEmptyOption, Omit<TraceTaskOptions, 'task'> {
   readonly task?: readonly string[]
   readonly tokens?: number[]
-  readonly prompt?: string
   readonly text?: string
   readonly out?: string
 }
@@ -35,9 +34,9 @@ interface LensRow {
 const EXAMPLES = `
 Examples:
   $ shoal trace "The capital of France is"               a logit lens: what each layer would have said
-  $ shoal trace ./checkpoint --prompt "The sea" --json
-  $ shoal trace ./checkpoint --tokens 1,450,7483 --out trace.safetensors
-  $ shoal trace --task fruit_v_animal_3,capitalize --shots 5 --out answers.parquet
+  $ shoal trace ./checkpoint "The sea" --json
+  $ shoal trace ./checkpoint --tokens 1,450,7483 -o trace.safetensors
+  $ shoal trace --task fruit_v_animal_3 --task capitalize --shots 5 -o answers.parquet
 
 The file has hidden.{l} [S, H] (output of layer l, before the final norm), lens_logits.{l} [S, V] (final norm and head on
 it), logits [S, V], all float32, and input_ids [S].`
@@ -45,14 +44,13 @@ it), logits [S, V], all float32, and input_ids [S].`
 export function buildTrace(cli: Cli): Command {
   const command = new Command('trace')
     .description('Run every layer over a prompt; print what each layer would have said next, or save all of it.')
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .argument('[model]', MODEL_HELP)
     .argument('[prompt]', 'text; - reads it from stdin, and one that begins with - goes behind --')
     .usage('[MODEL] [PROMPT] [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
-    .option('--prompt <text>', 'the text')
     .option('--text <file>', 'file with the text; - reads stdin')
-    .option('--out <file>', 'write everything to this safetensors file; with --task, traces to a .parquet file')
-    .option('--task <names>', 'trace the questions of tasks instead', nameList)
+    .option('-o, --out <file>', 'write everything to this safetensors file; with --task, traces to a .parquet file')
+  addTaskNames(command, 'trace the questions of this task instead')
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
     .addOption(
       new Option('--positions <which>', 'with --task: before the answer, or every token of a greedy continuation')
@@ -73,28 +71,14 @@ async function trace(
   options: TraceCommandOptions,
 ): Promise<void> {
   if (options.task !== undefined) {
-    if (
-      second !== undefined ||
-      options.tokens !== undefined ||
-      options.prompt !== undefined ||
-      options.text !== undefined
-    ) {
+    if (second !== undefined || options.tokens !== undefined || options.text !== undefined) {
       throw new UsageError('with --task there is no other text')
     }
     return await traceTask(cli, first, { ...options, task: options.task })
   }
   if (options.out?.toLowerCase().endsWith('.parquet'))
-    throw new UsageError(
-      'a .parquet file holds the traces of --task NAMES; those of a prompt go to a .safetensors file',
-    )
-  const sources = [options.tokens, options.prompt, options.text].filter((source) => source !== undefined).length
-  if (sources > 1 || (sources === 1 && second !== undefined)) {
-    throw new UsageError('give one of PROMPT, --prompt, --text and --tokens')
-  }
-  const { model: name, prompt } =
-    sources === 0
-      ? await modelAndPrompt(cli, 'trace', first, second, options)
-      : { model: first, prompt: options.tokens ?? (await givenText(cli, options)) }
+    throw new UsageError('a .parquet file holds the traces of --task NAME; those of a prompt go to a .safetensors file')
+  const { model: name, prompt } = await given(cli, first, second, options)
   await withModel(
     cli,
     name,
@@ -110,9 +94,18 @@ async function trace(
   )
 }
 
-async function givenText(cli: Cli, { prompt, text, allowEmpty = false }: TraceCommandOptions): Promise<string> {
-  if (text === undefined) return notEmpty(prompt ?? '', allowEmpty)
-  return notEmpty(await readGivenText(cli, text), allowEmpty, `the text of ${text}`)
+async function given(
+  cli: Cli,
+  first: string | undefined,
+  second: string | undefined,
+  { tokens, text, allowEmpty = false }: TraceCommandOptions,
+): Promise<{ readonly model: string | undefined; readonly prompt: string | number[] }> {
+  if (tokens === undefined && text === undefined)
+    return await modelAndPrompt(cli, 'trace', first, second, { allowEmpty })
+  if (tokens !== undefined && text !== undefined) throw new UsageError('give either --tokens IDS or --text FILE')
+  onlyModel('trace', first, second, tokens === undefined ? '--text' : '--tokens')
+  if (tokens !== undefined) return { model: first, prompt: tokens }
+  return { model: first, prompt: notEmpty(await readGivenText(cli, text!), allowEmpty, `the text of ${text}`) }
 }
 
 function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {

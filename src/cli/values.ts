@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 
 /** Parsers of option values for commander; what they throw ends the process with 2. */
 
@@ -36,6 +36,29 @@ export function tokenIds(text: string): number[] {
 
 export function numberList(text: string): number[] {
   return text.split(',').map((part) => wholeNumber(1)(part.trim()))
+}
+
+/** An option that may be given several times; its value is an array. */
+export function repeatable(
+  flags: string,
+  description: string,
+  parse: (text: string) => unknown = (text) => text,
+): Option {
+  return new Option(flags, `${description} (may be given several times)`).argParser(
+    (text: string, before: readonly unknown[] | undefined) => [...(before ?? []), parse(text)],
+  )
+}
+
+/** An option whose value is a list with commas, shown so in the help too. */
+export function listOption<T>(flags: string, description: string, parse: (text: string) => T[], standard: T[]): Option {
+  return new Option(flags, description).argParser(parse).default(standard, standard.join(','))
+}
+
+/** Numbers of examples before a question, such as `0,5,10`. */
+export function shotList(text: string): number[] {
+  const counts = text.split(',').map((part) => wholeNumber(0, 1000)(part.trim()))
+  if (new Set(counts).size < counts.length) throw new InvalidArgumentError('No number may be there twice.')
+  return counts
 }
 
 /** For an option that may be given several times. */

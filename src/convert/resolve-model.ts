@@ -20,7 +20,7 @@ export interface ResolvedModel {
   readonly warnings: readonly string[]
 }
 
-/** `org/name@REVISION`, as `shoal models rm` takes it. */
+/** `org/name@REVISION`, as `shoal models remove` takes it. */
 const REVISION_BEHIND = /^([^/@\s]+\/[^/@\s]+)@([^@\s]+)$/
 
 /**

@@ -48,7 +48,7 @@ export function taskDefinition(name: string): TaskDefinition {
   }
   const nearest = nearestNames(name, [...TASKS.map((task) => task.name), 'wmt22:en-de'], Number.POSITIVE_INFINITY)
   throw new InputError(
-    `unknown task ${name}; the nearest names are ${nearest.slice(0, 5).join(', ')}; shoal eval --list-tasks shows all, and a path ending in .jsonl is a task of your own`,
+    `unknown task ${name}; the nearest names are ${nearest.slice(0, 5).join(', ')}; shoal eval tasks shows all, and a path ending in .jsonl is a task of your own`,
   )
 }
 

@@ -58,7 +58,7 @@ describe('a task', () => {
 
   it('is refused by name where there is none, or no data', async () => {
     await expect(loadTask('fruit')).rejects.toThrow(
-      /^unknown task fruit; the nearest names are (\S+, ){4}\S+; shoal eval --list-tasks shows all, and [^;]*$/,
+      /^unknown task fruit; the nearest names are (\S+, ){4}\S+; shoal eval tasks shows all, and [^;]*$/,
     )
     await expect(loadTask('sst2:x')).rejects.toThrow(InputError)
     await expect(loadTask('wmt')).rejects.toThrow(InputError)
