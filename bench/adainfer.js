@@ -15,7 +15,7 @@ import { applyPolicy } from '../dist/calibrate/apply.js'
 import { measureCheckCost } from '../dist/calibrate/check-cost.js'
 import { fitChosenLayers } from '../dist/calibrate/check-plan.js'
 import { likelyTokens } from '../dist/calibrate/check-tokens.js'
-import { fitOutOfFold } from '../dist/calibrate/out-of-fold.js'
+import { crossFit } from '../dist/calibrate/cross-fit.js'
 import { writePolicyFile } from '../dist/calibrate/policy-write.js'
 import { recordPositions } from '../dist/calibrate/record.js'
 import { traceSetOf } from '../dist/calibrate/trace-task.js'
@@ -126,9 +126,7 @@ async function evaluateSet(model, small, set) {
   let svmDepth = layers
   for (const [name, kind] of Object.entries(KINDS)) {
     const { checkTokens: _, ...settings } = answerSettings(kind)
-    const byLabel = LABELS.map(
-      (label) => fitOutOfFold(calibration, { ...settings, kind, label, model: made }, LOSS).policy,
-    )
+    const byLabel = LABELS.map((label) => crossFit(calibration, { ...settings, kind, label, model: made }, LOSS).policy)
     for (const policy of byLabel) {
       const { difference, layers: own } = figures(results, exitsOf(policy, results), full)
       labels.push({ name, label: policy.label, calibration: policy.calibration, difference, layers: own })

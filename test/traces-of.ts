@@ -21,6 +21,7 @@ export function tracesOf(layers: number, instances: readonly Given[]): TraceSet 
     instances: instances.map(({ gap, agree, correct, sequence }, i) => ({
       task: 'task',
       sequence: sequence ?? i,
+      question: String(sequence ?? i),
       features: { gap: Float64Array.from(gap), top_prob: Float64Array.from(gap) },
       agree: Uint8Array.from(agree),
       correct: correct === undefined ? null : Uint8Array.from(correct),

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { gapPolicy, tracesOf } from '../../test/traces-of.js'
 import { chooseLayers, fitChosenLayers } from './check-plan.js'
-import { fitOutOfFold } from './out-of-fold.js'
+import { crossFit } from './cross-fit.js'
 
 const LAYERS = 7
 const CHECKED = [0, 1, 2, 3, 4, 5]
@@ -59,7 +59,7 @@ describe('a policy whose checked layers are chosen', () => {
   })
 
   it('is the policy that checks everywhere where no check pays', () => {
-    const everywhere = fitOutOfFold(traces, options, target).policy
+    const everywhere = crossFit(traces, options, target).policy
     expect(fitChosenLayers(traces, options, target, 50).checked_layers).toEqual(everywhere.checked_layers)
   })
 })

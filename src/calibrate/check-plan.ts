@@ -1,7 +1,7 @@
 import type { PolicyFile } from '../depth/policy-file.js'
 import { exitLayer } from './apply.js'
+import { type CrossFit, crossFit } from './cross-fit.js'
 import type { FitOptions } from './fit.js'
-import { fitOutOfFold, type OutOfFold } from './out-of-fold.js'
 import type { Target } from './threshold.js'
 import type { TraceSet } from './traces.js'
 
@@ -13,18 +13,27 @@ const MOST_ROUNDS = 3
  * least on the traces.
  * @param checkCost what a check costs, in layers
  */
-export function fitChosenLayers(traces: TraceSet, options: FitOptions, target: Target, checkCost: number): PolicyFile {
-  const everywhere = fitOutOfFold(traces, options, target)
+export function fitChosenLayers(
+  traces: TraceSet,
+  options: FitOptions,
+  target: Target,
+  checkCost: number,
+  seed = 0,
+): PolicyFile {
+  // One round of splits is enough to compare sets of layers.
+  const fitted = (layers: FitOptions['layers']): CrossFit =>
+    crossFit(traces, layers === undefined ? options : { ...options, layers }, target, { rounds: 1, seed })
+  const everywhere = fitted(options.layers)
   let best = everywhere
   let current = everywhere
   for (let round = 0; round < MOST_ROUNDS && current.policy.threshold !== null; round++) {
     const layers = chooseLayers(everywhere, current.policy.threshold, traces.layers, checkCost)
     if (layers.length === 0 || String(layers) === String(current.policy.checked_layers)) break
-    current = fitOutOfFold(traces, { ...options, layers }, target)
+    current = fitted(layers)
     if (meanCost(current, traces.layers, checkCost) < meanCost(best, traces.layers, checkCost)) best = current
   }
-  const { calibration } = best.policy
-  return { ...best.policy, calibration: calibration && { ...calibration, check_cost: checkCost } }
+  const { policy } = crossFit(traces, { ...options, layers: best.policy.checked_layers }, target, { seed })
+  return { ...policy, calibration: policy.calibration && { ...policy.calibration, check_cost: checkCost } }
 }
 
 /**
@@ -33,7 +42,7 @@ export function fitChosenLayers(traces: TraceSet, options: FitOptions, target: T
  * the threshold stays there.
  */
 export function chooseLayers(
-  { policy, decisions }: OutOfFold,
+  { policy, decisions }: CrossFit,
   threshold: number,
   layers: number,
   checkCost: number,
@@ -62,7 +71,7 @@ export function chooseLayers(
 }
 
 /** Layers and checks that an instance runs on average, in layers. */
-function meanCost({ policy, decisions }: OutOfFold, layers: number, checkCost: number): number {
+function meanCost({ policy, decisions }: CrossFit, layers: number, checkCost: number): number {
   const { checked_layers: checked, threshold } = policy
   const total = decisions.reduce((sum, values) => {
     const exit = exitLayer(values, threshold, checked, layers)

@@ -10,16 +10,21 @@ import type { Chains } from './samples.js'
  * `perLayer` every check has weights of its own.
  *
  * @param chains raw features
+ * @param options `start`: where to begin, where it has as many weights; the objective is convex, so it costs or saves time only
  */
-export function fitCrf(chains: Chains, { c2, perLayer }: { c2: number; perLayer: boolean }): CrfClassifier[] {
+export function fitCrf(
+  chains: Chains,
+  { c2, perLayer, start }: { c2: number; perLayer: boolean; start?: readonly CrfClassifier[] },
+): CrfClassifier[] {
   const checks = chains.x[0]?.length ?? 0
   const d = chains.x[0]?.[0]?.length ?? 0
   const groups = perLayer ? checks : 1
   // Per group: state weights of label 0, of label 1, then transitions 00, 01, 10, 11.
   const width = 2 * (d + 1) + 4
+  const known = (start ?? []).flatMap(({ state, transitions }) => [...state, ...transitions].flat())
   const { x: w, converged } = minimise(
     (at, gradient) => negativeLogLikelihood(chains, at, gradient, { d, width, groups, c2 }),
-    new Float64Array(groups * width),
+    known.length === groups * width ? Float64Array.from(known) : new Float64Array(groups * width),
     { tolerance: 1e-5 },
   )
   if (!converged || !w.every(Number.isFinite)) throw new InputError('the CRF did not converge; use a larger c2')

@@ -1,4 +1,4 @@
-import type { Bound, Calibration, PolicyFile } from '../depth/policy-file.js'
+import type { Bound, Calibration, PolicyFile, SplitFigures, Spread } from '../depth/policy-file.js'
 
 const KINDS = {
   'adainfer-svm': 'a support vector machine',
@@ -41,6 +41,7 @@ export function explainPolicy(policy: PolicyFile): string[] {
   if (zero !== 1 || one1 !== 1) lines.push(`weights of labels 0 and 1: ${short(zero)} and ${short(one1)}`)
   lines.push(thresholdText(policy))
   if (policy.calibration !== null) lines.push(calibrationText(policy.calibration, model.layers))
+  if (policy.calibration?.splits) lines.push(splitsText(policy.calibration.splits, model.layers))
   lines.push(policy.bound === null ? 'no bound on the harm was calibrated' : boundText(policy.bound, model.layers))
   return lines
 }
@@ -61,10 +62,19 @@ function thresholdText({ kind, threshold }: PolicyFile): string {
 }
 
 function calibrationText(calibration: Calibration, layers: number): string {
-  const { target, value, instances, tasks, accuracy, full_accuracy: full } = calibration
+  const { target, value, instances, tasks, accuracy, full_accuracy: full, losses } = calibration
   const judged =
-    accuracy === null || full === null ? '' : `, accuracy ${percent(accuracy)} (full depth ${percent(full)})`
+    accuracy === null || full === null
+      ? ''
+      : `, accuracy ${percent(accuracy)} (full depth ${percent(full)}${losses === null ? '' : `, of which ${percent(losses)} are lost`})`
   return `threshold chosen for ${target}=${value} on ${instances} instances of ${tasksText(tasks)}: mean depth ${calibration.mean_layers.toFixed(2)} of ${layers}, agreement ${percent(calibration.agreement)}${judged}${costText(calibration.check_cost)}`
+}
+
+function splitsText({ count, mean_layers: depth, agreement, losses }: SplitFigures, layers: number): string {
+  const range = ([low, middle, high]: Spread, text: (value: number) => string): string =>
+    `${text(middle)} (${text(low)} to ${text(high)})`
+  const lost = losses === null ? '' : `, answers lost ${range(losses, percent)}`
+  return `on other questions, median and 90% of ${count} random splits: mean depth ${range(depth, (d) => d.toFixed(2))} of ${layers}, agreement ${range(agreement, percent)}${lost}`
 }
 
 function costText(cost: number | null): string {

@@ -1,4 +1,4 @@
-import type { Classifier, LinearClassifier, RbfClassifier, Scaling } from '../depth/classifier.js'
+import type { Classifier, CrfClassifier, LinearClassifier, RbfClassifier, Scaling } from '../depth/classifier.js'
 import { type FeatureName, needsCheckBefore } from '../depth/exit-features.js'
 import type { Label, PolicyFile, PolicyKind, Scores } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
@@ -14,6 +14,7 @@ import {
   classWeights,
   fitScaling,
   frequentTokens,
+  type GroupedSamples,
   onlyLabel,
   pooled,
   type Samples,
@@ -49,6 +50,8 @@ export interface FitOptions {
   readonly scores?: Scores
   /** Layers after which a check runs; default all but the last. */
   readonly layers?: readonly number[]
+  /** A CRF that is likely near; see `fitCrf`. */
+  readonly start?: readonly CrfClassifier[]
   /** Default the classifier's own boundary: 0 for an SVM, 0.5 for a probability. */
   readonly threshold?: number
   readonly model?: { readonly name: string | null; readonly fingerprint: string | null }
@@ -172,16 +175,16 @@ function parametersOf(options: FitOptions): PolicyFile['parameters'] {
 
 function fitClassifiers(
   chains: Chains,
-  all: Samples,
+  all: GroupedSamples,
   options: FitOptions,
   weights: readonly [number, number],
 ): Classifier[] {
-  const { kind, perLayer = false, c2 = 0.1 } = options
-  if (kind === 'adainfer-crf') return fitCrf(chains, { c2, perLayer })
+  const { kind, perLayer = false, c2 = 0.1, start } = options
+  if (kind === 'adainfer-crf') return fitCrf(chains, { c2, perLayer, ...(start === undefined ? {} : { start }) })
   if (!perLayer) {
     const only = onlyLabel(all.y)
     if (only !== null) throw new InputError(`there is nothing to fit: every sample has label ${only}`)
-    return [fitOne(all, options, weights, chains.x[0]!.length)]
+    return [fitOne(all, options, weights)]
   }
   const { classWeight = 'none' } = options
   return chains.x[0]!.map((_, check) => {
@@ -190,17 +193,20 @@ function fitClassifiers(
   })
 }
 
-/** @param run samples that stand together and belong to one instance */
-function fitOne({ x, y }: Samples, options: FitOptions, weights: readonly [number, number], run = 1): Classifier {
+function fitOne(
+  { x, y, questions }: GroupedSamples,
+  options: FitOptions,
+  weights: readonly [number, number],
+): Classifier {
   const { kind, C = 1, scores = 'margin' } = options
   const scaling = fitScaling(x)
   const only = onlyLabel(y)
   if (only !== null) return constant(kind === 'adainfer-logistic' || scores === 'log-odds', only, y.length, scaling)
-  const samples = { x: standardise(x, scaling), y }
+  const samples = { x: standardise(x, scaling), y, questions }
   if (kind === 'adainfer-logistic') return { type: 'linear', scaling, ...fitLogistic(samples, { C, weights }) }
   const svm = fitSvm(samples, scaling, options, weights)
   if (scores === 'margin') return svm
-  return toLogOdds(svm, samples, run, (part) => marginOf(fitSvm(part, scaling, options, weights)))
+  return toLogOdds(svm, samples, (part) => marginOf(fitSvm(part, scaling, options, weights)))
 }
 
 function fitSvm(

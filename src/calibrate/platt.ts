@@ -1,27 +1,28 @@
 import { type Classifier, linearValue, rbfValue } from '../depth/classifier.js'
 import { fitLogistic } from './logistic.js'
-import { fitScaling, onlyLabel, type Samples, standardise } from './samples.js'
+import { fitScaling, type GroupedSamples, onlyLabel, type Samples, standardise } from './samples.js'
+import { createSplit } from './split.js'
 
-const FOLDS = 3
+const FOLDS = [0, 1, 2] as const
 
 /**
  * Brings an SVM's value to log-odds of label 1 (Platt 1999): a logistic regression on values of samples that the SVM was
- * not fitted on, by cross-validation. Margins of different layers do not compare, log-odds do, and one threshold serves
+ * not fitted on, by cross-validation over questions: samples of one question are too alike to judge each other. Margins of different layers do not compare, log-odds do, and one threshold serves
  * all. The map is linear and goes into the classifier's own weights.
  *
  * @param samples features standardised, both labels present
- * @param run samples that stand together and belong to one instance
  */
 export function toLogOdds(
   classifier: Exclude<Classifier, { type: 'crf' }>,
-  { x, y }: Samples,
-  run: number,
+  { x, y, questions }: GroupedSamples,
   marginFrom: (samples: Samples) => (row: Float64Array) => number,
 ): Classifier {
   const margins = x.map(() => new Float64Array(1))
-  for (let fold = 0; fold < FOLDS; fold++) {
-    const isHeld = (_: unknown, i: number): boolean => Math.floor(i / run) % FOLDS === fold
-    const train = { x: x.filter((row, i) => !isHeld(row, i)), y: y.filter((label, i) => !isHeld(label, i)) }
+  const folds = createSplit(FOLDS, 0)(questions)
+  for (const fold of FOLDS) {
+    const isHeld = (_: unknown, i: number): boolean => folds[i] === fold
+    const isFitted = (_: unknown, i: number): boolean => !isHeld(_, i)
+    const train = { x: x.filter(isFitted), y: y.filter(isFitted) }
     const only = train.y.length === 0 ? 1 : onlyLabel(train.y)
     const margin = only === null ? marginFrom(train) : () => (only === 1 ? 1 : -1)
     for (const [i, row] of x.entries()) if (isHeld(row, i)) margins[i]![0] = margin(row)

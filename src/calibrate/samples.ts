@@ -12,10 +12,17 @@ export interface Samples {
   readonly y: Uint8Array
 }
 
+export interface GroupedSamples extends Samples {
+  /** Which question each sample is of. [n] */
+  readonly questions: readonly string[]
+}
+
 /** The checked layers of each instance, in order: [instance][check]. */
 export interface Chains {
   readonly x: readonly (readonly Float64Array[])[]
   readonly y: readonly Uint8Array[]
+  /** [instance] */
+  readonly questions: readonly string[]
 }
 
 /** What a classifier looks at, and after which layers. */
@@ -54,17 +61,22 @@ export function chainsOf(traces: TraceSet, inputs: Inputs, label: Label): Chains
       const labels = labelsOf(label, instance)
       return Uint8Array.from(checked, (layer) => labels[layer]!)
     }),
+    questions: traces.instances.map(({ question }) => question),
   }
 }
 
 /** All checks of all instances, instance by instance. */
-export function pooled({ x, y }: Chains): Samples {
-  return { x: x.flat(), y: Uint8Array.from(y.flatMap((labels) => Array.from(labels))) }
+export function pooled({ x, y, questions }: Chains): GroupedSamples {
+  return {
+    x: x.flat(),
+    y: Uint8Array.from(y.flatMap((labels) => Array.from(labels))),
+    questions: x.flatMap((rows, i) => rows.map(() => questions[i]!)),
+  }
 }
 
 /** The samples of one check. */
-export function atCheck({ x, y }: Chains, check: number): Samples {
-  return { x: x.map((rows) => rows[check]!), y: Uint8Array.from(y, (labels) => labels[check]!) }
+export function atCheck({ x, y, questions }: Chains, check: number): GroupedSamples {
+  return { x: x.map((rows) => rows[check]!), y: Uint8Array.from(y, (labels) => labels[check]!), questions }
 }
 
 /** Mean and population deviation of each feature; the deviation of a constant feature counts as 1. */

@@ -40,6 +40,10 @@ describe('a sweep over thresholds', () => {
             mean((i) => list[i]!.correct[exits[i]!]!),
             12,
           )
+          expect(point.losses).toBeCloseTo(
+            mean((i) => Number(list[i]!.correct[layers - 1] === 1 && list[i]!.correct[exits[i]!] === 0)),
+            12,
+          )
         }
       }),
     )
@@ -93,6 +97,37 @@ describe('a target', () => {
     const better = sweepThresholds(policy, traces).filter(({ meanLayers }) => meanLayers < calibration!.mean_layers)
     expect(better.every(({ agreement }) => agreement < 0.75)).toBe(true)
     expect(threshold).toBeGreaterThan(0.3)
+  })
+
+  it('accuracy-loss counts what is lost, and does not set luck against it', () => {
+    // At the first check one answer of full depth is lost and another, which full depth has wrong, is right by luck.
+    const lucky = tracesOf(2, [
+      { gap: [0.9, 1], agree: [0, 1], correct: [0, 1] },
+      { gap: [0.9, 1], agree: [0, 1], correct: [1, 0] },
+      { gap: [0.1, 1], agree: [0, 1], correct: [0, 1] },
+      { gap: [0.1, 1], agree: [0, 1], correct: [0, 1] },
+    ])
+    const points = sweepThresholds(gapPolicy(2, [0]), lucky)
+    expect(points.map(({ accuracy, losses }) => [accuracy, losses])).toEqual([
+      [0.75, 0],
+      [0.75, 0.25],
+      [0.25, 0.75],
+    ])
+    const strict = calibrateThreshold(gapPolicy(2, [0]), lucky, { kind: 'accuracy-loss', value: 0.01 })
+    expect(strict).toMatchObject({ threshold: null, calibration: { reached: false, losses: 0 } })
+    const loose = calibrateThreshold(gapPolicy(2, [0]), lucky, { kind: 'accuracy-loss', value: 0.25 })
+    expect(loose.calibration).toMatchObject({ mean_layers: 1.5, losses: 0.25, accuracy: 0.75 })
+  })
+
+  it('accuracy-loss is refused where full depth is never right: every exit would lose nothing', () => {
+    const never = tracesOf(3, [
+      { gap: [0.9, 1, 1], agree: [0, 0, 1], correct: [0, 0, 0] },
+      { gap: [0.9, 1, 1], agree: [0, 0, 1], correct: [1, 0, 0] },
+    ])
+    const calibrate = (kind: 'accuracy-loss' | 'agreement', value: number) =>
+      calibrateThreshold(gapPolicy(3, [0, 1]), never, { kind, value })
+    expect(() => calibrate('accuracy-loss', 0.01)).toThrow(/none of these questions right.*--target agreement=0.98/)
+    expect(calibrate('agreement', 0.98).threshold).toBeNull()
   })
 
   it('accuracy-loss: against full depth, not against the gold answer', () => {

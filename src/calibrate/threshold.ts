@@ -1,7 +1,7 @@
 import type { Calibration, PolicyFile, TargetKind } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { applyPolicy } from './apply.js'
-import { type TraceSet, taskNames } from './traces.js'
+import { type TraceInstance, type TraceSet, taskNames } from './traces.js'
 
 /** What a threshold gives on traces. */
 export interface SweepPoint {
@@ -13,6 +13,26 @@ export interface SweepPoint {
   readonly agreement: number
   /** Share of instances with the gold answer; null where it is not known of all. */
   readonly accuracy: number | null
+  /**
+   * Share of instances that full depth answers right and this does not; null likewise. What this answers right and full depth
+   * does not is luck, and is not set against them.
+   */
+  readonly losses: number | null
+}
+
+export type Outcome = Omit<SweepPoint, 'threshold'>
+
+/** What exits at these layers give. */
+export function outcomeOf(instances: readonly TraceInstance[], exits: readonly number[], layers: number): Outcome {
+  const share = (of: (instance: TraceInstance, exit: number) => number): number =>
+    instances.reduce((sum, instance, i) => sum + of(instance, exits[i]!), 0) / instances.length
+  const judged = instances.every(({ correct }) => correct !== null)
+  return {
+    meanLayers: share((_, exit) => exit + 1),
+    agreement: share(({ agree }, exit) => agree[exit]!),
+    accuracy: judged ? share(({ correct }, exit) => correct![exit]!) : null,
+    losses: judged ? share(({ correct }, exit) => correct![layers - 1]! & ~correct![exit]!) : null,
+  }
 }
 
 /**
@@ -29,7 +49,7 @@ export function sweepThresholds(policy: PolicyFile, traces: TraceSet): SweepPoin
 export function sweepDecisions(
   decisions: readonly Float64Array[],
   checked: readonly number[],
-  { layers, instances }: Omit<TraceSet, 'path'>,
+  { layers, instances }: Pick<TraceSet, 'layers' | 'instances'>,
 ): SweepPoint[] {
   const records: { value: number; instance: number; layer: number }[] = []
   for (const [instance, decision] of decisions.entries()) {
@@ -48,11 +68,13 @@ export function sweepDecisions(
   let depth = n * layers
   let agreeing = n
   let right = judged ? instances.reduce((sum, { correct }) => sum + correct![layers - 1]!, 0) : 0
+  let lost = 0
   const point = (threshold: number | null): SweepPoint => ({
     threshold,
     meanLayers: depth / n,
     agreement: agreeing / n,
     accuracy: judged ? right / n : null,
+    losses: judged ? lost / n : null,
   })
 
   const points = [point(null)]
@@ -64,7 +86,11 @@ export function sweepDecisions(
       const before = exits[instance]!
       depth += layer - before
       agreeing += agree[layer]! - agree[before]!
-      if (judged) right += correct![layer]! - correct![before]!
+      if (judged) {
+        right += correct![layer]! - correct![before]!
+        // Only what full depth answers right can be lost.
+        lost += correct![layers - 1]! * (correct![before]! - correct![layer]!)
+      }
       exits[instance] = layer
     }
     points.push(point(between(records[r]?.value, value)))
@@ -86,12 +112,32 @@ export interface Target {
 }
 
 /**
- * Chooses the threshold on calibration instances, which should be others than those the classifier was fitted on. For
- * `accuracy-loss` and `agreement` it goes from never exiting to ever earlier exits and stays at the last threshold before
- * the first that fails: one further down that meets the target again does so by luck (right answers of shallow layers
- * that full depth gets wrong), and on SST-2 such a threshold lost 5 points on other prompts where 1 was asked for. For
- * `mean-layers` it takes the most layers that are not more than the target.
+ * The sweep's point for a target; null where none is within it. For `accuracy-loss`, which counts losses and no wins, and
+ * `agreement` it goes from never exiting to ever earlier exits and stays at the last point before the first that fails: one
+ * further down that meets the target again does so by luck, and on SST-2 such a threshold lost 5 points on other prompts where 1
+ * was asked for. For `mean-layers` it takes the most layers that are not more than the target.
+ * @throws InputError where accuracy is asked for and not known, or full depth is never right
  */
+export function chooseThreshold(points: readonly SweepPoint[], target: Target): SweepPoint | null {
+  if (target.kind === 'accuracy-loss') requireAnswers(points[0]!)
+  if (target.kind === 'mean-layers') return points.find((point) => meets(point, target)) ?? null
+  const failing = points.findIndex((point) => !meets(point, target))
+  return points[failing < 0 ? points.length - 1 : failing - 1] ?? null
+}
+
+/** Without a right answer nothing can be lost, and every exit would do. */
+function requireAnswers({ accuracy }: SweepPoint): void {
+  if (accuracy === null) {
+    throw new InputError('accuracy-loss needs traces with the gold answer of every instance; agreement= does without')
+  }
+  if (accuracy === 0) {
+    throw new InputError(
+      'full depth answers none of these questions right, so there is nothing to lose: see with shoal eval whether another --template or number of --shots helps, or keep to its answers with --target agreement=0.98',
+    )
+  }
+}
+
+/** Chooses the threshold on calibration instances, which should be others than those the classifier was fitted on. */
 export function calibrateThreshold(policy: PolicyFile, traces: TraceSet, target: Target): PolicyFile {
   if (traces.instances.length === 0) throw new InputError('there are no instances left to calibrate the threshold on')
   return withThreshold(policy, sweepThresholds(policy, traces), traces, target)
@@ -104,18 +150,12 @@ export function withThreshold(
   traces: TraceSet,
   target: Target,
 ): PolicyFile {
-  const full = points[0]!
-  const fits =
-    target.kind === 'mean-layers'
-      ? points.filter((point) => meets(point, full, target))
-      : untilFailure(points, full, target)
-  if (fits.length === 0) {
-    const least = points.at(-1)!.meanLayers
+  const chosen = chooseThreshold(points, target)
+  if (chosen === null) {
     throw new InputError(
-      `mean-layers=${target.value} cannot be reached: with the checks of this policy a token runs ${least.toFixed(2)} layers at least`,
+      `mean-layers=${target.value} cannot be reached: with the checks of this policy a token runs ${points.at(-1)!.meanLayers.toFixed(2)} layers at least`,
     )
   }
-  const chosen = target.kind === 'mean-layers' ? fits[0]! : fits.at(-1)!
   const calibration: Calibration = {
     target: target.kind,
     value: target.value,
@@ -125,33 +165,24 @@ export function withThreshold(
     mean_layers: chosen.meanLayers,
     agreement: chosen.agreement,
     accuracy: chosen.accuracy,
-    full_accuracy: full.accuracy,
+    full_accuracy: points[0]!.accuracy,
+    losses: chosen.losses,
+    splits: null,
     check_cost: null,
   }
   return { ...policy, threshold: chosen.threshold, calibration }
 }
 
-function untilFailure(points: readonly SweepPoint[], full: SweepPoint, target: Target): readonly SweepPoint[] {
-  const failing = points.findIndex((point) => !meets(point, full, target))
-  return failing < 0 ? points : points.slice(0, failing)
-}
-
 /** Rounding of a share must not fail a target that is met exactly. */
 const ROUNDING = 1e-12
 
-function meets(point: SweepPoint, full: SweepPoint, { kind, value }: Target): boolean {
+function meets({ agreement, meanLayers, losses }: SweepPoint, { kind, value }: Target): boolean {
   switch (kind) {
     case 'agreement':
-      return point.agreement >= value - ROUNDING
+      return agreement >= value - ROUNDING
     case 'mean-layers':
-      return point.meanLayers <= value + ROUNDING
-    case 'accuracy-loss': {
-      if (point.accuracy === null || full.accuracy === null) {
-        throw new InputError(
-          'accuracy-loss needs traces with the gold answer of every instance; agreement= does without',
-        )
-      }
-      return full.accuracy - point.accuracy <= value + ROUNDING
-    }
+      return meanLayers <= value + ROUNDING
+    case 'accuracy-loss':
+      return losses! <= value + ROUNDING
   }
 }

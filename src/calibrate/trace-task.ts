@@ -79,6 +79,7 @@ export function traceSetOf(
       return {
         task: record.task,
         sequence,
+        question: String(sequence),
         features: trace.features,
         top1: trace.top1,
         ...(trace.checkTop === null ? {} : { checkTop: trace.checkTop }),

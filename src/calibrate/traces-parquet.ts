@@ -51,6 +51,7 @@ export async function readParquetTraces(path: string): Promise<TraceSet> {
     return {
       task: group.task,
       sequence,
+      question: String(sequence),
       features: Object.fromEntries([...group.features].map(([name, values]) => [name, Float64Array.from(values)])),
       top1: Int32Array.from(group.top1),
       agree: equalTo(group.top1, group.top1[layers - 1]!),

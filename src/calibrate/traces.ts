@@ -9,6 +9,8 @@ export interface TraceInstance {
   readonly task: string
   /** Which sequence of the file the position belongs to, from 0; an answer is a sequence of one. */
   readonly sequence: number
+  /** Instances of the same question never stand on two sides of a split: its input, or the sequence where that is not known. */
+  readonly question: string
   readonly features: Readonly<Partial<Record<FeatureName, Float64Array>>>
   /** Ids of each layer's argmax, where they are known. */
   readonly top1?: ArrayLike<number>
@@ -113,6 +115,7 @@ function readInstance(field: json.Field, layers: number, sequence: number): Trac
   return {
     task: given('task') ? json.text(at('task')) : 'unnamed',
     sequence,
+    question: String(sequence),
     features,
     ...(top1 === null ? {} : { top1 }),
     agree,

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander'
 import { boundPolicy, thresholdCandidates } from '../calibrate/bound.js'
 import { fitChosenLayers } from '../calibrate/check-plan.js'
+import { crossFit } from '../calibrate/cross-fit.js'
 import { explainPolicy } from '../calibrate/explain.js'
 import { type FitOptions, fitPolicy } from '../calibrate/fit.js'
-import { fitOutOfFold } from '../calibrate/out-of-fold.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
@@ -141,13 +141,13 @@ function makePolicy(
   fitOptions: FitOptions,
   wanted: Target | undefined,
   checkCost: number | null,
-  { trainFirst, maxDisagreement, confidence, measure }: CalibrateOptions,
+  { trainFirst, maxDisagreement, confidence, measure, seed }: CalibrateOptions,
 ): PolicyFile {
   if (wanted !== undefined && trainFirst === undefined) {
     const chooses =
       checkCost !== null && fitOptions.layers === undefined && !fitOptions.features?.some(needsCheckBefore)
-    if (chooses) return fitChosenLayers(traces, fitOptions, wanted, checkCost)
-    return fitOutOfFold(traces, fitOptions, wanted).policy
+    if (chooses) return fitChosenLayers(traces, fitOptions, wanted, checkCost, seed)
+    return crossFit(traces, fitOptions, wanted, { seed }).policy
   }
   const { train, rest } = splitTraces(traces, trainFirst, wanted !== undefined || maxDisagreement !== undefined)
   const policy = fitPolicy(train, fitOptions)

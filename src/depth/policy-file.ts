@@ -29,6 +29,20 @@ export type Scores = (typeof SCORES)[number]
 export const TARGETS = ['accuracy-loss', 'agreement', 'mean-layers'] as const
 export type TargetKind = (typeof TARGETS)[number]
 
+/** 5%, 50% and 95% quantiles over splits. */
+export type Spread = readonly [number, number, number]
+
+/**
+ * Held-out questions of random splits, each under a classifier that was fitted on the other questions and a threshold that was
+ * chosen on others.
+ */
+export interface SplitFigures {
+  readonly count: number
+  readonly mean_layers: Spread
+  readonly agreement: Spread
+  readonly losses: Spread | null
+}
+
 /** How the threshold was chosen, and what it gives on the instances it was chosen on. */
 export interface Calibration {
   readonly target: TargetKind
@@ -43,6 +57,10 @@ export interface Calibration {
   readonly agreement: number
   readonly accuracy: number | null
   readonly full_accuracy: number | null
+  /** Share of instances that full depth answers right and the policy does not; wins are not set against them. */
+  readonly losses: number | null
+  /** What to expect on other questions; null where the threshold was chosen on one part of the instances. */
+  readonly splits: SplitFigures | null
   /** What a check costs in layers, as measured; null where the checked layers were not chosen by cost. */
   readonly check_cost: number | null
 }
@@ -231,6 +249,8 @@ function readCalibration(field: json.Field, layers: number): Calibration {
     'agreement',
     'accuracy',
     'full_accuracy',
+    'losses',
+    'splits',
     'check_cost',
   ])
   return {
@@ -243,7 +263,23 @@ function readCalibration(field: json.Field, layers: number): Calibration {
     agreement: json.number(at('agreement'), 0, 1),
     accuracy: json.orNull(at('accuracy'), (f) => json.number(f, 0, 1)),
     full_accuracy: json.orNull(at('full_accuracy'), (f) => json.number(f, 0, 1)),
+    losses: at('losses').value === undefined ? null : json.orNull(at('losses'), (f) => json.number(f, 0, 1)),
+    splits: at('splits').value === undefined ? null : json.orNull(at('splits'), (f) => readSplits(f, layers)),
     check_cost: at('check_cost').value === undefined ? null : json.orNull(at('check_cost'), (f) => json.number(f, 0)),
+  }
+}
+
+function readSplits(field: json.Field, layers: number): SplitFigures {
+  const at = json.fieldsOf(field, ['count', 'mean_layers', 'agreement', 'losses'])
+  const spread = (f: json.Field, least: number, most: number): Spread => {
+    const [low, middle, high] = json.listOf(f, (value) => json.number(value, least, most), 3, 3)
+    return [low!, middle!, high!]
+  }
+  return {
+    count: json.whole(at('count'), 1),
+    mean_layers: spread(at('mean_layers'), 1, layers),
+    agreement: spread(at('agreement'), 0, 1),
+    losses: json.orNull(at('losses'), (f) => spread(f, 0, 1)),
   }
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { quantile } from '../calibrate/quantile.js'
 import { createRandomStream } from '../engine/random-stream.js'
-import { bootstrapMean, bootstrapSums, pairedBootstrap, quantile, ratioBootstrap } from './bootstrap.js'
+import { bootstrapMean, bootstrapSums, pairedBootstrap, ratioBootstrap } from './bootstrap.js'
 
 describe('bootstrap', () => {
   it('of a share is about its normal interval', () => {

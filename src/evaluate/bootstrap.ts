@@ -1,3 +1,4 @@
+import { quantile } from '../calibrate/quantile.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { InputError } from '../errors.js'
 
@@ -97,12 +98,4 @@ export function bootstrapSums(
     low: quantile(drawn, (1 - confidence) / 2),
     high: quantile(drawn, (1 + confidence) / 2),
   }
-}
-
-/** Quantile q of sorted values, interpolated between neighbours. */
-export function quantile(sorted: ArrayLike<number>, q: number): number {
-  const place = q * (sorted.length - 1)
-  const below = Math.floor(place)
-  const value = sorted[below]!
-  return below + 1 < sorted.length ? value + (place - below) * (sorted[below + 1]! - value) : value
 }

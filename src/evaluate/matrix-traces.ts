@@ -157,6 +157,7 @@ function instanceOf(
   return {
     task: name,
     sequence,
+    question: String(sequence),
     features,
     top1,
     agree: equalTo(top1, top1.at(-1)!),

@@ -22,6 +22,7 @@ function instances(task: string, { gap, from }: Shape, count: number): TraceInst
   return Array.from({ length: count }, (_, sequence) => ({
     task,
     sequence,
+    question: String(sequence),
     features: { gap: values, top_prob: values },
     agree: right,
     correct: right,

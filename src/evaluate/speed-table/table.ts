@@ -1,7 +1,8 @@
+import { median } from '../../calibrate/quantile.js'
 import type { Model } from '../../engine/api.js'
 import { machineName } from '../machine.js'
 import { type SpeedCase, speedCases } from './cases.js'
-import { type DecodeSample, measureDecode, median } from './decode.js'
+import { type DecodeSample, measureDecode } from './decode.js'
 import { type Quality, type QualityOptions, qualityOf } from './quality.js'
 
 /** What one case gave; figures are medians over the rounds, null where the target cannot be had. */

@@ -7,8 +7,9 @@ import type { Check } from '../depth/policy.js'
 import { parsePolicyFile } from '../depth/policy-file.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { applyPolicy } from './apply.js'
+import { crossFit } from './cross-fit.js'
 import { type FitOptions, fitPolicy } from './fit.js'
-import { fitOutOfFold } from './out-of-fold.js'
+import { toLogOdds } from './platt.js'
 import { policyText } from './policy-write.js'
 import { frequentTokens } from './samples.js'
 import { calibrateThreshold } from './threshold.js'
@@ -93,14 +94,44 @@ it('log-odds keep the order of the margins of a layer and say how likely agreeme
   }
 })
 
-describe('fitOutOfFold', () => {
+it('log-odds come from margins of SVMs that saw no sample of the question, however many samples it has', () => {
+  // Two samples a question, which the feature names.
+  const n = 30
+  const x = Array.from({ length: 2 * n }, (_, i) => Float64Array.of(i >> 1))
+  const samples = { x, y: Uint8Array.from(x, (_, i) => ((i * 7) % 3) & 1), questions: x.map(([q]) => String(q)) }
+  const svm = { type: 'linear', scaling: { mean: [0], deviation: [1] }, weights: [1], intercept: 0 } as const
+  let judged = 0
+  toLogOdds(svm, samples, (train) => (row) => {
+    expect(train.x.some(([question]) => question === row[0])).toBe(false)
+    judged++
+    return row[0]!
+  })
+  expect(judged).toBe(2 * n)
+})
+
+describe('crossFit', () => {
   it('fits on everything and meets the target on values that no instance had a part in', () => {
     const set = traces()
-    const policy = fitOutOfFold(set, SVM, TARGET).policy
+    const policy = crossFit(set, SVM, TARGET).policy
     expect(policy.classifiers).toEqual(fitPolicy(set, SVM).classifiers)
     expect(policy.calibration!.agreement).toBeGreaterThanOrEqual(TARGET.value)
     expect(policy.calibration!.instances).toBe(120)
     expect(policy.calibration!.mean_layers).toBeLessThan(LAYERS)
+  })
+
+  it('says what other questions are to be expected to give, over 20 random splits', () => {
+    const options: FitOptions = { kind: 'adainfer-logistic', tokens: 2 }
+    const { calibration } = crossFit(traces(), options, TARGET).policy
+    const { count, mean_layers: depth, agreement, losses } = calibration!.splits!
+    expect([count, losses]).toEqual([20, null])
+    for (const spread of [depth, agreement]) expect(spread).toEqual(spread.toSorted((a, b) => a - b))
+    expect(depth[0]).toBeLessThan(calibration!.mean_layers)
+    expect(depth[2]).toBeGreaterThan(calibration!.mean_layers)
+    // Thresholds that just reach the target where they are chosen miss it on some of the questions that had no part in that.
+    expect(agreement[0]).toBeLessThan(TARGET.value)
+    const again = crossFit(traces(), options, TARGET, { seed: 1 }).policy.calibration!
+    expect(again.splits).not.toEqual(calibration!.splits)
+    expect(Math.abs(again.mean_layers - calibration!.mean_layers)).toBeLessThan(0.25)
   })
 
   it('leaves out what it judges: with labels of noise it does not exit where fitting and choosing on the same would', () => {
@@ -114,21 +145,25 @@ describe('fitOutOfFold', () => {
     )
     const options: FitOptions = { kind: 'adainfer-svm', kernel: 'rbf', gamma: 500, C: 1000, perLayer: true }
     const same = calibrateThreshold(fitPolicy(noise, options), noise, TARGET)
-    const apart = fitOutOfFold(noise, options, TARGET).policy
+    const apart = crossFit(noise, options, TARGET).policy
     expect(same.calibration!.mean_layers).toBeLessThan(2.5)
     expect(apart.calibration!.mean_layers).toBeGreaterThan(4)
   })
 
   it('keeps the tokens of a sequence together and needs two prompts a fold', () => {
     const set = traces(40)
-    const paired = { ...set, sequences: 20, instances: set.instances.map((x, i) => ({ ...x, sequence: i >> 1 })) }
-    expect(fitOutOfFold(paired, SVM, TARGET).policy.calibration!.instances).toBe(40)
+    const paired = {
+      ...set,
+      sequences: 20,
+      instances: set.instances.map((x, i) => ({ ...x, sequence: i >> 1, question: String(i >> 1) })),
+    }
+    expect(crossFit(paired, SVM, TARGET).policy.calibration!.instances).toBe(40)
     expect(() =>
-      fitOutOfFold(
+      crossFit(
         selectTraces(paired, (i) => i < 9),
         SVM,
         TARGET,
       ),
-    ).toThrow(/at least 10 prompts/)
+    ).toThrow(/at least 10 questions/)
   })
 })
