@@ -42,9 +42,21 @@ describe('shoal trace --task', () => {
       expect(row).toMatchObject({ instance: 2, layer, position: last, task: 'fruit_v_animal_3' })
       expect(logits[Number(row.top1)]).toBeCloseTo(Math.max(...logits), 4)
     }
-    const traces = await readTraces(at('a.parquet'))
-    expect(traces).toMatchObject({ layers: 16, unit: 'answer', sequences: 6 })
+  })
+
+  it('writes a file of questions that fits its schema and is read again', async () => {
+    expect(await shoal([...TRACE, '--draws', '2', '--out', at('q.jsonl')])).toMatchObject({ code: 0, stderr: '' })
+    const lines = readFileSync(at('q.jsonl'), 'utf8').trimEnd().split('\n')
+    expect(lines).toHaveLength(1 + 2 * 6)
+    for (const line of lines) matches('questions', line)
+    const traces = await readTraces(at('q.jsonl'))
+    expect(traces).toMatchObject({ layers: 16, unit: 'answer', sequences: 12, model: { name: 'ripple-8m' } })
+    expect(traces.prompts).toMatchObject({ shots: 2, draws: 2, seed: 0, sampling: 'greedy', max_tokens: 1 })
     expect(traces.instances.every(({ agree }) => agree[15] === 1)).toBe(true)
+    expect(new Set(traces.instances.map(({ question }) => question)).size).toBe(6)
+    await expect(readTraces(at('a.parquet'))).rejects.toThrow(/is an export for other programs/)
+    const other = await shoal(['trace', '--task', 'capitalize', '--threads', '1', '--out', at('q.jsonl')])
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/was begun by a run with tasks/) })
   })
 
   it('goes on where it was stopped, also where a line was cut off, and gives the same file', async () => {
@@ -72,7 +84,7 @@ describe('shoal trace --task', () => {
   })
 
   it('refuses the partial file of another run', async () => {
-    writeFileSync(`${at('c.parquet')}.partial`, '{"format":"shoal-traces","version":1,"run":{"shots":9}}\n')
+    writeFileSync(`${at('c.parquet')}.partial`, '{"format":"shoal-questions","version":1,"run":{"shots":9}}\n')
     const ended = await shoal([...TRACE, '--out', at('c.parquet')])
     expect(ended.code).toBe(1)
     expect(ended.stderr).toMatch(
@@ -91,10 +103,10 @@ describe('shoal trace --task', () => {
   })
 
   it('traces every token of a continuation', async () => {
-    const ended = await shoal([...TRACE, '--positions', 'generated', '--max-tokens', '4', '--out', at('g.parquet')])
+    const ended = await shoal([...TRACE, '--positions', 'generated', '--max-tokens', '4', '--out', at('g.jsonl')])
     expect(ended).toMatchObject({ code: 0 })
-    const traces = await readTraces(at('g.parquet'))
-    expect(traces).toMatchObject({ unit: 'generated', sequences: 6 })
+    const traces = await readTraces(at('g.jsonl'))
+    expect(traces).toMatchObject({ unit: 'generated', sequences: 6, prompts: { max_tokens: 4 } })
     expect(traces.instances.length).toBeGreaterThan(12)
   })
 })
@@ -121,6 +133,14 @@ describe('shoal calibrate --task and shoal eval', () => {
     expect(matches('calibrate', fitted.stdout)).toMatchObject({ calibration: { target: 'accuracy-loss' } })
     const policy = JSON.parse(readFileSync(at('svm.policy.json'), 'utf8')) as { model: { fingerprint: string } }
     expect(policy.model.fingerprint).toBe(model.fingerprint)
+    // Thirty questions with three draws of shots each, over 20 splits; the paper's own setting stands beside.
+    expect(policy).toMatchObject({
+      prompts: { shots: 3, draws: 3, seed: 0, template: 'Q: {input}\nA: {output}\n\n' },
+      calibration: { instances: 90, splits: { count: 20 } },
+    })
+    const { beside } = JSON.parse(fitted.stdout) as { beside: { name: string }[] }
+    expect(beside.map(({ name }) => name)).toEqual(['full', 'gap:0.8', 'paper-svm', 'paper-crf'])
+    expect(existsSync(at('svm.policy.answers.jsonl'))).toBe(false)
 
     const ended = await shoal([
       'eval',
@@ -186,6 +206,14 @@ describe('shoal calibrate --task and shoal eval', () => {
     expect(ended.stderr).toMatch(/no bound calibrated on generated tokens/)
   })
 
+  it('refuse to look at traces of the whole head with a policy that has a check head of its own', async () => {
+    const applied = await shoal(['policy', 'apply', at('svm.policy.json'), '--traces', at('q.jsonl')])
+    expect(applied).toMatchObject({ code: 1, stdout: '' })
+    expect(applied.stderr).toMatch(
+      /q\.jsonl: the traces lack what the policy looks at, a check head of its own \d+ tokens;/,
+    )
+  })
+
   it('give the same token and depth on traces and in the engine', async () => {
     const traced = await shoal([
       'trace',
@@ -198,22 +226,22 @@ describe('shoal calibrate --task and shoal eval', () => {
       '--threads',
       '1',
       '--out',
-      at('t.parquet'),
+      at('t.jsonl'),
     ])
     expect(traced.code).toBe(0)
     // Traces have the whole head's features, and which layers it pays to check is measured: the policy fixes both.
     const fit = ['calibrate', '--task', 'capitalize', '--shots', '3', '--limit', '24', '--policy', 'adainfer-svm']
-    const settings = ['--set', 'check-tokens=0', '--set', 'layers=6,8,10,12', '--threads', '1']
+    const settings = ['--set', 'check-tokens=0', '--set', 'layers=6,8,10,12', '--threads', '1', '--draws', '1']
     expect(await shoal([...fit, ...settings, '-o', at('whole.policy.json')])).toMatchObject({ code: 0 })
-    const applied = await shoal(['policy', 'apply', at('whole.policy.json'), '--traces', at('t.parquet'), '--json'])
+    const applied = await shoal(['policy', 'apply', at('whole.policy.json'), '--traces', at('t.jsonl'), '--json'])
     const { instances } = JSON.parse(applied.stdout) as { instances: { exit: number }[] }
-    const rows = await parquetReadObjects({ file: await asyncBufferFromFile(at('t.parquet')) })
+    const traces = await readTraces(at('t.jsonl'))
     const task = await loadTask('capitalize')
     const { questions } = questionsOf(model, task, { shots: 3, seed: 0, score: 'token', limit: 40 })
     for (const [i, { prompt }] of questions.entries()) {
       const { top, depth } = await model.predict(prompt.ids, { depth: `adainfer:${at('whole.policy.json')}` })
       expect(depth).toBe(instances[i]!.exit + 1)
-      expect(top).toBe(rows[i * 16 + instances[i]!.exit]!.top1)
+      expect(top).toBe(traces.instances[i]!.top1![instances[i]!.exit])
     }
   })
 })

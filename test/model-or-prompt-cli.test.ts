@@ -182,7 +182,7 @@ describe('bytes of stdin and of text files', () => {
     writeFileSync(join(data, 'windows.jsonl'), `\ufeff${rows.join('\r\n')}\r\n`)
     const traces: string[] = []
     for (const name of ['unix', 'windows']) {
-      const out = join(workspace.folder, `${name}.parquet`)
+      const out = join(workspace.folder, `${name}.questions.jsonl`)
       const args = [
         'trace',
         '--task',
@@ -205,7 +205,7 @@ describe('bytes of stdin and of text files', () => {
 describe('what would do nothing, or something else, is refused', () => {
   it.each([
     [['eval', 'answers', '--task', ''], /--task.*must be a name/],
-    [['trace', '--task', ' ', '--out', 'x.parquet'], /--task.*must be a name/],
+    [['trace', '--task', ' ', '--out', 'x.jsonl'], /--task.*must be a name/],
     [['score', '--text', '-'], /the text of - is empty/],
     [['trace', 'hello', '--out', 'tr.parquet'], /a \.parquet file holds the traces of --task NAME/],
   ])('%j', async (args, reason) => {

@@ -95,8 +95,17 @@ describe('shoal calibrate and shoal policy', () => {
     const { stdout } = await calibrate('target.json', ...args)
     expect(matches('calibrate', stdout)).toMatchObject({
       training: { instances: 380 },
-      calibration: { target: 'agreement', value: 0.95, instances: 380, reached: true },
+      calibration: { target: 'agreement', value: 0.95, instances: 380, reached: true, splits: { count: 20 } },
       bound: null,
+      beside: [{ name: 'full', agreement: 1 }, { name: 'gap:0.8' }, { name: 'paper-svm' }, { name: 'paper-crf' }],
+    })
+    const paper = await calibrate('paper.json', '--policy', 'paper-svm', '--json')
+    expect(matches('calibrate', paper.stdout)).toMatchObject({
+      kind: 'adainfer-svm',
+      features: ['gap', 'top_prob'],
+      per_layer: false,
+      threshold: 0,
+      calibration: null,
     })
   })
 
@@ -114,13 +123,23 @@ describe('shoal calibrate and shoal policy', () => {
   })
 
   it('explain a policy in words', async () => {
-    await calibrate('words.json', '--policy', 'adainfer-svm', '--set', 'kernel=rbf', '--target', 'mean-layers=12')
+    const args = [
+      '--train-first',
+      '100',
+      '--policy',
+      'adainfer-svm',
+      '--set',
+      'kernel=rbf',
+      '--target',
+      'mean-layers=12',
+    ]
+    await calibrate('words.json', ...args)
     const { code, stdout } = await shoal(['policy', 'show', at('words.json')])
     expect(code).toBe(0)
     expect(stdout).toMatch(
       /^adainfer-svm: a support vector machine, one for all layers \(kernel rbf, C 1, gamma 0\.5\)/,
     )
-    expect(stdout).toContain('threshold chosen for mean-layers=12 on 380 instances of 5 tasks')
+    expect(stdout).toContain('threshold chosen for mean-layers=12 on 280 instances of')
     expect(stdout).toContain('no bound on the harm was calibrated')
     const json = await shoal(['policy', 'show', at('words.json'), '--json'])
     matches('policy', json.stdout)

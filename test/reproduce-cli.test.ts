@@ -16,9 +16,9 @@ afterAll(() => {
 
 const at = (name: string): string => join(folder, name)
 
-/** Eight questions of the bundled rule tasks. */
+/** Twenty-four questions of the bundled rule tasks. */
 function reproduce(work: string, more: readonly string[] = [], overrides: Parameters<typeof shoal>[1] = {}) {
-  const args = ['--limit', '8', '--shots', '0,2', '--task', 'rules', '--threads', '1', '--work', at(work)]
+  const args = ['--limit', '24', '--shots', '0,2', '--task', 'rules', '--threads', '1', '--work', at(work)]
   return shoal(['reproduce', 'adainfer', ...args, ...more], overrides)
 }
 
@@ -49,10 +49,12 @@ describe('shoal reproduce adainfer', () => {
     expect(ended.stderr).toMatch(/^shoal: rules is 3 of 53 tasks[^\n]*\n$/)
     const cells = cellsOf(ended)
     expect(cells.map(({ shots, rule }) => `${shots} ${rule}`)).toEqual(
-      [0, 2].flatMap((shots) => ['full', 'gap:0.8', 'adainfer-svm', 'adainfer-crf'].map((rule) => `${shots} ${rule}`)),
+      [0, 2].flatMap((shots) =>
+        ['full', 'gap:0.8', 'paper-svm', 'paper-crf', 'adainfer-svm', 'adainfer-crf'].map((rule) => `${shots} ${rule}`),
+      ),
     )
     for (const { rule, result } of cells) {
-      if (rule === 'full' || rule === 'gap:0.8') expect(result).toMatchObject({ prompts: 4, skipped: 0 })
+      if (rule === 'full' || rule === 'gap:0.8') expect(result).toMatchObject({ prompts: 12, skipped: 0 })
       if (rule === 'full') expect(result).toMatchObject({ depth_mean: { mean: 16 }, flops_ratio: 1 })
     }
     expect(readdirSync(at('a'))).toHaveLength(2)
@@ -75,16 +77,16 @@ describe('shoal reproduce adainfer', () => {
       stderr: {
         isTTY: true,
         write(text) {
-          if (/ripple-8m: \d+ of 16/.test(text) && ++lines === 4) stop.abort()
+          if (/ripple-8m: \d+ of 48/.test(text) && ++lines === 4) stop.abort()
           return true
         },
       },
     })
     expect(stopped).toMatchObject({ code: 130, stdout: '' })
-    expect(readdirSync(at('b')).some((name) => name.endsWith('.partial'))).toBe(true)
+    expect(readdirSync(at('b'))).toHaveLength(1)
     const ended = await reproduce('b', ['--json'])
     expect(ended.code).toBe(0)
-    expect(readdirSync(at('b')).filter((name) => !name.endsWith('.parquet'))).toEqual([])
+    expect(readdirSync(at('b'))).toHaveLength(2)
     expect(cellsOf(ended)).toEqual(cellsOf(await reproduce('a', ['--json'])))
   })
 
@@ -92,7 +94,7 @@ describe('shoal reproduce adainfer', () => {
     const ended = await reproduce('a', ['--task', 'sst2', '--out', at('page.md')])
     expect(ended.code).toBe(0)
     expect(ended.stderr).toMatch(/^shoal: sst2 is left out: no data; [^\n]*--data[^\n]*\n/m)
-    expect(ended.stdout).toMatch(/^rules +0 +ripple-8m +gap:0\.8 +4 /m)
+    expect(ended.stdout).toMatch(/^rules +0 +ripple-8m +gap:0\.8 +12 /m)
     const page = readFileSync(at('page.md'), 'utf8')
     expect(page).toMatch(/^\| rules \| 2 \| ripple-8m \| adainfer-svm \|/m)
     expect(page).toContain('- sst2 is left out')

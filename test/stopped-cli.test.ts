@@ -31,9 +31,9 @@ async function stopped(args: readonly string[], after: number): Promise<{ code: 
 
 it.each([
   [
-    ['calibrate', ...TASK, '--policy', 'adainfer-svm', '-o', 'x.json'],
+    ['calibrate', ...TASK, '--policy', 'adainfer-svm', '-o', at('x.json')],
     3,
-    /nothing is kept.*shoal trace --task .*goes on/,
+    /stopped; .*x\.answers\.jsonl keeps the answers so far, and the same command goes on/,
   ],
   [
     ['eval', 'answers', ...TASK],
@@ -60,13 +60,13 @@ it.each([
 })
 
 it('trace --task keeps its questions, and goes on', async () => {
-  const out = at('t.parquet')
+  const out = at('t.jsonl')
   const args = ['trace', ...TASK, '--limit', '20', '--out', out]
   const { code, stderr } = await stopped(args, 3)
   expect(code).toBe(130)
-  expect(stderr).toMatch(/stopped; .*t\.parquet\.partial keeps \d+ of 20 questions, and the same command goes on$/m)
+  expect(stderr).toMatch(/stopped; .*t\.jsonl keeps \d+ of 20 questions, and the same command goes on$/m)
   const again = await shoal(args)
-  expect(again.stderr).toMatch(/going on after \d+ of 20 questions/)
+  expect(again.stderr).toMatch(/going on with the \d+ questions/)
   expect(again.code).toBe(0)
 })
 

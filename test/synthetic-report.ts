@@ -57,8 +57,7 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
       train: matrixTasks.map((task, i) => ({
         ...matrixPlace(task, i),
         tasks: [task],
-        fitted: 250,
-        calibrated: 250,
+        trained: 500,
         threshold: 0.3,
       })),
       test: matrixTasks.map((task, i) => ({

@@ -17,6 +17,8 @@ export function tracesOf(layers: number, instances: readonly Given[]): TraceSet 
     layers,
     unit: sequences < instances.length ? 'generated' : 'answer',
     checkTokens: null,
+    model: null,
+    prompts: null,
     sequences,
     instances: instances.map(({ gap, agree, correct, sequence }, i) => ({
       task: 'task',
@@ -48,6 +50,7 @@ export function gapPolicy(layers: number, checked: readonly number[]): PolicyFil
     classifiers: [{ type: 'linear', scaling: { mean: [0], deviation: [1] }, weights: [1], intercept: 0 }],
     threshold: 0,
     training: { instances: 1, samples: 1, positive: 0.5, tasks: ['task'], unit: 'answer' },
+    prompts: null,
     calibration: null,
     bound: null,
   }

@@ -3,7 +3,7 @@ import type { PolicyFile } from '../depth/policy-file.js'
 import { FileError } from '../errors.js'
 import { crfMarginals } from './crf.js'
 import { inputsOf } from './samples.js'
-import type { TraceInstance, TraceSet } from './traces.js'
+import { type TraceInstance, type TraceSet, wholeHead } from './traces.js'
 
 /** What a policy says of one traced instance, as it would online. */
 export interface Applied {
@@ -15,12 +15,22 @@ export interface Applied {
   readonly exit: number
 }
 
-/** Runs a policy over traces. Throws FileError where they are of another number of layers or lack a feature. */
-export function applyPolicy(file: PolicyFile, traces: TraceSet): Applied[] {
+/**
+ * Runs a policy over traces.
+ * @throws FileError where they are of another number of layers, lack a feature, or have not the features of its check head
+ */
+export function applyPolicy(file: PolicyFile, given: TraceSet): Applied[] {
+  const traces = file.check_tokens === null ? wholeHead(given) : given
   if (traces.layers !== file.model.layers) {
     throw new FileError(
       traces.path,
       `the traces have ${traces.layers} layers and the policy is for ${file.model.layers}`,
+    )
+  }
+  if (String(traces.checkTokens ?? '') !== String(file.check_tokens ?? '')) {
+    throw new FileError(
+      traces.path,
+      `the traces lack what the policy looks at, a check head of its own ${file.check_tokens?.length} tokens; shoal eval with --depth adainfer:FILE runs the policy on the model`,
     )
   }
   return traces.instances.map((instance) => applyToInstance(file, traces, instance))

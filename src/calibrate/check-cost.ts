@@ -1,11 +1,12 @@
 import type { ExitPolicy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
+import { median } from './quantile.js'
 
 const ROUNDS = 9
 
 /**
  * What an exit check costs in layers, for prompts of this length: a pass that checks after every layer beside one that
- * does not, in turn, medians.
+ * does not, in turn; the median of the rounds' ratios.
  */
 export async function measureCheckCost(
   model: Model,
@@ -31,10 +32,7 @@ export async function measureCheckCost(
       if (round > 0) times[name].push(ms)
     }
   }
-  const full = median(times.full)
-  return Math.max(0, ((median(times.checked) - full) * layers) / ((layers - 1) * full))
-}
-
-function median(numbers: readonly number[]): number {
-  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number
+  // Of each round: what slows the machine down for a while slows both.
+  const more = median(times.checked.map((ms, round) => ms / times.full[round]! - 1))
+  return Math.max(0, (more * layers) / (layers - 1))
 }

@@ -1,9 +1,18 @@
 import type { Bound, Calibration, PolicyFile, SplitFigures, Spread } from '../depth/policy-file.js'
+import type { Prompts } from '../depth/prompts.js'
+import type { Beside } from './settings.js'
 
 const KINDS = {
   'adainfer-svm': 'a support vector machine',
   'adainfer-crf': 'a conditional random field over the checked layers',
   'adainfer-logistic': 'a logistic regression',
+} as const
+
+const NAMES = {
+  full: 'full depth',
+  'gap:0.8': 'gap:0.8',
+  'paper-svm': "the paper's SVM at its own boundary",
+  'paper-crf': "the paper's CRF at its own boundary",
 } as const
 
 const FEATURES = {
@@ -39,11 +48,18 @@ export function explainPolicy(policy: PolicyFile): string[] {
   ]
   const [zero, one1] = policy.class_weights
   if (zero !== 1 || one1 !== 1) lines.push(`weights of labels 0 and 1: ${short(zero)} and ${short(one1)}`)
+  if (policy.prompts !== null) lines.push(promptsText(policy.prompts))
   lines.push(thresholdText(policy))
   if (policy.calibration !== null) lines.push(calibrationText(policy.calibration, model.layers))
   if (policy.calibration?.splits) lines.push(splitsText(policy.calibration.splits, model.layers))
   lines.push(policy.bound === null ? 'no bound on the harm was calibrated' : boundText(policy.bound, model.layers))
   return lines
+}
+
+function promptsText({ template, shots, draws, seed, sampling, max_tokens: most }: Prompts): string {
+  const drawn = shots === 0 ? 'no shots' : `${shots} shots in ${draws} draws from seed ${seed}`
+  const tokens = most === 1 ? 'the answer is one token' : `${sampling} tokens, ${most} at most`
+  return `questions are written as ${JSON.stringify(template)}, ${drawn}; ${tokens}`
 }
 
 function tokensText(tokens: readonly number[]): string {
@@ -68,6 +84,15 @@ function calibrationText(calibration: Calibration, layers: number): string {
       ? ''
       : `, accuracy ${percent(accuracy)} (full depth ${percent(full)}${losses === null ? '' : `, of which ${percent(losses)} are lost`})`
   return `threshold chosen for ${target}=${value} on ${instances} instances of ${tasksText(tasks)}: mean depth ${calibration.mean_layers.toFixed(2)} of ${layers}, agreement ${percent(calibration.agreement)}${judged}${costText(calibration.check_cost)}`
+}
+
+/** What stands beside a calibrated policy, a line each. */
+export function explainBeside(beside: readonly Beside[], layers: number): string[] {
+  return beside.map(({ name, meanLayers, agreement, accuracy, losses }) => {
+    const judged =
+      accuracy === null ? '' : `, accuracy ${percent(accuracy)}, of full depth's ${percent(losses ?? 0)} lost`
+    return `beside it, ${NAMES[name]}: mean depth ${meanLayers.toFixed(2)} of ${layers}, agreement ${percent(agreement)}${judged}`
+  })
 }
 
 function splitsText({ count, mean_layers: depth, agreement, losses }: SplitFigures, layers: number): string {

@@ -54,6 +54,7 @@ export interface FitOptions {
   readonly start?: readonly CrfClassifier[]
   /** Default the classifier's own boundary: 0 for an SVM, 0.5 for a probability. */
   readonly threshold?: number
+  /** Default the traces' own. */
   readonly model?: { readonly name: string | null; readonly fingerprint: string | null }
   /** Default now. */
   readonly created?: Date
@@ -77,8 +78,8 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
     kind,
     created: (options.created ?? new Date()).toISOString(),
     model: {
-      name: options.model?.name ?? null,
-      fingerprint: options.model?.fingerprint ?? null,
+      name: (options.model ?? traces.model)?.name ?? null,
+      fingerprint: (options.model ?? traces.model)?.fingerprint ?? null,
       layers: traces.layers,
     },
     features,
@@ -98,6 +99,7 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
       tasks: taskNames(traces),
       unit: traces.unit,
     },
+    prompts: traces.prompts,
     calibration: null,
     bound: null,
   }

@@ -1,15 +1,21 @@
-import { FEATURE_NAMES, type FeatureName, type LastCheck, readFeatures } from '../depth/exit-features.js'
+import { FEATURE_NAMES, type FeatureName, HEAD_FEATURES, type LastCheck, readFeatures } from '../depth/exit-features.js'
 import { features } from '../depth/features.js'
-import type { Check, ExitPolicy } from '../depth/policy.js'
+import type { ExitPolicy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 
 /** Everything that exit checks of a full-depth run show of one position; L entries each. */
 export interface PositionTrace {
   readonly top1: Int32Array
   readonly top2: Int32Array
-  /** The best of a cut-down check head's tokens, which then gap, top_prob and entropy are of too; null without one. */
-  readonly checkTop: Int32Array | null
+  /** What a cut-down check head says instead of the whole one; null without one. */
+  readonly cut: CutDown | null
   readonly features: Readonly<Record<FeatureName, Float64Array>>
+}
+
+/** The best of a cut-down check head's tokens, and the features of their softmax; L entries each. */
+export interface CutDown {
+  readonly top: Int32Array
+  readonly features: Readonly<Record<(typeof HEAD_FEATURES)[number], Float64Array>>
 }
 
 interface Recording extends LastCheck {
@@ -50,46 +56,32 @@ function recorder(
     observesLast: true,
     checkLayers: () => Array.from({ length: layers }, (_, l) => l),
     startToken() {
+      const columns = <Name extends string>(names: readonly Name[]) =>
+        Object.fromEntries(names.map((name) => [name, new Float64Array(layers)])) as Record<Name, Float64Array>
       const trace: PositionTrace = {
         top1: new Int32Array(layers),
         top2: new Int32Array(layers),
-        checkTop: checkTokens === null ? null : new Int32Array(layers),
-        features: Object.fromEntries(FEATURE_NAMES.map((name) => [name, new Float64Array(layers)])) as Record<
-          FeatureName,
-          Float64Array
-        >,
+        cut: checkTokens === null ? null : { top: new Int32Array(layers), features: columns(HEAD_FEATURES) },
+        features: columns(FEATURE_NAMES),
       }
       keep(trace)
       return { trace, x: new Float64Array(FEATURE_NAMES.length), layer: -1, attention: null, mlp: null }
     },
     exits(check, token) {
       const { trace, x } = token
-      const seen = checkTokens === null ? check : cutDown(check, checkTokens)
-      readFeatures(FEATURE_NAMES, seen, token, x)
-      if (trace.checkTop !== null) trace.checkTop[check.layer] = seen.top
-      for (const [i, name] of FEATURE_NAMES.entries()) trace.features[name][check.layer] = x[i] as number
-      trace.top1[check.layer] = check.top
-      trace.top2[check.layer] = check.second
+      const { layer } = check
+      readFeatures(FEATURE_NAMES, check, token, x)
+      if (trace.cut !== null) {
+        const { top, topProb, gap, entropy } = features(Float32Array.from(checkTokens!, (id) => check.logits[id]!))
+        trace.cut.top[layer] = checkTokens![top]!
+        trace.cut.features.gap[layer] = gap
+        trace.cut.features.top_prob[layer] = topProb
+        trace.cut.features.entropy[layer] = entropy
+      }
+      for (const [i, name] of FEATURE_NAMES.entries()) trace.features[name][layer] = x[i] as number
+      trace.top1[layer] = check.top
+      trace.top2[layer] = check.second
       return false
     },
-  }
-}
-
-/** The check as a head of these tokens alone gives it. */
-function cutDown(check: Check, tokens: readonly number[]): Check {
-  const { top, second, topProb, gap, entropy } = features(Float32Array.from(tokens, (id) => check.logits[id]!))
-  const { layer, logits, hidden, input, attention, mlp } = check
-  return {
-    layer,
-    top: tokens[top]!,
-    second: tokens[second]!,
-    topProb,
-    gap,
-    entropy,
-    logits,
-    hidden,
-    input,
-    attention,
-    mlp,
   }
 }

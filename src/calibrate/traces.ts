@@ -1,8 +1,10 @@
 import { readTextFile } from '../checkpoint/text-file.js'
 import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
 import * as json from '../depth/json-field.js'
+import type { Prompts } from '../depth/prompts.js'
 import { FileError } from '../errors.js'
 import { parseJsonObject } from '../json.js'
+import { type QuestionFacts, type QuestionRecord, readQuestions } from './question-file.js'
 
 /** Exit features of every layer for one position of a full-depth run. Arrays have L entries, one per layer. */
 export interface TraceInstance {
@@ -16,6 +18,8 @@ export interface TraceInstance {
   readonly top1?: ArrayLike<number>
   /** Ids of each layer's best among the tokens of a check head that is cut down; then features are of that head too. */
   readonly checkTop?: ArrayLike<number>
+  /** Features of the whole head, where `features` are of a cut-down one. */
+  readonly whole?: Readonly<Partial<Record<FeatureName, Float64Array>>>
   /** 1 where the argmax is the last layer's; always 1 at the last layer. */
   readonly agree: Uint8Array
   /** 1 where the argmax is the gold answer; null where no answer is known. */
@@ -30,16 +34,64 @@ export interface TraceSet {
   readonly unit: 'answer' | 'generated'
   /** The ids of the check head that the features are of, ascending; null for the whole vocabulary. */
   readonly checkTokens: readonly number[] | null
+  /** The model that was traced and how it was asked, where the file says so. */
+  readonly model: { readonly name: string; readonly fingerprint: string } | null
+  readonly prompts: Prompts | null
   /** How many sequences the instances belong to; those of one sequence stand together. */
   readonly sequences: number
   readonly instances: readonly TraceInstance[]
 }
 
-/** Traces from a `.parquet` file as `shoal trace` writes it, or from JSON. Throws FileError. */
+/** Traces from a `.jsonl` file of questions as `shoal trace` writes it, or from JSON. Throws FileError. */
 export async function readTraces(path: string): Promise<TraceSet> {
-  if (!path.toLowerCase().endsWith('.parquet')) return parseTraces(path, await readTextFile(path))
-  const { readParquetTraces } = await import('./traces-parquet.js')
-  return readParquetTraces(path)
+  const name = path.toLowerCase()
+  if (name.endsWith('.parquet')) {
+    throw new FileError(path, 'is an export for other programs; the .jsonl file that shoal trace writes is read here')
+  }
+  if (!name.endsWith('.jsonl')) return parseTraces(path, await readTextFile(path))
+  const { facts, records } = await readQuestions(path)
+  return traceSetOf(records, facts, path)
+}
+
+/** Records of questions as traces; features are of the cut-down check head where there is one. */
+export function traceSetOf(records: readonly QuestionRecord[], facts: QuestionFacts, path = ''): TraceSet {
+  const { layers, name, fingerprint } = facts.model
+  const instances = records.flatMap(({ task, question, golds, traces }, sequence) =>
+    traces.map(({ top1, cut, features }): TraceInstance => {
+      const right = new Set(golds)
+      return {
+        task,
+        sequence,
+        question,
+        features: { ...features, ...cut?.features },
+        ...(cut === null ? {} : { checkTop: cut.top, whole: features }),
+        top1,
+        agree: equalTo(top1, top1[layers - 1]!),
+        correct: golds === null ? null : Uint8Array.from(top1, (id) => Number(right.has(id))),
+      }
+    }),
+  )
+  const { positions: unit, check_tokens: checkTokens, prompts } = facts
+  return {
+    path,
+    layers,
+    unit,
+    checkTokens,
+    model: { name, fingerprint },
+    prompts,
+    sequences: records.length,
+    instances,
+  }
+}
+
+/** The same traces with the features of the whole head. */
+export function wholeHead(traces: TraceSet): TraceSet {
+  if (traces.checkTokens === null) return traces
+  const instances = traces.instances.map((instance): TraceInstance => {
+    const { checkTop: _checkTop, whole, ...rest } = instance
+    return { ...rest, features: whole ?? {} }
+  })
+  return { ...traces, checkTokens: null, instances }
 }
 
 /** How JSON names the features. */
@@ -87,6 +139,8 @@ export function parseTraces(path: string, text: string): TraceSet {
     layers,
     unit: repeated ? 'generated' : 'answer',
     checkTokens: null,
+    model: null,
+    prompts: null,
     sequences: sequence + 1,
     instances,
   }

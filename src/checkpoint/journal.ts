@@ -5,6 +5,7 @@ import { isJsonObject, type JsonObject } from '../json.js'
 import { fileError } from './file-errors.js'
 import { tryLock } from './lock-file.js'
 import { regularSize } from './regular-file.js'
+import { readTextFile } from './text-file.js'
 
 /** A file of JSON lines that a long run writes, so that it goes on where it was stopped. One process has it at a time. */
 export interface Journal {
@@ -55,6 +56,20 @@ export function openJournal(
       unlock()
     },
   }
+}
+
+/**
+ * What a journal holds, for readers; a last line that a stop cut off is left out.
+ * @throws FileError
+ */
+export async function readJournal(path: string, format: string): Promise<{ run: JsonObject; records: JsonObject[] }> {
+  const lines = (await readTextFile(path)).split('\n').slice(0, -1)
+  const [first, ...records] = lines
+  const header = first === undefined ? {} : parseLine(path, first, 1)
+  if (header.format !== format || header.version !== 1 || !isJsonObject(header.run)) {
+    throw new FileError(path, `is no ${format} file of this version`)
+  }
+  return { run: header.run, records: records.map((line, i) => parseLine(path, line, i + 2)) }
 }
 
 /** A record's line. Throws FileError. */

@@ -1,29 +1,21 @@
 import { InvalidArgumentError } from 'commander'
-import type { FitOptions } from '../calibrate/fit.js'
+import type { Settings } from '../calibrate/settings.js'
 import type { Target } from '../calibrate/threshold.js'
 import { FEATURE_NAMES } from '../depth/exit-features.js'
-import { LABELS, type PolicyKind, SCORES, TARGETS } from '../depth/policy-file.js'
+import { LABELS, SCORES, TARGETS } from '../depth/policy-file.js'
 import { UsageError } from './cli.js'
 
-/** Of policies that are fitted on a task's answers where nothing else is asked. */
-export const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
+export { DEFAULT_TARGET } from '../calibrate/settings.js'
 
-export interface Settings extends Omit<FitOptions, 'kind' | 'model' | 'created'> {
+/** Tokens that the check head is cut down to where nothing is set. */
+export const CHECK_TOKENS = 64
+
+export interface GivenSettings extends Settings {
   /** Tokens that the check head is cut down to; 0 for the whole vocabulary. */
   readonly checkTokens?: number
 }
 
-/**
- * What is fitted on a task's answers where nothing is set: of the six sets of docs/adainfer.md, cross-validated on their
- * calibration halves, these take clearly fewer layers than gap and top probability alone on two, and about as many on four.
- */
-export function answerSettings(kind: PolicyKind): Settings {
-  if (kind === 'adainfer-crf') return { perLayer: true, tokens: 4, checkTokens: 64, c2: 1 }
-  const shared: Settings = { perLayer: true, tokens: 4, checkTokens: 64, features: ['gap', 'top_prob', 'cos_hidden'] }
-  return kind === 'adainfer-svm' ? { ...shared, classWeight: 'balanced', scores: 'log-odds' } : shared
-}
-
-type Reader = (value: string, wrong: (expected: string) => UsageError) => Partial<Settings>
+type Reader = (value: string, wrong: (expected: string) => UsageError) => Partial<GivenSettings>
 
 /** What `--set key=value` takes. Whether a key goes with the kind of policy is said by the fit. */
 const SETTINGS: Readonly<Record<string, Reader>> = {
@@ -62,9 +54,9 @@ const SETTINGS: Readonly<Record<string, Reader>> = {
 }
 
 /** Reads `key=value` settings; unknown keys, repeated keys and impossible values are wrong usage. */
-export function parseSettings(items: readonly string[]): Settings {
+export function parseSettings(items: readonly string[]): GivenSettings {
   const seen = new Set<string>()
-  let settings: Settings = {}
+  let settings: GivenSettings = {}
   for (const item of items) {
     const equals = item.indexOf('=')
     const key = equals < 0 ? item : item.slice(0, equals)

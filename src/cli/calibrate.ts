@@ -2,16 +2,28 @@ import { Command, Option } from 'commander'
 import { boundPolicy, thresholdCandidates } from '../calibrate/bound.js'
 import { fitChosenLayers } from '../calibrate/check-plan.js'
 import { crossFit } from '../calibrate/cross-fit.js'
-import { explainPolicy } from '../calibrate/explain.js'
+import { explainBeside, explainPolicy } from '../calibrate/explain.js'
 import { type FitOptions, fitPolicy } from '../calibrate/fit.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
+import {
+  answerSettings,
+  type Beside,
+  besideOf,
+  DEFAULT_TARGET,
+  PAPER_FITS,
+  PAPER_NAMES,
+  type PaperName,
+  type Settings,
+} from '../calibrate/settings.js'
+import { createSplit, type Split, splitTraces } from '../calibrate/split.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
-import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
+import { readTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
 import { needsCheckBefore } from '../depth/exit-features.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
 import { printable } from '../errors.js'
-import { answerSettings, DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
-import { traceAnswers } from './calibrate-traces.js'
+import { snakeKeys } from '../evaluate/report/json.js'
+import { CHECK_TOKENS, type GivenSettings, parseSettings, parseTarget } from './calibrate-settings.js'
+import { answersBeside, forgetAnswers, traceAnswers } from './calibrate-traces.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addModelOptions, type ModelOptions } from './model-options.js'
 import { addTaskOptions, nameList, type TaskOptions } from './task-options.js'
@@ -21,8 +33,9 @@ interface CalibrateOptions extends ModelOptions, TaskOptions {
   readonly traces?: string
   readonly task?: readonly string[]
   readonly shots: number
+  readonly draws?: number
   readonly trainFirst?: number
-  readonly policy: PolicyKind
+  readonly policy: PolicyKind | PaperName
   readonly set?: readonly string[]
   readonly target?: Target
   readonly maxDisagreement?: number
@@ -34,10 +47,11 @@ interface CalibrateOptions extends ModelOptions, TaskOptions {
 const EXAMPLES = `
 Examples:
   $ shoal calibrate --task fruit_v_animal_3 --shots 5 --policy adainfer-svm -o fruit.policy.json
-  $ shoal calibrate --traces answers.parquet --policy adainfer-svm -o svm.policy.json
+  $ shoal calibrate --task fruit_v_animal_3 --shots 5 --policy paper-svm -o paper.policy.json
+  $ shoal calibrate --traces answers.jsonl --policy adainfer-svm -o svm.policy.json
   $ shoal calibrate --traces answers.json --train-first 266 --policy adainfer-svm --set kernel=rbf --set C=1 -o rbf.policy.json
-  $ shoal calibrate --traces answers.parquet --policy adainfer-crf --set label=stable --target agreement=0.98 -o crf.policy.json
-  $ shoal calibrate --traces answers.parquet --policy adainfer-logistic --set per-layer=true --max-disagreement 0.02 -o safe.policy.json
+  $ shoal calibrate --traces answers.jsonl --policy adainfer-crf --set label=stable --target agreement=0.98 -o crf.policy.json
+  $ shoal calibrate --traces answers.jsonl --policy adainfer-logistic --set per-layer=true --max-disagreement 0.02 -o safe.policy.json
 
 Settings (--set key=value):
   kernel=linear|rbf    of an SVM; default linear
@@ -58,9 +72,12 @@ With --task the defaults are per-layer=true, tokens=4, check-tokens=64 and, but 
 class-weight=balanced and scores=log-odds. With --task and --target the cost of a check is measured, and the layers are
 checked that it pays to check.
 
-The threshold is never chosen on values of instances that the classifier was fitted on. With --train-first it is chosen on
-the others; without, --target takes values by five-fold cross-validation and --max-disagreement every second instance. A
-target is met with the fewest layers; a bound holds for prompts drawn like the instances it was tested on.`
+paper-svm and paper-crf are AdaInfer as published: one classifier for all layers on gap and top probability, at its own boundary.
+
+The threshold is never chosen on values of questions that the classifier was fitted on. With --train-first it is chosen on
+the others; without, --target takes held-out values of 20 random splits, and --max-disagreement half of the questions, of which
+nothing that is chosen has seen any. accuracy-loss counts answers that full depth has right and the policy does not, and sets no
+wins against them. A target is met with the fewest layers; a bound holds for prompts drawn like those it was tested on.`
 
 export function buildCalibrate(cli: Cli): Command {
   const command = new Command('calibrate')
@@ -69,9 +86,16 @@ export function buildCalibrate(cli: Cli): Command {
     .usage('[MODEL] (--task NAMES | --traces FILE) --policy KIND -o FILE [options]')
     .option('--task <names>', 'trace the questions of these tasks first', nameList)
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
-    .option('--traces <file>', 'traces of full-depth runs: .parquet of shoal trace, or JSON; needs no model')
+    .option(
+      '--draws <n>',
+      `with --task and --shots: draws of shots that each question is asked with; default ${DRAWS}, with --max-disagreement 1`,
+      wholeNumber(1, 100),
+    )
+    .option('--traces <file>', 'traces of full-depth runs: .jsonl of shoal trace, or JSON; needs no model')
     .option('--train-first <n>', 'fit on the first n instances; default all', wholeNumber(1))
-    .addOption(new Option('--policy <kind>', 'what is fitted').choices(POLICY_KINDS).makeOptionMandatory())
+    .addOption(
+      new Option('--policy <kind>', 'what is fitted').choices([...POLICY_KINDS, ...PAPER_NAMES]).makeOptionMandatory(),
+    )
     .option('--set <key=value>', 'a setting, see below (may be given several times)', collect)
     .option(
       '--target <what>',
@@ -92,7 +116,7 @@ export function buildCalibrate(cli: Cli): Command {
 }
 
 async function calibrate(cli: Cli, name: string | undefined, options: CalibrateOptions): Promise<void> {
-  const { maxDisagreement, measure } = options
+  const { maxDisagreement, measure, task, seed } = options
   if (options.target !== undefined && maxDisagreement !== undefined) {
     throw new UsageError('give either --target or --max-disagreement: both choose the threshold')
   }
@@ -100,39 +124,61 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
     throw new UsageError('--measure goes with --max-disagreement')
   }
   const given = parseSettings(options.set ?? [])
-  const settings = options.task === undefined ? given : { ...answerSettings(options.policy), ...given }
-  const wanted = options.target ?? defaultTarget(options, settings)
+  const { checkTokens: wantedTokens, ...fit } = { ...namedSettings(options), ...given }
+  const wanted = options.target ?? defaultTarget(options, fit)
   const chooses = wanted !== undefined || maxDisagreement !== undefined
-  if (chooses && settings.threshold !== undefined) {
+  if (chooses && fit.threshold !== undefined) {
     throw new UsageError('--target and --max-disagreement choose the threshold: leave --set threshold= out')
   }
-  if ((options.traces === undefined) === (options.task === undefined)) {
+  if ((options.traces === undefined) === (task === undefined)) {
     throw new UsageError('give either --task NAMES or --traces FILE; shoal calibrate --help shows examples')
   }
   if (options.traces !== undefined && name !== undefined) throw new UsageError('with --traces there is no MODEL')
-  const { checkTokens, ...fit } = settings
-  if (options.task === undefined && checkTokens !== undefined) {
+  if (task === undefined && given.checkTokens !== undefined) {
     throw new UsageError('check-tokens goes with --task: a traces file has the features of the whole head')
   }
-  const { traces, model, checkCost } =
-    options.task === undefined
-      ? { traces: await readTraces(options.traces as string), model: undefined, checkCost: null }
-      : await tellWhenStopped(cli, notKept, () =>
-          traceAnswers(cli, name, {
-            ...options,
-            task: options.task ?? [],
-            checkTokens: checkTokens ?? 0,
-            features: fit.features ?? ['gap', 'top_prob'],
-          }),
+  const bounds = maxDisagreement !== undefined && options.trainFirst === undefined
+  const split = bounds ? createSplit(['train', 'test'] as const, seed) : null
+  const kept = answersBeside(options.output)
+  const { traces, checkCost } =
+    task === undefined
+      ? { traces: await readTraces(options.traces!), checkCost: null }
+      : await tellWhenStopped(
+          cli,
+          () => `${printable(kept)} keeps the answers so far, and the same command goes on`,
+          () =>
+            traceAnswers(cli, name, {
+              ...options,
+              task,
+              // A bound is for questions that are asked once.
+              draws: options.draws ?? (maxDisagreement === undefined ? DRAWS : 1),
+              checkTokens: wantedTokens ?? 0,
+              features: fit.features ?? ['gap', 'top_prob'],
+              split,
+              kept,
+            }),
         )
-  const fitOptions: FitOptions = { ...fit, kind: options.policy, ...(model === undefined ? {} : { model }) }
-  const policy = makePolicy(traces, fitOptions, wanted, checkCost, options)
+  const kind = isPaperName(options.policy) ? PAPER_FITS[options.policy].kind : options.policy
+  const policy = makePolicy(traces, { ...fit, kind }, wanted, checkCost, split, options)
   await writePolicyFile(options.output, policy)
-  show(cli, options, policy)
+  if (task !== undefined) await forgetAnswers(options.output)
+  show(cli, options, policy, wanted === undefined ? [] : besideOf(traces, seed))
 }
 
-function notKept(): string {
-  return 'nothing is kept: the same command begins anew; shoal trace --task .. --out FILE.parquet goes on where it was, and calibrate --traces takes its file'
+/** Draws of shots that a question of a task is asked with. */
+const DRAWS = 3
+
+function isPaperName(policy: CalibrateOptions['policy']): policy is PaperName {
+  return policy === 'paper-svm' || policy === 'paper-crf'
+}
+
+/** What a name stands for before `--set`: the paper's setting, or ours for the answers of tasks. */
+function namedSettings({ policy, task }: CalibrateOptions): GivenSettings {
+  if (isPaperName(policy)) {
+    const { kind: _, ...settings } = PAPER_FITS[policy]
+    return settings
+  }
+  return task === undefined ? {} : { ...answerSettings(policy), checkTokens: CHECK_TOKENS }
 }
 
 /** Fits the classifier and chooses its threshold, never on values of instances that the classifier was fitted on. */
@@ -141,6 +187,7 @@ function makePolicy(
   fitOptions: FitOptions,
   wanted: Target | undefined,
   checkCost: number | null,
+  split: Split<'train' | 'test'> | null,
   { trainFirst, maxDisagreement, confidence, measure, seed }: CalibrateOptions,
 ): PolicyFile {
   if (wanted !== undefined && trainFirst === undefined) {
@@ -149,7 +196,7 @@ function makePolicy(
     if (chooses) return fitChosenLayers(traces, fitOptions, wanted, checkCost, seed)
     return crossFit(traces, fitOptions, wanted, { seed }).policy
   }
-  const { train, rest } = splitTraces(traces, trainFirst, wanted !== undefined || maxDisagreement !== undefined)
+  const { train, rest } = trainAndRest(traces, trainFirst, split, wanted !== undefined || maxDisagreement !== undefined)
   const policy = fitPolicy(train, fitOptions)
   if (wanted !== undefined) return calibrateThreshold(policy, rest, wanted)
   if (maxDisagreement === undefined) return policy
@@ -159,34 +206,36 @@ function makePolicy(
 
 /**
  * A classifier at its own boundary leaves far too early, so where the answers are at hand the threshold is chosen on them.
- * From a traces file nothing is chosen unasked.
+ * From a traces file nothing is chosen unasked, and the paper's setting is a classifier at its own boundary.
  */
 function defaultTarget(
-  { task, maxDisagreement }: CalibrateOptions,
-  { threshold }: Partial<FitOptions>,
+  { task, maxDisagreement, policy }: CalibrateOptions,
+  { threshold }: Settings,
 ): Target | undefined {
-  return task === undefined || maxDisagreement !== undefined || threshold !== undefined ? undefined : DEFAULT_TARGET
+  if (task === undefined || isPaperName(policy)) return undefined
+  return maxDisagreement !== undefined || threshold !== undefined ? undefined : DEFAULT_TARGET
 }
 
 /** What the classifier is fitted on, and the others. */
-function splitTraces(
+function trainAndRest(
   traces: TraceSet,
   trainFirst: number | undefined,
+  split: Split<'train' | 'test'> | null,
   chooses: boolean,
 ): { train: TraceSet; rest: TraceSet } {
-  if (trainFirst === undefined) {
-    // Every second one rather than the second half: a file of several tasks has them one after the other.
-    const train = chooses ? selectTraces(traces, (sequence) => sequence % 2 === 0) : traces
-    return { train, rest: selectTraces(traces, (sequence) => sequence % 2 === 1) }
+  if (split !== null) {
+    const part = splitTraces(traces, split)
+    return { train: part('train'), rest: part('test') }
   }
   const { sequences } = traces
+  if (trainFirst === undefined) return { train: traces, rest: traces }
   if (trainFirst > sequences || (chooses && trainFirst === sequences)) {
     throw new UsageError(`--train-first ${trainFirst}: ${traces.path} has ${sequences} instances`)
   }
   return { train: sliceTraces(traces, 0, trainFirst), rest: sliceTraces(traces, trainFirst) }
 }
 
-function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile): void {
+function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile, beside: readonly Beside[]): void {
   const { bound, calibration } = policy
   if (bound !== null && bound.units < bound.units_needed) {
     note(
@@ -200,7 +249,9 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     note(cli, `no threshold reaches ${calibration.target}=${calibration.value}: this policy runs full depth`)
   }
   if (!json) {
-    for (const line of explainPolicy(policy)) cli.stdout.write(`${line}\n`)
+    for (const line of [...explainPolicy(policy), ...explainBeside(beside, policy.model.layers)]) {
+      cli.stdout.write(`${line}\n`)
+    }
     cli.stdout.write(`written to ${printable(output)}\n`)
     return
   }
@@ -217,6 +268,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     class_weights,
     threshold,
     training,
+    prompts,
   } = policy
   printJson(cli, {
     out: output,
@@ -232,7 +284,9 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile):
     class_weights,
     threshold,
     training,
+    prompts,
     calibration,
     bound,
+    beside: snakeKeys(beside),
   })
 }

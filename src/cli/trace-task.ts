@@ -1,5 +1,7 @@
-import { openTraceFile } from '../calibrate/trace-file.js'
-import { countQuestions, traceTasks } from '../calibrate/trace-task.js'
+import { rm } from 'node:fs/promises'
+import { askQuestions, planQuestions, questionFacts } from '../calibrate/ask.js'
+import { exportParquet } from '../calibrate/parquet-export.js'
+import { openQuestions } from '../calibrate/question-file.js'
 import { printable } from '../errors.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
@@ -10,17 +12,20 @@ import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-option
 export interface TraceTaskOptions extends ModelOptions, TaskOptions {
   readonly task: readonly string[]
   readonly shots: number
+  readonly draws: number
   readonly positions: 'answer' | 'generated'
   readonly maxTokens: number
   readonly out?: string
 }
 
-/** `shoal trace --task`: exit features of every layer at the answers of tasks, as a Parquet file. */
+/** `shoal trace --task`: exit features of every layer at the answers of tasks, as a file of questions or as Parquet. */
 export async function traceTask(cli: Cli, name: string | undefined, options: TraceTaskOptions): Promise<void> {
-  const { out, task: names, shots, positions, maxTokens, seed, limit } = options
-  if (out === undefined) throw new UsageError('with --task, -o FILE.parquet says where the traces go')
-  if (!out.toLowerCase().endsWith('.parquet'))
-    throw new UsageError('traces of tasks go to a file that ends in .parquet')
+  const { out, task: names, shots, draws, positions, maxTokens, seed, limit } = options
+  if (out === undefined) throw new UsageError('with --task, -o FILE.jsonl says where the traces go')
+  const parquet = out.toLowerCase().endsWith('.parquet')
+  if (!parquet && !out.toLowerCase().endsWith('.jsonl'))
+    throw new UsageError('traces of tasks go to a file that ends in .jsonl, or in .parquet for other programs')
+  const path = parquet ? `${out}.partial` : out
   await withModel(
     cli,
     name,
@@ -28,8 +33,9 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
     async (model) => {
       const tasks = await loadTasks(names, options)
       await noteFullDepth(cli, model)
-      const traceOptions = {
+      const asking = {
         shots,
+        draws,
         seed,
         positions,
         maxTokens,
@@ -37,41 +43,34 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
         ...templateOf(options),
         ...(limit === undefined ? {} : { limit }),
       }
-      const { signal: _, ...facts } = traceOptions
-      const sources = tasks.map(({ sources }) => sources)
-      const file = openTraceFile(out, {
-        model: model.fingerprint,
-        quantization: model.quantization,
-        tasks: names,
-        sources,
-        ...facts,
-      })
-      const total = countQuestions(model, tasks, traceOptions)
+      const { questions } = planQuestions(model, tasks, asking)
+      const total = questions.length
+      const store = openQuestions(path, questionFacts(model, tasks, asking))
       const line = createProgressLine(cli)
       const started = performance.now()
-      let done = file.done.size
-      if (done > 0) note(cli, `going on after ${done} of ${total} questions that ${printable(out)}.partial holds`)
-      const before = done
+      let done = 0
+      let before = 0
+      if (store.kept > 0) note(cli, `going on with the ${store.kept} questions that ${printable(path)} holds`)
       try {
-        for await (const record of traceTasks(model, tasks, traceOptions, file.done)) {
-          file.append(record)
+        for await (const { known } of askQuestions(model, questions, asking, store)) {
           done++
+          if (known) before++
           line.show(
             `${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done - before, total - before)}`,
           )
         }
-        await file.finish()
       } catch (error) {
         line.clear()
         if (cli.signal.aborted)
-          note(
-            cli,
-            `stopped; ${printable(out)}.partial keeps ${done} of ${total} questions, and the same command goes on`,
-          )
+          note(cli, `stopped; ${printable(path)} keeps ${done} of ${total} questions, and the same command goes on`)
         throw error
       } finally {
         line.clear()
-        file.close()
+        store.close()
+      }
+      if (parquet) {
+        await exportParquet(path, out)
+        await rm(path)
       }
       if (options.json) {
         printJson(cli, { model: model.name, quantization: model.quantization, tasks: names, questions: total, out })

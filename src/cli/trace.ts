@@ -36,7 +36,7 @@ Examples:
   $ shoal trace "The capital of France is"               a logit lens: what each layer would have said
   $ shoal trace ./checkpoint "The sea" --json
   $ shoal trace ./checkpoint --tokens 1,450,7483 -o trace.safetensors
-  $ shoal trace --task fruit_v_animal_3 --task capitalize --shots 5 -o answers.parquet
+  $ shoal trace --task fruit_v_animal_3 --task capitalize --shots 5 -o answers.jsonl
 
 The file has hidden.{l} [S, H] (output of layer l, before the final norm), lens_logits.{l} [S, V] (final norm and head on
 it), logits [S, V], all float32, and input_ids [S].`
@@ -49,9 +49,18 @@ export function buildTrace(cli: Cli): Command {
     .usage('[MODEL] [PROMPT] [options]')
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of text', tokenIds)
     .option('--text <file>', 'file with the text; - reads stdin')
-    .option('-o, --out <file>', 'write everything to this safetensors file; with --task, traces to a .parquet file')
+    .option(
+      '-o, --out <file>',
+      'write everything to this safetensors file; with --task, traces to a .jsonl or .parquet file',
+    )
   addTaskNames(command, 'trace the questions of this task instead')
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
+    .option(
+      '--draws <n>',
+      'with --task and --shots: ask every question with so many draws of shots',
+      wholeNumber(1, 100),
+      1,
+    )
     .addOption(
       new Option('--positions <which>', 'with --task: before the answer, or every token of a greedy continuation')
         .choices(['answer', 'generated'])

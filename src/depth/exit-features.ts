@@ -9,6 +9,9 @@ export const FEATURE_NAMES = ['gap', 'top_prob', 'entropy', 'cos_attention', 'co
 
 export type FeatureName = (typeof FEATURE_NAMES)[number]
 
+/** Those that a cut-down check head changes: they are of its distribution. */
+export const HEAD_FEATURES = ['gap', 'top_prob', 'entropy'] as const satisfies readonly FeatureName[]
+
 /** A cosine with the layer before is 0 at layer 0, where there is none; online and in traces alike. */
 export function comparesLayers(feature: FeatureName): boolean {
   return feature === 'cos_attention' || feature === 'cos_mlp' || feature === 'cos_hidden'

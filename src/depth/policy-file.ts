@@ -10,6 +10,7 @@ import {
   readPolicyModel,
   readPolicyText,
 } from './policy-document.js'
+import { type Prompts, readPrompts } from './prompts.js'
 
 export const POLICY_KINDS = ['adainfer-svm', 'adainfer-crf', 'adainfer-logistic'] as const
 export type PolicyKind = (typeof POLICY_KINDS)[number]
@@ -121,6 +122,8 @@ export interface PolicyFile {
     readonly tasks: readonly string[]
     readonly unit: 'answer' | 'generated'
   }
+  /** How the questions were asked; null where that is not known. */
+  readonly prompts: Prompts | null
   readonly calibration: Calibration | null
   readonly bound: Bound | null
 }
@@ -154,6 +157,7 @@ const FIELDS = [
   'classifiers',
   'threshold',
   'training',
+  'prompts',
   'calibration',
   'bound',
 ] as const
@@ -202,6 +206,7 @@ function readPolicy(root: json.Field): PolicyFile {
       tasks: json.listOf(training('tasks'), json.text),
       unit: json.choice(training('unit'), ['answer', 'generated']),
     },
+    prompts: at('prompts').value === undefined ? null : json.orNull(at('prompts'), readPrompts),
     calibration: json.orNull(at('calibration'), (f) => readCalibration(f, layers)),
     bound: json.orNull(at('bound'), (f) => readBound(f, layers)),
   }

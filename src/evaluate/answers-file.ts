@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
+import { readTrace, storedTrace } from '../calibrate/question-file.js'
 import type { PositionTrace } from '../calibrate/record.js'
-import { type StoredTrace, storedTrace } from '../calibrate/trace-file.js'
 import { damaged, openJournal } from '../checkpoint/journal.js'
-import { FEATURE_NAMES, type FeatureName } from '../depth/exit-features.js'
 import * as json from '../depth/json-field.js'
 import type { Policy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
@@ -153,20 +152,4 @@ function readAnswer(field: json.Field, layers: number): [string, Answer] {
     checkMs: json.number(at('checkMs'), 0),
   }
   return [json.text(at('name')), answer]
-}
-
-/** A trace as `storedTrace` gives it. Throws FileError. */
-export function readTrace(field: json.Field, layers: number): PositionTrace {
-  const at = json.fieldsOf<keyof StoredTrace>(field, [...FEATURE_NAMES, 'top1', 'top2'])
-  const ids = (key: 'top1' | 'top2') => Int32Array.from(json.listOf(at(key), (id) => json.whole(id, 0), layers, layers))
-  const features = FEATURE_NAMES.map((name) => [
-    name,
-    Float64Array.from(json.listOf(at(name), (value) => json.number(value), layers, layers)),
-  ])
-  return {
-    top1: ids('top1'),
-    top2: ids('top2'),
-    checkTop: null,
-    features: Object.fromEntries(features) as Record<FeatureName, Float64Array>,
-  }
 }

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
+import { readTrace, storedTrace } from '../calibrate/question-file.js'
 import type { PositionTrace } from '../calibrate/record.js'
-import { storedTrace } from '../calibrate/trace-file.js'
 import { openJournal } from '../checkpoint/journal.js'
 import * as json from '../depth/json-field.js'
 import type { Model } from '../engine/api.js'
 import { DEFAULT_TEMPLATE, type Question, type Task } from '../tasks/index.js'
-import { readTrace } from './answers-file.js'
 import type { KeptTraces } from './matrix-traces.js'
 
 /** The traces of a matrix that is under way, a line for each question and model. */

@@ -20,8 +20,8 @@ export function matrixNotes(
   { failures, unreached }: Findings,
 ): string[] {
   const notes = [
-    'Half of the questions of each task are for testing; a classifier is fitted on one quarter and its threshold chosen on ' +
-      'another, of its own task or of all tasks of its group. No question is in two parts, in whatever task or model.',
+    'Half of the questions of each task are for testing; a classifier is fitted on the others, of its own task or of all tasks ' +
+      'of its group, and its threshold chosen over 20 random splits of them. No question is in both halves, in whatever task or model.',
   ]
   if (new Set(models.map(({ layers }) => layers)).size > 1) {
     const layers = models.map((model) => `${model.name} has ${model.layers} layers`).join(', ')

@@ -1,18 +1,21 @@
 import { createHash } from 'node:crypto'
 import { type PositionTrace, recordPositions } from '../calibrate/record.js'
+import { type Split as Dealt, createSplit as deal } from '../calibrate/split.js'
 import { equalTo, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
 import type { Model } from '../engine/api.js'
-import { createRandomStream } from '../engine/random-stream.js'
 import { InputError } from '../errors.js'
 import { isGoldToken, type Question, questionsOf, type Task } from '../tasks/index.js'
 import { trainedWindow } from './trained-window.js'
 
-/** What a prompt is for: a classifier is fitted on the first, its threshold chosen on the second. */
-export const PARTS = ['fit', 'threshold', 'test'] as const
+/** What a prompt is for: half train a classifier and choose its threshold, half test it. */
+export const PARTS = ['train', 'test'] as const
 export type Part = (typeof PARTS)[number]
+export type Split = Dealt<Part>
 
-/** Half of the prompts are for testing. */
-const PATTERN: readonly Part[] = ['test', 'fit', 'test', 'threshold']
+/** The same input has the same part in every task and model. */
+export function createSplit(seed: number): Split {
+  return deal(PARTS, seed)
+}
 
 /** A task's traces on one model, in parts that share no question. */
 export interface TracedTask {
@@ -37,27 +40,6 @@ export interface ModelShape {
 export interface TracedModel extends ModelShape {
   readonly fingerprint: string | null
   readonly tasks: readonly TracedTask[]
-}
-
-/** Gives each question its part; the same input has the same part in every task and model. */
-export type Split = (inputs: readonly string[]) => Part[]
-
-/**
- * Inputs are shuffled before they are dealt out, as files often have their labels in turn, and dealt out one by one: an
- * input that a file has twice, or that two tasks share, must not be trained on here and tested there.
- */
-export function createSplit(seed: number): Split {
-  const known = new Map<string, Part>()
-  const random = createRandomStream(seed)
-  return (inputs) => {
-    const fresh = [...new Set(inputs)].filter((input) => !known.has(input))
-    for (let i = fresh.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1))
-      ;[fresh[i], fresh[j]] = [fresh[j]!, fresh[i]!]
-    }
-    for (const [i, input] of fresh.entries()) known.set(input, PATTERN[i % PATTERN.length]!)
-    return inputs.map((input) => known.get(input)!)
-  }
 }
 
 export interface TracePartsOptions {
@@ -133,7 +115,7 @@ export async function traceParts(
     traced.push({
       task: task.name,
       group: task.group,
-      parts: { fit: setOf('fit'), threshold: setOf('threshold'), test: setOf('test') },
+      parts: { train: setOf('train'), test: setOf('test') },
       skipped,
       beyondWindow: questions.some(({ prompt }) => prompt.ids.length > trainedWindow(model.name)),
     })
@@ -149,15 +131,15 @@ export function shapeOf({ hyperparameters, tokenizer }: Model, name: string): Mo
 }
 
 function instanceOf(
-  { name }: Task,
-  { prompt }: Question,
+  { name, items }: Task,
+  { index, prompt }: Question,
   sequence: number,
   { top1, features }: PositionTrace,
 ): TraceInstance {
   return {
     task: name,
     sequence,
-    question: String(sequence),
+    question: items[index]!.input,
     features,
     top1,
     agree: equalTo(top1, top1.at(-1)!),
@@ -168,5 +150,14 @@ function instanceOf(
 /** Answers as a set of their own. */
 export function traceSet(layers: number, instances: readonly TraceInstance[]): TraceSet {
   const own = instances.map((instance, sequence) => ({ ...instance, sequence }))
-  return { path: '', layers, unit: 'answer', checkTokens: null, sequences: own.length, instances: own }
+  return {
+    path: '',
+    layers,
+    unit: 'answer',
+    checkTokens: null,
+    model: null,
+    prompts: null,
+    sequences: own.length,
+    instances: own,
+  }
 }

@@ -30,11 +30,11 @@ function instances(task: string, { gap, from }: Shape, count: number): TraceInst
 }
 
 function traced(task: string, group: string, shape: Shape, test = shape): TracedTask {
-  const set = (of: Shape) => traceSet(of.gap.length, instances(task, of, 6))
+  const set = (of: Shape) => traceSet(of.gap.length, instances(task, of, 12))
   return {
     task,
     group,
-    parts: { fit: set(shape), threshold: set(shape), test: set(test) },
+    parts: { train: set(shape), test: set(test) },
     skipped: 0,
     beyondWindow: false,
   }
@@ -68,10 +68,10 @@ describe('the matrix', () => {
       ['early', 'a', ['early']],
       ['late', 'b', ['late']],
     ])
-    expect(matrix.train[0]).toMatchObject({ fitted: 6, calibrated: 6 })
+    expect(matrix.train[0]).toMatchObject({ trained: 12 })
     expect(matrix.test).toEqual([
-      { name: 'early', model: 'model', group: 'a', task: 'early', layers: 4, prompts: 6, accuracy: 1 },
-      { name: 'late', model: 'model', group: 'b', task: 'late', layers: 4, prompts: 6, accuracy: 1 },
+      { name: 'early', model: 'model', group: 'a', task: 'early', layers: 4, prompts: 12, accuracy: 1 },
+      { name: 'late', model: 'model', group: 'b', task: 'late', layers: 4, prompts: 12, accuracy: 1 },
     ])
     // What early learned leaves late's prompts at layer 1, where they are wrong.
     expect(matrix.depthMean).toEqual([
@@ -95,7 +95,7 @@ describe('the matrix', () => {
     const matrix = await generalisationMatrix([model(same)], OPTIONS)
     expect(matrix.train.map(({ name }) => name)).toEqual(['early', 'late', 'all of a', 'other'])
     expect(matrix.test.map(({ name }) => name)).toEqual(['early', 'late', 'other'])
-    expect(matrix.train[2]).toMatchObject({ tasks: ['early', 'late'], fitted: 12, calibrated: 12 })
+    expect(matrix.train[2]).toMatchObject({ tasks: ['early', 'late'], trained: 24 })
     expect(matrix.depthMean[2]).toEqual([4, 3, 4])
   })
 
@@ -118,8 +118,11 @@ describe('the matrix', () => {
   })
 
   it('says where no threshold meets the target', async () => {
+    // As sure as the others of what is wrong, in every second question.
     const misled = traced('misled', 'a', EARLY)
-    const parts = { ...misled.parts, threshold: traceSet(4, instances('misled', { ...EARLY, from: 3 }, 6)) }
+    const wrong = instances('misled', { ...EARLY, from: 3 }, 12)
+    const mixed = misled.parts.train.instances.map((instance, i) => (i % 2 === 0 ? instance : wrong[i]!))
+    const parts = { ...misled.parts, train: traceSet(4, mixed) }
     const matrix = await generalisationMatrix([model([{ ...misled, parts }, traced('late', 'b', LATE)])], OPTIONS)
     expect(matrix.train[0]!.threshold).toBeNull()
     expect(matrix.depthMean[0]).toEqual([4, 4])

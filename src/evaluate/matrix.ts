@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
 import { applyPolicy } from '../calibrate/apply.js'
-import { type FitOptions, fitPolicy, plannedChecks } from '../calibrate/fit.js'
-import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
+import { crossFit } from '../calibrate/cross-fit.js'
+import { type FitOptions, plannedChecks } from '../calibrate/fit.js'
+import type { Target } from '../calibrate/threshold.js'
 import type { TraceInstance, TraceSet } from '../calibrate/traces.js'
 import { type Checks, transferChecks, transferPolicy } from '../calibrate/transfer.js'
 import type { PolicyFile } from '../depth/policy-file.js'
@@ -73,8 +74,8 @@ interface Figures {
 }
 
 /**
- * Trains a classifier on each task, and on each group's tasks pooled, chooses its threshold on other prompts of the same
- * tasks, and tries it on the test prompts of every task (AdaInfer, arXiv 2403.02181: within and across task groups and
+ * Trains a classifier on each task, and on each group's tasks pooled, chooses its threshold over random splits of the same
+ * prompts, and tries it on the test prompts of every task (AdaInfer, arXiv 2403.02181: within and across task groups and
  * models). An exit in full-depth traces gives exactly that layer's answer, so nothing is run again.
  * @throws InputError where no classifier can be fitted at all, or one for one model makes no sense on another
  */
@@ -157,8 +158,7 @@ function train(training: Training, { fit: fitOptions, target }: MatrixOptions): 
   const { name, fingerprint } = training.model
   const options: FitOptions = { ...fitOptions, layers: training.layers, model: { name, fingerprint } }
   try {
-    const policy = fitPolicy(pool(training, 'fit'), options)
-    return { policy: calibrateThreshold(policy, pool(training, 'threshold'), target), reason: '' }
+    return { policy: crossFit(pool(training, 'train'), options, target).policy, reason: '' }
   } catch (error) {
     if (!(error instanceof InputError)) throw error
     return { policy: null, reason: error.message }
@@ -172,8 +172,7 @@ function rowOf(training: Training, policy: PolicyFile | null, several: boolean):
     model: model.name,
     group,
     tasks: tasks.map(({ task }) => task),
-    fitted: pool(training, 'fit').instances.length,
-    calibrated: pool(training, 'threshold').instances.length,
+    trained: pool(training, 'train').instances.length,
     threshold: policy?.threshold ?? null,
   }
 }

@@ -58,9 +58,8 @@ export interface MatrixRow {
   readonly group: string
   /** One task, or all of the group. */
   readonly tasks: readonly string[]
-  /** Prompts that the classifier was fitted on, and those that its threshold was chosen on. */
-  readonly fitted: number
-  readonly calibrated: number
+  /** Prompts that the classifier was fitted on and its threshold chosen on. */
+  readonly trained: number
   /** A token stops where the online value is greater; null: never, or nothing could be fitted. */
   readonly threshold: number | null
 }

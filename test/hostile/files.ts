@@ -74,8 +74,8 @@ export async function hostileCases(folder: string): Promise<Case[]> {
       says,
     )
     add(
-      `${what} as Parquet traces`,
-      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.parquet'), '--output', inside('out.json')],
+      `${what} as a file of questions`,
+      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.jsonl'), '--output', inside('out.json')],
       says,
     )
     add(

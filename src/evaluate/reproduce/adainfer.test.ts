@@ -33,9 +33,20 @@ function asking(parts: Asking['parts']): Asking {
   return { parts, skipped: 2, questions: parts.map((_, index): Question => ({ index, prompt })) }
 }
 
+/** Best tokens that agree as the traces say. */
+function withTokens(...args: Parameters<typeof tracesOf>): ReturnType<typeof tracesOf> {
+  const traces = tracesOf(...args)
+  const instances = traces.instances.map((instance) => ({
+    ...instance,
+    top1: Array.from(instance.agree, (agrees) => (agrees === 1 ? 7 : 9)),
+    features: { ...instance.features, cos_hidden: instance.features.gap! },
+  }))
+  return { ...traces, instances }
+}
+
 describe('ruleCells', () => {
-  const parts = [...Array.from({ length: 8 }, (_, i) => (i < 4 ? 'fit' : 'threshold')), 'test', 'test', 'test'] as const
-  const traces = tracesOf(LAYERS, [EASY, HARD, EASY, HARD, EASY, HARD, EASY, HARD, EASY, HARD, FALSE])
+  const parts = [...Array.from({ length: 12 }, () => 'train' as const), 'test', 'test', 'test'] as const
+  const traces = withTokens(LAYERS, [...Array.from({ length: 6 }, () => [EASY, HARD]).flat(), EASY, HARD, FALSE])
   const cells = ruleCells(ABOUT, asking(parts), traces, SIZE, 0)
   const of = (rule: string) => cells.find((cell) => cell.rule === rule)!
 
@@ -56,23 +67,30 @@ describe('ruleCells', () => {
     expect(gap).toMatchObject({ answerMs: null, skipped: 2, shotsUsed: 4 })
   })
 
-  it('fits and chooses on the other parts', () => {
+  it('fits and chooses on the other part', () => {
     for (const rule of ['adainfer-svm', 'adainfer-crf']) {
-      expect(of(rule)).toMatchObject({ fitted: 4, chosen: 4 })
+      expect(of(rule)).toMatchObject({ trained: 12 })
       expect(of(rule).threshold).not.toBeNull()
       expect(of(rule).result!.depthMean.mean).toBeLessThan(4)
     }
   })
 
   it('says why a cell is empty', () => {
-    const same = tracesOf(
+    const same = withTokens(
       LAYERS,
-      Array.from({ length: 11 }, () => EASY),
+      Array.from({ length: 15 }, () => EASY),
     )
     const fitted = ruleCells(ABOUT, asking(parts), same, SIZE, 0)
-    expect(fitted.map(({ result }) => result === null)).toEqual([false, false, true, expect.any(Boolean)])
+    expect(fitted.map(({ result }) => result === null)).toEqual([
+      false,
+      false,
+      true,
+      expect.any(Boolean),
+      expect.any(Boolean),
+      expect.any(Boolean),
+    ])
     expect(fitted[2]!.note).toMatch(/every sample has label 1/)
-    const few = ruleCells(ABOUT, asking(['test', 'fit']), tracesOf(LAYERS, [EASY, HARD]), SIZE, 0)
+    const few = ruleCells(ABOUT, asking(['test', 'test']), withTokens(LAYERS, [EASY, HARD]), SIZE, 0)
     expect(few.every(({ result, note }) => result === null && /2 questions are too few/.test(note!))).toBe(true)
     expect(ruleCells(ABOUT, asking([]), null, SIZE, 0)[0]!.note).toMatch(/no question fits/)
   })
@@ -81,12 +99,12 @@ describe('ruleCells', () => {
     const rows = tableRows(cells)
     expect(rows[0]!.slice(0, 6)).toEqual(['sst2', '5 (4.0)', 'm', 'full', '3', '100.0 [100.0, 100.0]'])
     expect(rows[1]![6]).toMatch(/^-33\.3 \[/)
-    const published = rows.slice(4)
+    const published = rows.slice(6)
     expect(published).toHaveLength(4)
     expect(published[0]).toEqual(['sst2', '', 'Llama-2-7B (published)', 'full', '', '', '', '', '', '', '', ''])
     expect(published[3]!.join('|')).toBe('sst2||Llama-2-13B (published)|adainfer|||-3.25|||0.57||reported by FlexEE')
     expect(tableNotes({ cells, missing: ['x is left out'] }).join('\n')).toMatch(
-      /2 questions do not fit.*\n.*as few as 4/,
+      /2 questions do not fit.*\n.*as few as 12/,
     )
   })
 })

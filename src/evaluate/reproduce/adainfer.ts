@@ -1,6 +1,8 @@
 import { applyPolicy } from '../../calibrate/apply.js'
-import { type FitOptions, fitPolicy } from '../../calibrate/fit.js'
-import { calibrateThreshold, type Target } from '../../calibrate/threshold.js'
+import { type PlannedQuestion, planQuestions } from '../../calibrate/ask.js'
+import { crossFit } from '../../calibrate/cross-fit.js'
+import { fitPolicy } from '../../calibrate/fit.js'
+import { answerSettings, DEFAULT_TARGET, gapExits, PAPER_FITS } from '../../calibrate/settings.js'
 import type { TraceSet } from '../../calibrate/traces.js'
 import { adainferPolicy } from '../../depth/adainfer.js'
 import type { PolicyFile } from '../../depth/policy-file.js'
@@ -8,7 +10,7 @@ import { parseDepth } from '../../depth/spec.js'
 import type { Model } from '../../engine/api.js'
 import { InputError } from '../../errors.js'
 import { familyByArchitecture } from '../../families/index.js'
-import { type Question, questionsOf } from '../../tasks/index.js'
+import type { Question } from '../../tasks/index.js'
 import { type Asked, cellOf, type DepthName } from '../cells.js'
 import { type ModelSize, modelSize } from '../cost.js'
 import { createSplit, type Part } from '../matrix-traces.js'
@@ -17,8 +19,8 @@ import { trainedWindow } from '../trained-window.js'
 import type { TaskSet } from './sets.js'
 import { keptTraces } from './traces.js'
 
-/** The paper's exit rules, and full depth. */
-export const RULES = ['full', 'gap:0.8', 'adainfer-svm', 'adainfer-crf'] as const
+/** Full depth, the paper's exit rules, and classifiers whose threshold was chosen for an accuracy. */
+export const RULES = ['full', 'gap:0.8', 'paper-svm', 'paper-crf', 'adainfer-svm', 'adainfer-crf'] as const
 export type Rule = (typeof RULES)[number]
 
 /** What one rule did on one set with one number of shots. */
@@ -31,9 +33,8 @@ export interface ReproducedCell {
   readonly group: string
   readonly shots: number
   readonly rule: Rule
-  /** Questions that the classifier was fitted on and that its threshold was chosen on; 0 for rules without one. */
-  readonly fitted: number
-  readonly chosen: number
+  /** Questions that the classifier was fitted on, and its threshold chosen on; 0 for rules without one. */
+  readonly trained: number
   /** Null for rules without one, and where none reached the target. */
   readonly threshold: number | null
   /** Null where there is nothing to say; `note` says why. */
@@ -54,18 +55,9 @@ export interface ReproduceOptions {
   readonly onQuestions?: (count: number, traced: boolean) => void
 }
 
-/** What is fitted; the paper publishes the features and no more. */
-const FITS: Readonly<Record<'adainfer-svm' | 'adainfer-crf', FitOptions>> = {
-  'adainfer-svm': { kind: 'adainfer-svm', features: ['gap', 'top_prob'], label: 'agreement', kernel: 'linear', C: 1 },
-  'adainfer-crf': { kind: 'adainfer-crf', features: ['gap', 'top_prob'], label: 'agreement', c2: 0.1 },
-}
-
-/** The threshold of both classifiers: the paper gives no rule, and at its own boundary a classifier leaves far too early. */
-export const TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
-
 /** The questions of a set with one number of shots, and what they are for. */
-export interface Asking {
-  readonly questions: readonly Question[]
+export interface Asking<Q extends Question = Question> {
+  readonly questions: readonly Q[]
   readonly parts: readonly Part[]
   readonly skipped: number
 }
@@ -82,31 +74,31 @@ export async function reproduceAdaInfer(model: Model, options: ReproduceOptions)
       const { name, quantization } = model
       const about = { model: name, quantization, layers: h.layers, set: set.name, group: set.group, shots }
       options.onQuestions?.(asking.skipped, false)
-      const traces = await keptTraces(model, set, shots, asking.questions.length, options)
+      const traces = await keptTraces(model, set, shots, asking.questions, options)
       cells.push(...ruleCells(about, asking, traces, size, options.seed))
     }
   }
   return cells
 }
 
-function askSet(model: Model, { tasks }: TaskSet, shots: number, { seed, template }: ReproduceOptions): Asking {
+function askSet(
+  model: Model,
+  { tasks }: TaskSet,
+  shots: number,
+  { seed, template }: ReproduceOptions,
+): Asking<PlannedQuestion> {
+  const { questions, skipped } = planQuestions(model, tasks, {
+    shots,
+    seed,
+    positions: 'answer',
+    maxTokens: 1,
+    ...(template === undefined ? {} : { template }),
+  })
   // All tasks at once, so that of a few questions each not all are of the same part.
-  const parts = createSplit(seed)(tasks.flatMap(({ items }) => items.map(({ input }) => input)))
-  const questions: Question[] = []
-  const own: Part[] = []
-  let skipped = 0
-  let before = 0
-  for (const task of tasks) {
-    const more = template === undefined ? {} : { template }
-    const asked = questionsOf(model, task, { shots, seed, score: 'token', ...more })
-    skipped += asked.skipped
-    for (const question of asked.questions) {
-      questions.push(question)
-      own.push(parts[before + question.index] as Part)
-    }
-    before += task.items.length
-  }
-  return { questions, parts: own, skipped }
+  const split = createSplit(seed)
+  split(tasks.flatMap(({ items }) => items.map(({ input }) => input)))
+  const parts = split(questions.map(({ task, index }) => task.items[index]!.input))
+  return { questions, parts, skipped: skipped.reduce((sum, n) => sum + n, 0) }
 }
 
 /**
@@ -120,15 +112,15 @@ export function ruleCells(
   size: ModelSize,
   seed: number,
 ): ReproducedCell[] {
-  const none = { fitted: 0, chosen: 0, threshold: null, result: null }
+  const none = { trained: 0, threshold: null, result: null }
   const empty = (rule: Rule, note: string): ReproducedCell => ({ ...about, ...none, rule, note })
   if (traces === null) return RULES.map((rule) => empty(rule, 'no question fits the context'))
   const part = (wanted: Part): TraceSet => {
     const instances = traces.instances.filter((_, i) => parts[i] === wanted)
     return { ...traces, instances, sequences: instances.length }
   }
-  const [fit, choose, test] = [part('fit'), part('threshold'), part('test')]
-  if (fit.sequences === 0 || choose.sequences === 0) {
+  const [train, test] = [part('train'), part('test')]
+  if (train.sequences === 0 || test.sequences === 0) {
     return RULES.map((rule) => empty(rule, `${traces.sequences} questions are too few to be divided into parts`))
   }
   const asked = questions.filter((_, i) => parts[i] === 'test')
@@ -150,14 +142,13 @@ export function ruleCells(
       const policy = parseDepth(rule, { layers: about.layers })
       return { ...about, ...none, rule, result: result({ name: rule, policy }, gapExits(test, 0.8)), note: null }
     }
-    const file = fitted(rule, fit, choose)
+    const file = fitted(rule, train)
     if (typeof file === 'string') return empty(rule, file)
     const exits = applyPolicy(file, test).map(({ exit }) => exit)
     return {
       ...about,
       rule,
-      fitted: fit.sequences,
-      chosen: choose.sequences,
+      trained: train.sequences,
       threshold: file.threshold,
       result: result({ name: rule, policy: adainferPolicy(file, rule) }, exits),
       note: thresholdNote(file),
@@ -166,27 +157,20 @@ export function ruleCells(
 }
 
 /** What a reader must know of how the threshold was chosen. */
-function thresholdNote({ threshold, calibration }: PolicyFile): string | null {
-  if (threshold === null) return 'every threshold lost more than a point where it was chosen: full depth'
-  return calibration?.full_accuracy === 0 ? 'full depth was right nowhere where the threshold was chosen' : null
+function thresholdNote({ threshold }: PolicyFile): string | null {
+  return threshold === null ? 'every threshold lost more than a point where it was chosen: full depth' : null
 }
 
-/** The paper's classifier with its threshold, or why there is none. */
-function fitted(kind: 'adainfer-svm' | 'adainfer-crf', fit: TraceSet, choose: TraceSet): PolicyFile | string {
+/** A classifier, the paper's at its own boundary and the others with a threshold, or why there is none. */
+function fitted(rule: Exclude<Rule, 'full' | 'gap:0.8'>, train: TraceSet): PolicyFile | string {
   try {
-    return calibrateThreshold(fitPolicy(fit, FITS[kind]), choose, TARGET)
+    if (rule === 'paper-svm' || rule === 'paper-crf') return fitPolicy(train, PAPER_FITS[rule])
+    return crossFit(train, { ...answerSettings(rule), kind: rule }, DEFAULT_TARGET).policy
   } catch (error) {
-    // Such as: every layer agrees with the last one on all questions.
+    // Such as: every layer agrees with the last one on all questions, or full depth is right nowhere.
     if (error instanceof InputError) return error.message
     throw error
   }
-}
-
-function gapExits({ instances, layers }: TraceSet, threshold: number): number[] {
-  return instances.map(({ features }) => {
-    const exit = features.gap?.findIndex((gap, layer) => layer === layers - 1 || gap > threshold)
-    return exit ?? layers - 1
-  })
 }
 
 function answered(question: Question, { instances, layers }: TraceSet, i: number, exit: number): Asked {

@@ -23,7 +23,7 @@ export function reproductionJson({ cells, missing, date, seed, limit }: Reproduc
 }
 
 function cellJson({ set, result, ...cell }: ReproducedCell): object {
-  const { model, quantization, layers, group, shots, rule, fitted, chosen, threshold, note } = cell
+  const { model, quantization, layers, group, shots, rule, trained, threshold, note } = cell
   return {
     model,
     quantization,
@@ -32,8 +32,7 @@ function cellJson({ set, result, ...cell }: ReproducedCell): object {
     group,
     shots,
     rule,
-    fitted,
-    chosen,
+    trained,
     threshold,
     note,
     result: result && {

@@ -97,7 +97,7 @@ export function tableNotes({ cells, missing }: Pick<Reproduction, 'cells' | 'mis
   const beyond = cells.some(({ result }) => result?.beyondWindow)
   const fewer = cells.some(({ result }) => result !== null && result.shotsUsed < result.shots)
   const skipped = cells.reduce((sum, { rule, result }) => sum + (rule === 'full' ? (result?.skipped ?? 0) : 0), 0)
-  const least = Math.min(...cells.map(({ chosen }) => chosen || Number.POSITIVE_INFINITY))
+  const least = Math.min(...cells.map(({ trained }) => trained || Number.POSITIVE_INFINITY))
   return [
     'accuracy in per cent and its difference to full depth in points, with 95% bootstrap intervals; FLOPs against full depth',
     ...(beyond ? ['* prompts longer than the 256 tokens that the bundled models were trained on'] : []),
@@ -116,7 +116,7 @@ export function reproductionMarkdown(run: Reproduction): string {
   const models = [...new Set(cells.map(({ model, quantization }) => `${model} (${quantization})`))]
   const facts = [
     `models: ${models.join(', ')}`,
-    `questions: ${limit === null ? 'all' : `at most ${limit} of a task`}, seed ${seed}; half give the results, a quarter each fits the classifiers and chooses their threshold`,
+    `questions: ${limit === null ? 'all' : `at most ${limit} of a task`}, seed ${seed}; half give the results, the others fit the classifiers; paper-svm and paper-crf are one classifier for all layers at its own boundary, the thresholds of adainfer-svm and adainfer-crf are chosen over 20 random splits`,
     `date: ${date.slice(0, 10)}`,
   ]
   return [

@@ -1,65 +1,51 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { openTraceFile } from '../../calibrate/trace-file.js'
-import { traceTasks } from '../../calibrate/trace-task.js'
-import { readTraces, type TraceSet } from '../../calibrate/traces.js'
+import { askQuestions, type PlannedQuestion, questionFacts } from '../../calibrate/ask.js'
+import { openQuestions, type QuestionRecord } from '../../calibrate/question-file.js'
+import { type TraceSet, traceSetOf } from '../../calibrate/traces.js'
 import { makeFolder } from '../../checkpoint/make-folder.js'
 import type { Model } from '../../engine/api.js'
-import { FileError } from '../../errors.js'
-import { DEFAULT_TEMPLATE } from '../../tasks/index.js'
 import type { ReproduceOptions } from './adainfer.js'
 import type { TaskSet } from './sets.js'
 
 /**
- * The full-depth traces of a set's answers, from the work folder where they are there, else made and kept there. A stopped
- * run goes on where it was. The name of the file depends on everything that the traces do, so one folder serves all runs.
- * @param count of the questions that fit the context; null is returned where there are none
+ * The full-depth traces of a set's answers, from the work folder as far as they are there, else made and kept there. The name
+ * of the file depends on everything that a question's answer does, so one folder serves all runs.
+ * @returns null where there are no questions
  */
 export async function keptTraces(
   model: Model,
   set: TaskSet,
   shots: number,
-  count: number,
+  questions: readonly PlannedQuestion[],
   options: Omit<ReproduceOptions, 'sets' | 'shots'>,
 ): Promise<TraceSet | null> {
-  if (count === 0) return null
+  if (questions.length === 0) return null
   const { seed, work, template, signal, onQuestions } = options
-  const run = {
-    model: model.fingerprint,
-    quantization: model.quantization,
-    context: model.context,
-    tasks: set.tasks.map(({ name }) => name),
-    data: hash(set.tasks.map(({ items, shots: pool }) => [items, pool])),
+  const asking = {
     shots,
     seed,
-    template: template ?? DEFAULT_TEMPLATE,
+    positions: 'answer' as const,
+    maxTokens: 1,
+    ...(template === undefined ? {} : { template }),
+    ...(signal === undefined ? {} : { signal }),
   }
+  const facts = questionFacts(model, set.tasks, asking)
+  const pools = set.tasks.map((task) => task.shots)
   const words = `${model.name}-${set.name}`.replace(/[^\w.-]+/g, '_').slice(-80)
-  const path = join(work, `${words}-${shots}-${hash(run).slice(0, 12)}.parquet`)
-  if (existsSync(path)) {
-    onQuestions?.(count, false)
-  } else {
-    await makeFolder(work)
-    const file = openTraceFile(path, run)
-    try {
-      onQuestions?.(file.done.size, false)
-      const wanted = { shots, seed, positions: 'answer' as const, maxTokens: 1 }
-      const more = { ...(template === undefined ? {} : { template }), ...(signal === undefined ? {} : { signal }) }
-      for await (const record of traceTasks(model, set.tasks, { ...wanted, ...more }, file.done)) {
-        file.append(record)
-        onQuestions?.(1, true)
-      }
-      await file.finish()
-    } finally {
-      file.close()
+  await makeFolder(work)
+  const path = join(work, `${words}-${shots}-${hash([facts, pools]).slice(0, 12)}.jsonl`)
+  const store = openQuestions(path, facts)
+  try {
+    const records: QuestionRecord[] = []
+    for await (const { record, known } of askQuestions(model, questions, asking, store)) {
+      records.push(record)
+      onQuestions?.(1, !known)
     }
+    return traceSetOf(records, facts, path)
+  } finally {
+    store.close()
   }
-  const traces = await readTraces(path)
-  if (traces.sequences !== count || traces.layers !== model.hyperparameters.layers) {
-    throw new FileError(path, `holds ${traces.sequences} questions where ${count} are asked; remove it to begin anew`)
-  }
-  return traces
 }
 
 function hash(value: unknown): string {

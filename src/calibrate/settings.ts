@@ -1,0 +1,89 @@
+import type { CrfClassifier } from '../depth/classifier.js'
+import type { PolicyKind } from '../depth/policy-file.js'
+import { InputError } from '../errors.js'
+import { applyPolicy } from './apply.js'
+import { type FitOptions, fitPolicy } from './fit.js'
+import { createSplit, splitTraces } from './split.js'
+import { type Outcome, outcomeOf, type Target } from './threshold.js'
+import { type TraceInstance, type TraceSet, wholeHead } from './traces.js'
+
+export type Settings = Omit<FitOptions, 'kind' | 'model' | 'created' | 'start'>
+
+/** Of policies that are fitted on a task's answers where nothing else is asked. */
+export const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
+
+/**
+ * What is fitted on a task's answers where nothing is set: of the six sets of docs/adainfer.md, cross-validated on their
+ * calibration halves, these take clearly fewer layers than gap and top probability alone on two, and about as many on four.
+ */
+export function answerSettings(kind: PolicyKind): Settings {
+  if (kind === 'adainfer-crf') return { perLayer: true, tokens: 4, c2: 1 }
+  const shared: Settings = { perLayer: true, tokens: 4, features: ['gap', 'top_prob', 'cos_hidden'] }
+  return kind === 'adainfer-svm' ? { ...shared, classWeight: 'balanced', scores: 'log-odds' } : shared
+}
+
+/**
+ * AdaInfer as its paper has it (arXiv 2403.02181, section 3), by name: one classifier for all layers on gap and top
+ * probability, label agreement, at its own decision boundary. Kernel, C and c2 are not published; linear, 1 and CRFsuite's
+ * usual 0.1 stand in.
+ */
+export const PAPER_FITS = {
+  'paper-svm': { kind: 'adainfer-svm', features: ['gap', 'top_prob'], label: 'agreement', kernel: 'linear', C: 1 },
+  'paper-crf': { kind: 'adainfer-crf', features: ['gap', 'top_prob'], label: 'agreement', c2: 0.1 },
+} as const satisfies Record<string, FitOptions>
+
+export const PAPER_NAMES = ['paper-svm', 'paper-crf'] as const
+export type PaperName = (typeof PAPER_NAMES)[number]
+
+const FOLDS = [0, 1] as const
+
+/** What a rule that nobody calibrates does with the same questions. */
+export interface Beside extends Outcome {
+  readonly name: 'full' | 'gap:0.8' | PaperName
+}
+
+/**
+ * Full depth, the fixed gap and the paper's classifiers on traces, the classifiers fitted without the question they judge: what a
+ * calibrated policy stands beside. Those of which nothing can be fitted are left out.
+ */
+export function besideOf(traces: TraceSet, seed: number): Beside[] {
+  const whole = wholeHead(traces)
+  const { instances, layers } = whole
+  const full = instances.map(() => layers - 1)
+  return [
+    { name: 'full', ...outcomeOf(instances, full, layers) },
+    { name: 'gap:0.8', ...outcomeOf(instances, gapExits(whole, 0.8), layers) },
+    ...PAPER_NAMES.flatMap((name) => {
+      const outcome = paperOutcome(whole, name, seed)
+      return outcome === null ? [] : [{ name, ...outcome }]
+    }),
+  ]
+}
+
+function paperOutcome(traces: TraceSet, name: PaperName, seed: number): Outcome | null {
+  const part = splitTraces(traces, createSplit(FOLDS, seed))
+  const instances: TraceInstance[] = []
+  const exits: number[] = []
+  let start: readonly CrfClassifier[] = []
+  try {
+    for (const fold of FOLDS) {
+      const policy = fitPolicy(part(...FOLDS.filter((other) => other !== fold)), { ...PAPER_FITS[name], start })
+      if (policy.kind === 'adainfer-crf') start = policy.classifiers as readonly CrfClassifier[]
+      const held = part(fold)
+      instances.push(...held.instances)
+      exits.push(...applyPolicy(policy, held).map(({ exit }) => exit))
+    }
+  } catch (error) {
+    if (error instanceof InputError) return null
+    throw error
+  }
+  return outcomeOf(instances, exits, traces.layers)
+}
+
+/** The fixed baseline of the paper: stop at the first layer whose gap is greater. */
+export function gapExits({ instances, layers }: TraceSet, threshold: number): number[] {
+  return instances.map(({ features }) => {
+    const exit = features.gap?.findIndex((gap, layer) => layer === layers - 1 || gap > threshold)
+    return exit ?? layers - 1
+  })
+}
