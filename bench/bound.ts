@@ -122,10 +122,10 @@ function what(unit: 'answer' | 'generated', { measure }: BoundRequest): string {
 
 /** Path of the traces, made where they are missing. */
 function traceFile(name: string, args: readonly string[]): string {
-  const path = join(options.cache, `${options.model}-${name}.parquet`)
+  const path = join(options.cache, `${options.model}-${name}.jsonl`)
   if (existsSync(path)) return path
   if (name === 'prose-generated') writeFileSync(join(options.cache, 'prose.jsonl'), prose())
-  const all = ['trace', options.model, ...args, '--data', options.data, '--threads', options.threads, '--out', path]
+  const all = ['trace', options.model, ...args, '--data', options.data, '--threads', options.threads, '-o', path]
   const { status } = spawnSync(process.execPath, [join(ROOT, 'bin', 'shoal.js'), ...all], { stdio: 'inherit' })
   if (status !== 0) throw new Error(`shoal trace ended with ${status}`)
   return path

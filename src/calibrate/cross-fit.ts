@@ -10,6 +10,9 @@ import type { TraceInstance, TraceSet } from './traces.js'
 
 const FOLDS = 5
 
+/** Questions that a cross-fit takes at least. */
+export const LEAST_QUESTIONS = 2 * FOLDS
+
 export interface CrossFit {
   readonly policy: PolicyFile
   /** Values of every instance that was held out, split by split: [splits x held out][checks]. */
@@ -44,8 +47,10 @@ export function crossFit(
   { rounds = 4, seed = 0 }: CrossFitOptions = {},
 ): CrossFit {
   const questions = countQuestions(traces)
-  if (questions < 2 * FOLDS) {
-    throw new InputError(`${FOLDS}-fold calibration needs at least ${2 * FOLDS} questions, and there are ${questions}`)
+  if (questions < LEAST_QUESTIONS) {
+    throw new InputError(
+      `${FOLDS}-fold calibration needs at least ${LEAST_QUESTIONS} questions, and there are ${questions}`,
+    )
   }
   const policy = fitPolicy(traces, options)
   const { checked_layers: checked } = policy

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { LEAST_QUESTIONS } from '../calibrate/cross-fit.js'
 import { type PositionTrace, recordPositions } from '../calibrate/record.js'
 import { type Split as Dealt, createSplit as deal } from '../calibrate/split.js'
 import { equalTo, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
@@ -64,7 +65,7 @@ export interface KeptTraces {
 /**
  * Runs every question of the tasks once, at full depth, and keeps what each layer would have said of the answer.
  * @param name as the matrix shows the model
- * @throws InputError where a task has too few questions for all parts
+ * @throws InputError where a task has too few questions to train on
  */
 export async function traceParts(
   model: Model,
@@ -84,10 +85,10 @@ export async function traceParts(
       ...(limit === undefined ? {} : { limit }),
     })
     const parts = split(questions.map(({ index }) => task.items[index]!.input))
-    const missing = PARTS.find((part) => !parts.includes(part))
-    if (missing !== undefined) {
+    const train = parts.filter((part) => part === 'train').length
+    if (train < LEAST_QUESTIONS || train === parts.length) {
       throw new InputError(
-        `task ${task.name}: ${questions.length} questions are too few: none is left for the part "${missing}"`,
+        `task ${task.name}: ${questions.length} questions are too few: half of them train a classifier, which takes ${LEAST_QUESTIONS}`,
       )
     }
     return { task, questions, skipped, parts }
