@@ -206,6 +206,19 @@ describe('a bound', () => {
     )
   })
 
+  it('counts a question once, however many draws of shots it was asked with', () => {
+    const asked = tracesOf(
+      3,
+      Array.from({ length: 150 }, () => ({ gap: [0.5, 1, 1], agree: [1, 1, 1] })),
+    )
+    const instances = asked.instances.map((instance, i) => ({ ...instance, question: String(i % 50) }))
+    const request = { maxDisagreement: 0.02, confidence: 0.95 }
+    expect(boundPolicy(policy, [0.4], { ...asked, instances }, request).bound).toMatchObject({
+      units: 50,
+      holds: false,
+    })
+  })
+
   it('of generated tokens counts sequences: any token, or the share of tokens', () => {
     // 200 sequences of four tokens; in one of them one token differs.
     const tokens = Array.from({ length: 800 }, (_, i) => ({

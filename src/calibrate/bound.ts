@@ -3,7 +3,7 @@ import { InputError } from '../errors.js'
 import { applyPolicy, exitLayer } from './apply.js'
 import { binomialCdf } from './binomial.js'
 import { sweepThresholds } from './threshold.js'
-import { type TraceSet, taskNames } from './traces.js'
+import { selectTraces, type TraceSet, taskNames } from './traces.js'
 
 /** What a bound promises: with `confidence`, the disagreement of the population is at most `maxDisagreement`. */
 export interface BoundRequest {
@@ -106,20 +106,29 @@ export function thresholdCandidates(policy: PolicyFile, traces: TraceSet, count 
   return candidates
 }
 
+/** The first sequence of each question: asked with several draws of shots it is no more than one unit. */
+function oncePerQuestion(traces: TraceSet): TraceSet {
+  const first = new Map<string, number>()
+  for (const { question, sequence } of traces.instances) if (!first.has(question)) first.set(question, sequence)
+  const own = new Set(first.values())
+  return selectTraces(traces, (sequence) => own.has(sequence))
+}
+
 /**
  * Chooses the threshold so that the disagreement with full depth is bounded, and records it. `candidates` (safest first)
- * come from data other than `traces`; the instances must be drawn as those that the policy will meet.
+ * come from data other than `given`; the instances must be drawn as those that the policy will meet.
  */
 export function boundPolicy(
   policy: PolicyFile,
   candidates: readonly number[],
-  traces: TraceSet,
+  given: TraceSet,
   request: BoundRequest,
 ): PolicyFile {
   const { maxDisagreement, confidence, measure = 'any' } = request
   if (!(maxDisagreement > 0 && maxDisagreement < 1))
     throw new InputError('the greatest disagreement must be between 0 and 1')
   if (!(confidence > 0 && confidence < 1)) throw new InputError('the confidence must be between 0 and 1')
+  const traces = oncePerQuestion(given)
   const n = traces.sequences
   const decisions = applyPolicy(policy, traces).map(({ decision }) => decision)
   const { layers, instances } = traces

@@ -1,3 +1,4 @@
+import { scopeText } from '../depth/bound-scope.js'
 import type { Bound, Calibration, PolicyFile, SplitFigures, Spread } from '../depth/policy-file.js'
 import type { Prompts } from '../depth/prompts.js'
 import type { Beside } from './settings.js'
@@ -52,7 +53,7 @@ export function explainPolicy(policy: PolicyFile): string[] {
   lines.push(thresholdText(policy))
   if (policy.calibration !== null) lines.push(calibrationText(policy.calibration, model.layers))
   if (policy.calibration?.splits) lines.push(splitsText(policy.calibration.splits, model.layers))
-  lines.push(policy.bound === null ? 'no bound on the harm was calibrated' : boundText(policy.bound, model.layers))
+  lines.push(policy.bound === null ? 'no bound on the harm was calibrated' : boundText(policy, policy.bound))
   return lines
 }
 
@@ -106,16 +107,16 @@ function costText(cost: number | null): string {
   return cost === null ? '' : `; the checked layers are those that pay where a check costs ${short(cost)} layers`
 }
 
-function boundText(bound: Bound, layers: number): string {
-  const { units, tasks, units_needed: needed } = bound
+function boundText({ model: { layers }, prompts }: PolicyFile, bound: Bound): string {
+  const { units, tasks, units_needed: needed, measure } = bound
   const unit = bound.unit === 'answer' ? 'answers' : 'generated sequences'
-  const what =
-    bound.measure === 'mean' ? 'mean share of tokens that differ' : `share of ${unit} that differ from full depth`
+  const what = measure === 'mean' ? 'mean share of tokens that differ' : `share of ${unit} that differ from full depth`
   const promise = `${what} at most ${percent(bound.max_disagreement)} with ${percent(bound.confidence)} confidence`
   if (units < needed)
     return `bound: ${promise} needs at least ${needed} ${unit}, and there were ${units}: runs full depth`
   if (!bound.holds) return `bound: no threshold passed the test for ${promise} on ${units} ${unit}: runs full depth`
-  return `bound: ${promise}, for ${unit} drawn like the ${units} of ${tasksText(tasks)} it was tested on (seen there: ${percent(bound.disagreement ?? 0)}, mean depth ${bound.mean_layers.toFixed(2)} of ${layers})`
+  const like = bound.unit === 'answer' ? tasksText(tasks) : scopeText({ prompts, tasks, measure })
+  return `bound: ${promise}, for ${unit} drawn like the ${units} of ${like} it was tested on (seen there: ${percent(bound.disagreement ?? 0)}, mean depth ${bound.mean_layers.toFixed(2)} of ${layers})`
 }
 
 function tasksText(tasks: readonly string[]): string {

@@ -4,9 +4,10 @@ import { Command, Option } from 'commander'
 import { bundledModels, DEFAULT_MODEL } from '../convert/package.js'
 import type { Model } from '../engine/api.js'
 import { UnsupportedError } from '../errors.js'
+import { refuseOutsideBound } from './bound-scope.js'
 import { runChatCommand } from './chat-commands.js'
 import { type Cli, note } from './cli.js'
-import { addGenerationOptions, announceDepth, noteRecommended } from './generation-options.js'
+import { addGenerationOptions, announceDepth, noteRecommended, recommendedOptions } from './generation-options.js'
 import { addForceOption, refuseOtherDepth } from './made-for.js'
 import { addModelOptions, MODEL_HELP, withModel } from './model-options.js'
 import { type ChatOptions, TerminalChat } from './terminal-chat.js'
@@ -48,6 +49,7 @@ async function chat(cli: Cli, name: string | undefined, model: Model, options: C
   }
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
   await refuseOtherDepth(cli, model, policy, options)
+  refuseOutsideBound(cli, policy, { prompts: null, how: recommendedOptions(cli, model, options) }, options)
   const interactive = cli.stdin.isTTY === true && cli.stderr.isTTY === true && options.json !== true
   const conversation = new TerminalChat(cli, model, options, interactive)
   if (!options.json) {

@@ -14,7 +14,7 @@ export interface ForceOption {
 }
 
 export function addForceOption(command: Command): Command {
-  return command.option('--force', 'run a depth that the checkpoint was not made for')
+  return command.option('--force', 'run a depth that the checkpoint was not made for, or that no bound holds for')
 }
 
 /**

@@ -3,6 +3,7 @@ import type { GenerationResult, Model } from '../engine/api.js'
 import { speedupOf } from '../engine/generation.js'
 import { printable } from '../errors.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
+import { refuseOutsideBound } from './bound-scope.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, generateOptions, recommendedOptions } from './generation-options.js'
 import { type ForceOption, refuseOtherDepth } from './made-for.js'
@@ -39,7 +40,9 @@ async function runPrompts(
   const plan = (policy.kind === 'skip' && policy.everyToken) || null
   const lossless = options.lossless === true
   const settings = { model: model.name, quantization: model.quantization, depth: policy.spec, lossless }
-  const how = options.beams === undefined ? recommendedOptions(cli, model, options) : generateOptions(cli, options)
+  const beams = options.beams !== undefined
+  const how = beams ? generateOptions(cli, options) : recommendedOptions(cli, model, options)
+  refuseOutsideBound(cli, policy, { prompts: prompts.map(({ prompt }) => prompt), how, beams }, options)
   const sampling = samplingOf(how, options)
   const file =
     options.out === undefined

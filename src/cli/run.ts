@@ -9,6 +9,7 @@ import {
   checkBeamOptions,
   searchBeams,
 } from './beams.js'
+import { refuseOutsideBound } from './bound-scope.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import {
   addGenerationOptions,
@@ -100,8 +101,11 @@ async function run(
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {
   const policy = await announceDepth(cli, model, options.depth, options.lossless)
   await refuseOtherDepth(cli, model, policy, options)
-  if (options.beams !== undefined) {
-    const result = await searchBeams(model, prompt, options, generateOptions(cli, options))
+  const beams = options.beams !== undefined
+  const how = beams ? generateOptions(cli, options) : recommendedOptions(cli, model, options)
+  refuseOutsideBound(cli, policy, { prompts: [prompt], how, beams }, options)
+  if (beams) {
+    const result = await searchBeams(model, prompt, options, how)
     if (options.json) printJson(cli, beamsJson(model, result))
     else {
       cli.stdout.write(`${model.tokenizer === null ? result.tokens.join(' ') : result.text}\n\n`)
@@ -111,7 +115,7 @@ async function runOne(cli: Cli, model: Model, prompt: string | number[], options
     return
   }
   if (!options.json) noteRecommended(cli, model, options)
-  const generation = model.generate(prompt, recommendedOptions(cli, model, options))
+  const generation = model.generate(prompt, how)
   if (options.json) {
     noteWarnings(cli, generation)
     const result = await generation.result.catch((error: unknown) => {

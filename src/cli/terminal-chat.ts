@@ -1,6 +1,7 @@
 import type { ChatSession, GenerateOptions, Generation, GenerationResult, Model } from '../engine/api.js'
 import { DEFAULT_MAX_TOKENS } from '../engine/generation.js'
 import { InputError } from '../errors.js'
+import { refuseOutsideBound } from './bound-scope.js'
 import { type Cli, note, printJson } from './cli.js'
 import { announceDepth, type GenerationOptions, recommendedOptions } from './generation-options.js'
 import { type ForceOption, refuseOtherDepth } from './made-for.js'
@@ -116,6 +117,8 @@ export class TerminalChat {
   async chooseDepth(cli: Cli, spec: string): Promise<void> {
     const policy = await announceDepth(cli, this.model, spec, this.options.lossless)
     await refuseOtherDepth(cli, this.model, policy, this.options)
+    const how = recommendedOptions(cli, this.model, this.options)
+    refuseOutsideBound(cli, policy, { prompts: null, how }, this.options)
     this.depth = spec
     note(cli, `depth ${policy.spec}`)
   }

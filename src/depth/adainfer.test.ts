@@ -82,7 +82,22 @@ describe('adainfer:FILE', () => {
     const { bound } = loadPolicyFile(CRF)
     const sequences = { ...bound!, unit: 'sequence' as const }
     expect(parse(`adainfer:${CRF}`).generationNotes?.join()).toContain('free generation degrades quickly')
-    expect(parse(`adainfer:${write('sequence.json', { bound: sequences }, CRF)}`).generationNotes).toEqual([])
+    const prompts = {
+      template: 'Q: {input}\nA: {output}\n\n',
+      shots: 5,
+      draws: 1,
+      seed: 0,
+      sampling: 'greedy',
+      max_tokens: 8,
+    } as const
+    const path = write('sequence.json', { bound: sequences, prompts }, CRF)
+    const bounded = parse(`adainfer:${path}`)
+    expect(bounded.boundScope).toEqual({ prompts, tasks: sequences.tasks, measure: sequences.measure })
+    expect(bounded.generationNotes?.join()).toMatch(
+      /holds for greedy sequences of at most 8 tokens after prompts of .*written as "Q: \{input\}.*" with 5 shots/,
+    )
+    expect(parse(`adainfer:${path},threshold=0.9`).boundScope).toBeUndefined()
+    expect(parse(`adainfer:${CRF}`).boundScope).toBeUndefined()
     const failed = write('failed.json', { bound: { ...sequences, holds: false } }, CRF)
     expect(parse(`adainfer:${failed}`).generationNotes).toHaveLength(1)
   })

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { type BoundScope, scopeText } from './bound-scope.js'
 import { type DecisionState, decide, startDecision } from './classifier.js'
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
@@ -31,7 +32,7 @@ export const adainfer: PolicyDefinition = {
     const notes = modelNotes(path, file, model?.fingerprint)
     if (!own && file.bound?.holds) notes.push(`the bound of ${path} is for its own threshold, not for ${threshold}`)
     const spec = `adainfer:${path}${own ? '' : `,threshold=${threshold}`}`
-    const policy = adainferPolicy(own ? file : { ...file, threshold }, spec)
+    const policy = adainferPolicy(own ? file : { ...file, threshold, bound: null }, spec)
     const source = createHash('sha256').update(JSON.stringify(file)).digest('hex')
     return { ...policy, source, notes: [...notes, ...(policy.notes ?? [])] }
   },
@@ -46,6 +47,7 @@ interface Token extends DecisionState, LastCheck {
 export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undefined, Token> {
   const { features, tokens, check_tokens: checkTokens, classifiers, threshold, kind } = file
   const probability = kind === 'adainfer-logistic'
+  const boundScope = scopeOf(file)
   return {
     kind: 'exit',
     spec,
@@ -53,7 +55,8 @@ export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undef
       threshold === null
         ? ['no threshold of this policy met what was asked of it, so every token runs all layers']
         : [],
-    generationNotes: generationNotes(file),
+    generationNotes: generationNotes(file, boundScope),
+    ...(boundScope === null ? {} : { boundScope }),
     needs: featureNeeds(features),
     ...(checkTokens === null ? {} : { checkTokens }),
     checkLayers(layers) {
@@ -83,12 +86,18 @@ function modelNotes(path: string, file: PolicyFile, fingerprint: string | null |
   ]
 }
 
+function scopeOf({ bound, prompts, threshold }: PolicyFile): BoundScope | null {
+  if (threshold === null || bound?.unit !== 'sequence' || !bound.holds) return null
+  return { prompts, tasks: bound.tasks, measure: bound.measure }
+}
+
 /**
  * Early exit in free generation degrades quickly where it was calibrated on one-token answers (D-LLM reports
  * perplexity 319 on Alpaca), unless a bound on generated tokens says how much.
  */
-function generationNotes({ bound, threshold }: PolicyFile): string[] {
-  if (threshold === null || (bound?.unit === 'sequence' && bound.holds)) return []
+function generationNotes({ threshold }: PolicyFile, scope: BoundScope | null): string[] {
+  if (threshold === null) return []
+  if (scope !== null) return [`the bound of this policy holds for ${scopeText(scope)}`]
   return [
     'this policy has no bound calibrated on generated tokens: early exit in free generation degrades quickly; shoal calibrate --max-disagreement on traces of generated tokens gives one',
   ]

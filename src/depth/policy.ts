@@ -1,3 +1,5 @@
+import type { BoundScope } from './bound-scope.js'
+
 /** Which layers run, ascending, counted from 0. */
 export type Plan = readonly number[]
 
@@ -72,6 +74,8 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
   readonly notes?: readonly string[]
   /** What a user should know before tokens are generated freely under this policy, one line each. */
   readonly generationNotes?: readonly string[]
+  /** Where a bound on generated sequences holds: what it holds for. */
+  readonly boundScope?: BoundScope
   readonly needs?: PolicyNeeds
   /** Layers after which a check runs, ascending; the last one only with `observesLast`. */
   checkLayers(layers: number): Plan

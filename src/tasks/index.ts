@@ -14,5 +14,5 @@ export {
 } from './scoring.js'
 export { sampleShots } from './shots.js'
 export { candidatesOf, type Task, type TaskDefinition, type TaskGroup, type TaskItem } from './task.js'
-export { DEFAULT_TEMPLATE, parseTemplate, type Template } from './template.js'
+export { DEFAULT_TEMPLATE, isWrittenAs, parseTemplate, type Template } from './template.js'
 export { isTextName, loadText, type TextTask, textWindows, type WindowOptions } from './text.js'

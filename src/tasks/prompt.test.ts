@@ -8,7 +8,7 @@ import { loadTask } from './load.js'
 import { buildPrompt, type PromptOptions, placeAnswers, shotEncoding } from './prompt.js'
 import { sampleShots } from './shots.js'
 import type { Task } from './task.js'
-import { DEFAULT_TEMPLATE, parseTemplate } from './template.js'
+import { DEFAULT_TEMPLATE, isWrittenAs, parseTemplate } from './template.js'
 
 const TEMPLATE = parseTemplate(DEFAULT_TEMPLATE)
 const data = 'test/fixtures/tasks'
@@ -36,6 +36,21 @@ describe('a template', () => {
       '{input}{output}{output}',
     ]) {
       expect(() => parseTemplate(wrong), wrong).toThrow(InputError)
+    }
+  })
+
+  it('recognises prompts that are written so, with as many shots', () => {
+    for (const template of [
+      TEMPLATE,
+      parseTemplate('{input}\n{output}\n'),
+      parseTemplate('In: {input} Out: {output}'),
+    ]) {
+      for (const shots of [0, 1, 5]) {
+        const { text } = buildPrompt(fruit, 3, options({ template, shots }))!
+        for (const other of [0, 1, 5]) expect(isWrittenAs(text, template, other), text).toBe(other === shots)
+        expect(isWrittenAs(`Dear ${text}`, template, shots) && template.before !== '').toBe(false)
+        expect(isWrittenAs(`${text} and`, template, shots)).toBe(false)
+      }
     }
   })
 

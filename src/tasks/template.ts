@@ -47,3 +47,18 @@ export function renderQuestion({ before, between }: Template, item: TaskItem): {
   const lead = / *$/.exec(between)?.[0] ?? ''
   return { prompt: `${before}${item.input}${between.slice(0, between.length - lead.length)}`, lead }
 }
+
+/** True where a prompt is a question behind so many shots, all of them written as the template says. */
+export function isWrittenAs(prompt: string, { before, between, after }: Template, shots: number): boolean {
+  if (!prompt.startsWith(before) || !prompt.endsWith(between.replace(/ *$/, ''))) return false
+  const gap = after + before
+  // Then nothing tells where an item ends.
+  if (gap === '') return true
+  let found = 0
+  for (let at = before.length; ; found++) {
+    const answer = prompt.indexOf(between, at)
+    const end = answer < 0 ? -1 : prompt.indexOf(gap, answer + between.length)
+    if (end < 0) return found === shots
+    at = end + gap.length
+  }
+}
