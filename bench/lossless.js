@@ -11,7 +11,8 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { AdaptiveDrafting, MOST_DRAFTS } from '../dist/engine/drafting.js'
+import { AdaptiveDrafting } from '../dist/engine/adaptive-drafting.js'
+import { MOST_DRAFTS } from '../dist/engine/drafting.js'
 import { LosslessDecoder } from '../dist/engine/lossless.js'
 import { createRandomStream } from '../dist/engine/random-stream.js'
 import { createSampler } from '../dist/engine/sampler.js'
@@ -116,7 +117,7 @@ async function runLossless(acceptance, drafting, seed) {
     return { accepted, id: accepted ? drafted : p.ids[0] }
   }
   const depth = { spec: `exit:${exit}`, next: () => draft, observePrompt: () => undefined, fork: () => depth }
-  const decoder = new LosslessDecoder(createSampler({ seed: 1 }), depth, drafting, layers, promptLength, rule)
+  const decoder = new LosslessDecoder(createSampler({ seed: 1 }), depth, drafting, layers, prompt, rule)
   const sequence = engine.createSequence()
   let said = decoder.accept(sequence, await step({ sequence, ids: prompt, depth: decoder.prompt }))
   let last = said.at(-1).id

@@ -44,6 +44,38 @@ describe('lossless generation on ripple-8m', () => {
     }
   })
 
+  it('drafts from the text itself at full depth, one by one and four at once', async () => {
+    const repeating = prompts.slice(0, 8).map((prompt) => [...prompt, ...prompt, ...prompt])
+    const wanted = await fullDepth(model, repeating, TOKENS)
+    for (const [batch, lossless] of [
+      [1, { drafts: 8 }],
+      [4, { drafts: 8 }],
+      [4, true],
+    ] as const) {
+      const { differences, drafted, accepted } = await agreement(model, repeating, wanted, {
+        depth: 'full',
+        batch,
+        lossless,
+      })
+      for (const { margin } of differences) expect(margin).toBeLessThan(UNDECIDED)
+      expect(differences.length).toBeLessThanOrEqual(1)
+      if (lossless === true) continue
+      expect(drafted).toBeGreaterThan(20)
+      expect(accepted).toBeGreaterThan(0)
+      expect(accepted).toBeLessThan(drafted)
+    }
+  })
+
+  it('ends at a stop string in the middle of a pass, as full depth does', async () => {
+    const prompt = [...prompts[0]!, ...prompts[0]!, ...prompts[0]!]
+    const { text } = await model.generate(prompt, { maxTokens: TOKENS, ignoreEos: true }).result
+    const options = { maxTokens: TOKENS, ignoreEos: true, stop: text.slice(40, 46) }
+    const plain = await model.generate(prompt, options).result
+    const drafted = await model.generate(prompt, { ...options, lossless: { drafts: 8 } }).result
+    expect(plain.finishReason).toBe('stop')
+    expect(drafted).toMatchObject({ text: plain.text, tokens: plain.tokens, finishReason: 'stop' })
+  })
+
   it.each(['exit:3', 'unified:2x,by=layers'])(
     'counts what was drafted under %s, and goes on drafting',
     async (depth) => {

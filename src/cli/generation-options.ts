@@ -33,7 +33,10 @@ function seedOf(text: string): number {
 
 export function addGenerationOptions(command: Command): Command {
   return addDepthOption(command)
-    .option('--lossless', 'let the depth only draft: every layer verifies, and the output is that of full depth')
+    .option(
+      '--lossless',
+      'draft by the depth and from the text itself: every layer verifies, and the output is that of full depth',
+    )
     .option(
       '--drafts <n>',
       'with --lossless: tokens to draft before each pass; default: as many as pay',

@@ -40,6 +40,7 @@ Examples:
   $ shoal run "Once upon a time"                         the bundled model, every layer
   $ shoal run ripple-8m-flex "Once upon a time" --depth gap:0.8 --show-depth
   $ shoal run ripple-8m-flex "Once upon a time" --depth exit:3 --lossless
+  $ shoal run model.gguf --lossless < text.txt           drafts from the text: faster where it repeats
   $ shoal run ./checkpoint "The sea" --quantization q4_0 --temperature 0.8 --top-p 0.95 --seed 7
   $ shoal run HuggingFaceTB/SmolLM2-135M-Instruct "The sea"    from the Hub, once
   $ shoal run model.gguf --tokens 1,450,7483 --max-tokens 32 --json

@@ -79,8 +79,9 @@ export interface GenerateOptions extends SamplingOptions {
   /** Default: what the checkpoint's `shoal.json` names, else `full`. */
   readonly depth?: Depth
   /**
-   * The policy only drafts: the full model verifies what it drafted, and what comes out has full depth's law (greedy: full
-   * depth's tokens). It drafts as long as that pays, or a given number of tokens before each pass, 1 to 15. Default false.
+   * The policy only drafts, and so does the text itself where its end occurred in it before: the full model verifies what was
+   * drafted, and what comes out has full depth's law (greedy: full depth's tokens). Drafts go on as long as that pays, or for a
+   * given number of tokens before each pass, 1 to 15: by the policy, or where that is `full` from the text. Default false.
    */
   readonly lossless?: boolean | { readonly drafts: number }
   /** New tokens at most; default 128. */
@@ -119,7 +120,7 @@ export interface GenerationTiming {
 }
 
 export interface LosslessResult {
-  /** Tokens that the policy drafted and the full model has judged, and how many of them stood. */
+  /** Tokens that the policy or the text drafted and the full model has judged, and how many of them stood. */
   readonly drafted: number
   readonly accepted: number
   /** Passes of the full model after the prompt's. */

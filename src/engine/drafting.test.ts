@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { AdaptiveDrafting, type Drafting, type DraftMember, fixedDrafting, MOST_DRAFTS } from './drafting.js'
+import { AdaptiveDrafting } from './adaptive-drafting.js'
+import { type Drafting, type DraftMember, fixedDrafting, MOST_DRAFTS, type Proposal } from './drafting.js'
 import { createRandomStream } from './random-stream.js'
 
 // Drafting on a clock of its own: what it gains is held against the best fixed number of drafts.
@@ -30,9 +31,12 @@ function generate(
   } = {},
 ): Outcome {
   const { members = 1, tokens = 4000, clock = { ms: 0 }, busy = () => 1 } = options
-  const drafting: Drafting = options.drafting ?? new AdaptiveDrafting(() => clock.ms)
+  const drafting: Drafting = options.drafting ?? new AdaptiveDrafting({ now: () => clock.ms })
   const random = createRandomStream(7)
-  const all = Array.from({ length: members }, (): DraftMember & { drafted: number[] } => ({ drafted: [] }))
+  const all = Array.from({ length: members }, (): DraftMember & { drafted: number[] } => ({
+    drafted: [],
+    proposal: null,
+  }))
   for (const member of all) drafting.join(member)
   const started = clock.ms
   let said = 0
@@ -40,14 +44,14 @@ function generate(
   while (said < tokens * members) {
     const next = all.map((member) => drafting.next(member))
     let verified = 0
-    next.forEach((kind, i) => {
+    next.forEach(({ kind }, i) => {
       const rows = kind === 'draft' ? 1 : all[i]!.drafted.length + 1
       drafting.feeds(kind, rows)
       if (kind === 'verify') verified += rows
     })
-    const drawn = next.filter((kind) => kind === 'draft').length
+    const drawn = next.filter(({ kind }) => kind === 'draft').length
     clock.ms += (verified > 0 ? costs(verified) : DRAFT_MS + 0.1 * (drawn - 1)) * busy()
-    next.forEach((kind, i) => {
+    next.forEach(({ kind }, i) => {
       drafting.ran(members)
       const { drafted } = all[i]!
       if (kind === 'draft') {
@@ -58,7 +62,7 @@ function generate(
       let stood = 0
       for (const probability of drafted) {
         const accepted = random() < acceptance
-        drafting.judged(probability, accepted)
+        drafting.judged({ source: 'depth', probability }, accepted)
         if (!accepted) break
         stood++
       }
@@ -96,7 +100,7 @@ describe('adaptive drafting', () => {
     'is never slower than 0.97 of full depth over %i tokens where drafts do not pay',
     (tokens) => {
       const clock = { ms: 0 }
-      const drafting = new AdaptiveDrafting(() => clock.ms)
+      const drafting = new AdaptiveDrafting({ now: () => clock.ms })
       // A model learns once, and remembers it for the texts that follow.
       generate(DEAR_ROWS, 0.4, { tokens: 256, drafting, clock })
       for (let text = 0; text < 10; text++) {
@@ -118,7 +122,7 @@ describe('adaptive drafting', () => {
 
   it('drafts again where drafts begin to stand', () => {
     const clock = { ms: 0 }
-    const drafting = new AdaptiveDrafting(() => clock.ms)
+    const drafting = new AdaptiveDrafting({ now: () => clock.ms })
     generate(CHEAP_ROWS, 0.02, { tokens: 500, drafting, clock })
     const { msPerToken } = generate(CHEAP_ROWS, 0.95, { tokens: 4000, drafting, clock })
     expect(msPerToken).toBeLessThan(0.5 * CHEAP_ROWS(1))
@@ -133,7 +137,16 @@ describe('adaptive drafting', () => {
 describe('a fixed number of drafts', () => {
   it('is drafted before every pass', () => {
     const drafting = fixedDrafting(2)
-    expect([[], [0.5], [0.5, 0.5]].map((drafted) => drafting.next({ drafted }))).toEqual(['draft', 'draft', 'verify'])
+    const moves = [[], [0.5], [0.5, 0.5]].map((drafted) => drafting.next({ drafted, proposal: null }).kind)
+    expect(moves).toEqual(['draft', 'draft', 'verify'])
+  })
+
+  it('is what the text proposes where no layer is left out', () => {
+    const drafting = fixedDrafting(4, { byDepth: false })
+    const move = (proposal: Proposal | null) => drafting.next({ drafted: [], proposal })
+    expect(move({ count: 15, matched: 2 })).toEqual({ kind: 'verify', proposed: 4 })
+    expect(move({ count: 3, matched: 9 })).toEqual({ kind: 'verify', proposed: 3 })
+    expect(move(null)).toEqual({ kind: 'verify', proposed: 0 })
   })
 
   it.each([0, 16, 1.5, Number.NaN])('cannot be %s', (drafts) => {

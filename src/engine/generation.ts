@@ -138,7 +138,7 @@ export class GenerationJob implements Job, Generation {
     const info = { layers, promptTokens: promptTokens.length, maxTokens }
     const depth = startDepth(policy, info, { mayGrow: drafting !== null })
     this.policy = policy
-    this.drafting = drafting && new LosslessDecoder(sampler, depth, drafting, layers, promptTokens.length)
+    this.drafting = drafting && new LosslessDecoder(sampler, depth, drafting, layers, promptTokens)
     this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
   }
 

@@ -1,5 +1,6 @@
 import type { Decoder, DecoderFeed, Emission } from './decoder.js'
-import type { Drafting, DraftMember } from './drafting.js'
+import { type Drafting, type DraftMember, MOST_DRAFTS, type Proposal, type Sureness } from './drafting.js'
+import { NgramIndex } from './ngram-index.js'
 import { type Distribution, logProbability, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { SaidRow, StepResult } from './step.js'
@@ -8,7 +9,7 @@ import { type AcceptRule, acceptDraft } from './verify.js'
 
 /** What drafting came to. */
 export interface DraftCounts {
-  /** Tokens that the policy drafted and the full model has looked at. */
+  /** Tokens that the policy or the text drafted and the full model has looked at. */
   readonly judged: number
   readonly accepted: number
   /** Passes of the full model after the prompt's, and the tokens that they gave. */
@@ -18,20 +19,29 @@ export interface DraftCounts {
   readonly fullMs: number
 }
 
+const VERIFY = { kind: 'verify', proposed: 0 } as const
+
 interface Draft {
   readonly id: number
+  /** What it was drawn from. */
   readonly q: Distribution
+  readonly sureness: Sureness
 }
 
 /**
- * The policy drafts, the full model verifies: what comes out has full depth's law. Under an exit policy drafted rows wait
- * where they left, and one pass takes them to the last layer (LayerSkip, arXiv 2404.16710); rows that a skip plan drafted
- * run again at full depth. After a verified pass every layer is complete, so a plan may change.
+ * The policy or the text itself drafts, the full model verifies: what comes out has full depth's law. Under an exit policy
+ * drafted rows wait where they left, and one pass takes them to the last layer (LayerSkip, arXiv 2404.16710); rows that a
+ * skip plan drafted run again at full depth, and what the text proposes runs there for the first time. After a verified pass
+ * every layer is complete, so a plan may change.
  */
 export class LosslessDecoder implements Decoder, DraftMember {
   readonly prompt: TokenDepth
   readonly drafted: number[] = []
+  proposal: Proposal | null = null
   private drafts: Draft[] = []
+  /** The tokens of `proposal`. */
+  private proposed: readonly number[] = []
+  private readonly ngrams = new NgramIndex()
   /** Position of the newest token that stands: where the cycle's first row goes. */
   private base = 0
   private generated = 0
@@ -39,17 +49,17 @@ export class LosslessDecoder implements Decoder, DraftMember {
 
   /**
    * @param layers L
-   * @param promptLength tokens in the prompt
    */
   constructor(
     private readonly sampler: Sampler,
     private readonly depth: SequenceDepth,
     private readonly drafting: Drafting,
     private readonly layers: number,
-    private readonly promptLength: number,
+    private readonly promptTokens: readonly number[],
     private readonly rule: AcceptRule = acceptDraft,
   ) {
     this.prompt = toTheTop(layers)
+    for (const id of promptTokens) this.ngrams.push(id)
   }
 
   get counts(): DraftCounts {
@@ -60,8 +70,10 @@ export class LosslessDecoder implements Decoder, DraftMember {
     const { drafts, drafting, base } = this
     const newest = drafts.at(-1)?.id ?? last
     // The pass that verifies emits one token more than it accepts.
-    if (drafts.length + 1 < room && drafting.next(this) === 'draft') {
-      const position = this.promptLength - 1 + this.generated + drafts.length
+    const more = room - drafts.length - 1
+    const move = more > 0 ? drafting.next(this) : VERIFY
+    if (move.kind === 'draft') {
+      const position = this.promptTokens.length - 1 + this.generated + drafts.length
       const depth = this.depth.next(position, this.generated + drafts.length)
       if (depth.kind === 'exit') {
         drafting.feeds('draft', 1)
@@ -71,9 +83,9 @@ export class LosslessDecoder implements Decoder, DraftMember {
         drafting.feeds('draft', 1)
         return { ids: [newest], depth }
       }
-    }
+    } else if (drafts.length === 0) this.propose(Math.min(move.proposed, more))
     drafting.feeds('verify', drafts.length + 1)
-    if (sequence.waiting === sequence.length - sequence.complete) {
+    if (sequence.length > base && sequence.waiting === sequence.length - sequence.complete) {
       return { ids: [newest], depth: toTheTop(this.layers), logitsFrom: base }
     }
     sequence.truncate(base)
@@ -91,20 +103,21 @@ export class LosslessDecoder implements Decoder, DraftMember {
       const before = this.drafts.map(({ id }) => id)
       const q = this.sampler.distribution(result.logits, before, result)
       const id = this.sampler.draw(q)
-      this.drafts.push({ id, q })
-      this.drafted.push(Math.exp((result.logits[id] as number) - result.logSumExp))
+      const probability = Math.exp((result.logits[id] as number) - result.logSumExp)
+      this.drafts.push({ id, q, sureness: { source: 'depth', probability } })
+      this.drafted.push(probability)
       return []
     }
     const rows = [...result.earlier, result]
     let standing = true
     const tokens: Emission[] = []
-    for (const [i, { id: drafted, q }] of this.drafts.entries()) {
+    for (const [i, { id: drafted, q, sureness }] of this.drafts.entries()) {
       const row = rows[i] as SaidRow
       const p = this.sampler.distribution(row.logits, [], row)
       const { accepted, id } = this.rule(drafted, q, p, this.sampler.random, this.sampler.draw)
       this.sampler.remember(id)
       tokens.push({ id, logprob: logProbability(row.logits, id, row.logSumExp), depth: this.layers })
-      this.drafting.judged(this.drafted[i] as number, accepted)
+      this.drafting.judged(sureness, accepted)
       this.counted.judged++
       if (!accepted) {
         sequence.truncate(this.base + tokens.length)
@@ -125,6 +138,14 @@ export class LosslessDecoder implements Decoder, DraftMember {
     this.drafting.leave(this)
   }
 
+  /** Has the next pass verify the first tokens that the text proposes. */
+  private propose(count: number): void {
+    const { matched } = this.proposal ?? { matched: 0 }
+    for (const [i, id] of this.proposed.slice(0, count).entries()) {
+      this.drafts.push({ id, q: certain(id), sureness: { source: 'text', matched: matched + i } })
+    }
+  }
+
   private next(result: StepResult): Emission {
     return { ...this.sampler.sample(result.logits, result), depth: this.layers }
   }
@@ -134,6 +155,14 @@ export class LosslessDecoder implements Decoder, DraftMember {
     this.drafted.length = 0
     this.generated += tokens.length
     this.base = sequence.length
+    for (const { id } of tokens) this.ngrams.push(id)
+    const match = this.ngrams.match()
+    this.proposed = match === null ? [] : this.ngrams.continuation(match, MOST_DRAFTS)
+    this.proposal = match && { count: this.proposed.length, matched: match.length }
     return tokens
   }
+}
+
+function certain(id: number): Distribution {
+  return { ids: Int32Array.of(id), probabilities: Float64Array.of(1) }
 }

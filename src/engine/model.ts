@@ -5,6 +5,7 @@ import type { Policy } from '../depth/policy.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { AdaptiveDrafting } from './adaptive-drafting.js'
 import type {
   BeamSearchOptions,
   BeamSearchResult,
@@ -22,7 +23,7 @@ import type {
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
-import { AdaptiveDrafting, type Drafting, fixedDrafting } from './drafting.js'
+import { checkDrafts, type Drafting, fixedDrafting } from './drafting.js'
 import { endTokens } from './end-tokens.js'
 import type { Engine } from './engine.js'
 import { fingerprintOf } from './fingerprint.js'
@@ -247,10 +248,11 @@ export class LoadedModel implements Model {
     const ids = this.checkedIds(given)
     const { lossless = false } = options
     if (typeof lossless === 'object') refuseUnknownOptions('lossless', lossless)
-    const fixed = typeof lossless === 'object' ? fixedDrafting(lossless.drafts) : null
+    const drafts = typeof lossless === 'object' ? lossless.drafts : null
+    if (drafts !== null) checkDrafts(drafts)
     const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept, warnings)
     const join = (known: Policy): void => {
-      job.begin(known, lossless === true ? this.draftingOf(known) : fixed)
+      job.begin(known, lossless === false ? null : this.draftingOf(known, drafts))
       this.batch.add(job)
     }
     if (policy instanceof Promise) policy.then(join).catch((error: unknown) => job.end(error))
@@ -297,9 +299,11 @@ export class LoadedModel implements Model {
   }
 
   /** What is learned of a policy's drafts outlives a generation. */
-  private draftingOf({ spec }: Policy): Drafting {
-    const drafting = this.draftings.get(spec) ?? new AdaptiveDrafting()
-    this.draftings.set(spec, drafting)
+  private draftingOf(policy: Policy, drafts: number | null): Drafting {
+    const byDepth = !runsEveryLayer(policy, this.hyperparameters.layers)
+    if (drafts !== null) return fixedDrafting(drafts, { byDepth })
+    const drafting = this.draftings.get(policy.spec) ?? new AdaptiveDrafting({ byDepth })
+    this.draftings.set(policy.spec, drafting)
     return drafting
   }
 
@@ -355,6 +359,10 @@ export class LoadedModel implements Model {
   private specOf(depth: Depth = this.settings.depth ?? 'full'): string {
     return typeof depth === 'string' ? depth : depth.spec
   }
+}
+
+function runsEveryLayer(policy: Policy, layers: number): boolean {
+  return policy.kind === 'skip' && policy.everyToken?.length === layers
 }
 
 function isMessages(prompt: readonly number[] | readonly PromptMessage[]): prompt is readonly PromptMessage[] {

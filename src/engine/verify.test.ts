@@ -1,9 +1,11 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { AdaptiveDrafting } from './adaptive-drafting.js'
 import type { Emission } from './decoder.js'
-import { AdaptiveDrafting } from './drafting.js'
+import type { DraftMember, Move, Sureness } from './drafting.js'
 import { LosslessDecoder } from './lossless.js'
 import { createRandomStream } from './random-stream.js'
-import { createSampler, type Distribution } from './sampler.js'
+import { createSampler, type Distribution, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { SaidRow, StepResult } from './step.js'
 import { type SequenceDepth, type TokenDepth, toTheTop } from './token-depth.js'
@@ -25,8 +27,12 @@ function logitsAfter(tokens: readonly number[], which: 'full' | 'draft'): Float3
 
 /** Just what a decoder asks of a sequence: how many positions it holds, and how many of them every layer has seen. */
 class FakeSequence {
-  length = 1
-  complete = 1
+  length: number
+  complete: number
+  constructor(length: number) {
+    this.length = length
+    this.complete = length
+  }
   get waiting(): number {
     return this.length - this.complete
   }
@@ -41,33 +47,51 @@ const PROMPT = [3]
 const DEPTH: SequenceDepth = { spec: 'exit:1', next: () => DRAFT, observePrompt: () => undefined, fork: () => DEPTH }
 const DRAFT: TokenDepth = { ...toTheTop(LAYERS), last: 1 } as TokenDepth
 
+/** After any of its tokens but 1 comes 1, and after 1 any token: what stands after a 1 has a proposal. */
+const REPEATING_PROMPT = [1, 0, 1, 1, 1, 2, 1, 3, 1, 4, 1, 5, 1, 6, 1, 7, 1]
+
 /** Drafts as long as the past says: not a rule of the decoder's, but any must do. */
 class ScriptedDrafting extends AdaptiveDrafting {
-  constructor(private readonly length: () => number) {
+  constructor(
+    private readonly source: Sureness['source'],
+    private readonly length: () => number,
+  ) {
     super()
   }
   private drafts = 0
-  override next(): 'draft' | 'verify' {
-    return this.drafts < this.length() ? 'draft' : 'verify'
+  override next({ proposal }: DraftMember): Move {
+    if (this.source === 'text') return { kind: 'verify', proposed: Math.min(proposal?.count ?? 0, this.length()) }
+    return this.drafts < this.length() ? { kind: 'draft' } : { kind: 'verify', proposed: 0 }
   }
-  override feeds(kind: 'draft' | 'verify'): void {
+  override feeds(kind: Move['kind']): void {
     this.drafts = kind === 'draft' ? this.drafts + 1 : 0
   }
   override ran(): void {}
 }
 
-/** Three tokens after the prompt, by drafts of lengths 0 to 3 that depend on what was said. */
-function sample(seed: number, rule: AcceptRule): number[] {
-  const sampler = createSampler({ ...SAMPLING, seed }, PROMPT)
+interface Decoding {
+  readonly prompt: readonly number[]
+  readonly tokens: number
+  readonly source: Sureness['source']
+  readonly sampler: Sampler
+  readonly rule?: AcceptRule
+  /** How long to draft, given what was said. */
+  readonly length: (said: readonly number[]) => number
+}
+
+function decode({ prompt, tokens, source, sampler, rule = acceptDraft, length }: Decoding): {
+  said: number[]
+  drafted: number
+} {
   const said: number[] = []
-  const drafting = new ScriptedDrafting(() => (said.length + (said.at(-1) ?? 0)) % 4)
-  const decoder = new LosslessDecoder(sampler, DEPTH, drafting, LAYERS, 1, rule)
-  const fake = new FakeSequence()
+  const drafting = new ScriptedDrafting(source, () => length(said))
+  const decoder = new LosslessDecoder(sampler, DEPTH, drafting, LAYERS, prompt, rule)
+  const fake = new FakeSequence(prompt.length)
   const sequence = fake as unknown as Sequence
-  const fed = [...PROMPT]
-  const take = (tokens: readonly Emission[]) => said.push(...tokens.map(({ id }) => id))
+  const fed = [...prompt]
+  const take = (emissions: readonly Emission[]) => said.push(...emissions.map(({ id }) => id))
   take(decoder.accept(sequence, resultOf([logitsAfter(fed, 'full')])))
-  while (said.length < 3) {
+  while (said.length < tokens) {
     const feed = decoder.feed(sequence, said.at(-1)!, 100)
     fed.length = fake.length
     fed.push(...feed.ids)
@@ -80,7 +104,14 @@ function sample(seed: number, rule: AcceptRule): number[] {
       : [logitsAfter(fed, 'draft')]
     take(decoder.accept(sequence, resultOf(rows)))
   }
-  return said.slice(0, 3)
+  return { said: said.slice(0, tokens), drafted: decoder.counts.judged }
+}
+
+/** Three tokens after the prompt, by drafts of lengths 0 to 3 that depend on what was said. */
+function sample(seed: number, rule: AcceptRule, source: Sureness['source'], prompt: readonly number[]): number[] {
+  const sampler = createSampler({ ...SAMPLING, seed }, prompt)
+  const length = (said: readonly number[]) => (said.length + (said.at(-1) ?? 0)) % 4
+  return decode({ prompt, tokens: 3, source, sampler, rule, length }).said
 }
 
 function resultOf(rows: Float32Array[]): StepResult {
@@ -94,16 +125,16 @@ function resultOf(rows: Float32Array[]): StepResult {
 }
 
 /** The exact law of three tokens from the full model. */
-function law(): Map<string, number> {
+function law(prompt: readonly number[]): Map<string, number> {
   const all = new Map<string, number>()
   const walk = (said: number[], probability: number) => {
     if (said.length === 3) {
       all.set(said.join(), probability)
       return
     }
-    const sampler = createSampler({ ...SAMPLING, seed: 1 }, PROMPT)
+    const sampler = createSampler({ ...SAMPLING, seed: 1 }, prompt)
     for (const id of said) sampler.remember(id)
-    const { ids, probabilities } = sampler.distribution(logitsAfter([...PROMPT, ...said], 'full'))
+    const { ids, probabilities } = sampler.distribution(logitsAfter([...prompt, ...said], 'full'))
     ids.forEach((id, i) => {
       walk([...said, id], probability * probabilities[i]!)
     })
@@ -127,13 +158,16 @@ function normalTail(z: number): number {
 }
 
 /** p-value of Pearson's test that samples follow the law; cells that expect fewer than 5 are counted together. */
-function pValue(rule: AcceptRule, samples = SAMPLES): number {
+function pValue(
+  rule: AcceptRule,
+  { samples = SAMPLES, source = 'depth' as Sureness['source'], prompt = PROMPT } = {},
+): number {
   const counts = new Map<string, number>()
   for (let i = 0; i < samples; i++) {
-    const key = sample(1000 + i, rule).join()
+    const key = sample(1000 + i, rule, source, prompt).join()
     counts.set(key, (counts.get(key) ?? 0) + 1)
   }
-  const expected = law()
+  const expected = law(prompt)
   if ([...counts.keys()].some((key) => !expected.has(key))) return 0
   let statistic = 0
   let cells = 0
@@ -183,12 +217,45 @@ describe('speculative sampling', () => {
     expect(pValue(acceptDraft)).toBeGreaterThan(0.001)
   })
 
+  it('has it too where the text proposes', () => {
+    const text = { source: 'text', prompt: REPEATING_PROMPT } as const
+    expect(pValue(acceptDraft, text)).toBeGreaterThan(0.001)
+    const blind = wrong((p) => p)
+    expect(pValue(blind, { ...text, samples: SAMPLES / 4 })).toBeLessThan(0.001)
+  })
+
+  it('says greedily what the full model says, whatever the text is and however much of it is proposed', () => {
+    let judged = 0
+    const texts = fc.array(fc.nat(VOCABULARY - 1), { minLength: 1, maxLength: 30 })
+    fc.assert(
+      fc.property(
+        texts,
+        fc.array(fc.nat(15), { minLength: 1 }),
+        fc.constantFrom(1, 1.5),
+        (prompt, lengths, penalty) => {
+          const sampler = () => createSampler({ temperature: 0, repetitionPenalty: penalty }, prompt)
+          const alone = sampler()
+          const wanted: number[] = []
+          while (wanted.length < 24) {
+            const row = resultOf([logitsAfter([...prompt, ...wanted], 'full')])
+            wanted.push(alone.sample(row.logits, row).id)
+          }
+          const length = (said: readonly number[]) => lengths[said.length % lengths.length]!
+          const { said, drafted } = decode({ prompt, tokens: 24, source: 'text', sampler: sampler(), length })
+          expect(said).toEqual(wanted)
+          judged += drafted
+        },
+      ),
+    )
+    expect(judged).toBeGreaterThan(100)
+  })
+
   it.each([
     ['draws from p where a draft falls', wrong((p) => p)],
     ['draws from a residual that is not normalised', wrong(unnormalised)],
     ['takes the raw distribution for what was drawn from', rawQ],
   ] as const)('the test rejects a rule that %s', (_name, rule) => {
-    expect(pValue(rule, SAMPLES / 4)).toBeLessThan(0.001)
+    expect(pValue(rule, { samples: SAMPLES / 4 })).toBeLessThan(0.001)
   })
 
   it('is a comparison where both distributions hold one token', () => {
