@@ -3,6 +3,7 @@
 // Exits are drawn from a seed around three quarters of the depth, the same for every kind of check, so that only the price
 // of looking differs. Runs take turns in one process; the table gives medians.
 import { parseArgs } from 'node:util'
+import { median, medianRatio } from '../dist/calibrate/quantile.js'
 import { loadModel } from '../dist/index.js'
 import { ensureTinyLlama } from './tinyllama.js'
 
@@ -48,6 +49,12 @@ async function measure(name, model, kind) {
     }
   }
   const time = samples.map((s) => median(s.map((x) => x.ms)))
+  const toFull = samples.map((s) =>
+    medianRatio(
+      s.map((x) => x.ms),
+      samples[0].map((x) => x.ms),
+    ),
+  )
   const layerMs = (time[0] - time[1]) / (layers - depths[1])
   console.log(`\n${name} (${model.quantization}) · ${kind} · ${layers} layers · ${values.threads} threads`)
   console.table(
@@ -58,11 +65,11 @@ async function measure(name, model, kind) {
       return {
         case: c.name,
         layers: depths[i].toFixed(2),
-        'time / full': (time[i] / time[0]).toFixed(3),
+        'time / full': toFull[i].toFixed(3),
         'checks, ms': looks ? checks.toFixed(3) : '',
         'of the time': looks ? `${((100 * checks) / time[i]).toFixed(1)}%` : '',
         'of the time of layers saved': looks ? `${((100 * checks) / saved).toFixed(1)}%` : '',
-        'time saved / layers saved': i > 0 ? ((1 - time[i] / time[0]) / (1 - depths[i] / layers)).toFixed(2) : '',
+        'time saved / layers saved': i > 0 ? ((1 - toFull[i]) / (1 - depths[i] / layers)).toFixed(2) : '',
       }
     }),
   )
@@ -103,8 +110,4 @@ function depthOf({ checks, tokens, look = true }, chosen, layers) {
 
 function hash(position) {
   return (Math.imul(position ^ 0x5bd1e995, 0x9e3779b1) >>> 16) & 0xffff
-}
-
-function median(numbers) {
-  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 }

@@ -38,18 +38,20 @@ function page(document, name) {
   ]
 }
 
-function head({ date, machine, threads, quick, size, rules }, name) {
+function head({ date, machine, threads, quick, size, rules, models }, name) {
+  const windows = models[0].rows.find((row) => row.name === 'full').losses.length
   return [
     `Written by \`npm run bench:unified\` on ${date.slice(0, 10)}: ${machine}; ${threads} threads. Every figure is in [${name}.json](${name}.json).`,
     ...(quick ? ['**A quick run, to see that it runs: none of these figures means anything.**'] : []),
     `The bundled models cannot translate, so quality is the perplexity of a text that they never saw (the beginning of Austen's
-Persuasion: ${size.windows} windows of ${size.window} tokens, of which the first ${size.promptLength} run at full depth and are not scored) and the share of right answers
+Persuasion: ${windows} windows of ${size.window} tokens, of which the first ${size.promptLength} run at full depth and are not scored) and the share of right answers
 to rule tasks, generated with ${size.shots} shots: ${size.questions} held-out questions each of ${rules.join(', ')}. Added loss is the mean
 negative log-likelihood less full depth's on the same tokens, in nats per token. A first token comes from the prompt's pass, which
 skip policies run at full depth; exit policies may leave there too.`,
     `Delivered is full depth's decode time over the policy's: prompts of ${size.prompt} tokens of the same text, ${size.tokens} new tokens, greedy, batch 1,
 ${size.rounds} rounds in which full depth runs before and after every four policies. Computed counts the layers run for each new token, rows that caught
-up included. Brackets are 95% bootstrap intervals, over windows, questions and rounds. Rules and sources of the policies are in
+up included. It is the median of the rounds' ratios, with an interval of order statistics; policies that run the same layers are measured
+once. The other brackets are 95% bootstrap intervals, over windows and questions. Rules and sources of the policies are in
 [depth.md](depth.md).`,
   ]
 }
@@ -67,7 +69,7 @@ function modelSection(model, name) {
           other !== row && other.delivered.mean >= row.delivered.mean && other.addedLoss.mean < row.addedLoss.mean,
       ),
   )
-  const about = `${layers} layers, ${(parameters / 1e6).toFixed(1)} million parameters, ${model.quantization}. At full depth its perplexity is ${interval(full.perplexity, 2)}, and it gives ${interval(full.accuracy, 3)} of the answers, at ${fixed(full.msPerToken.mean, 3)} ms a token.`
+  const about = `${layers} layers, ${(parameters / 1e6).toFixed(1)} million parameters, ${model.quantization}. At full depth its perplexity is ${interval(full.perplexity, 2)}, and it gives ${interval(full.accuracy, 3)} of the answers, at ${fixed(full.msPerToken, 3)} ms a token.`
   const best =
     front.length === 0
       ? 'No policy was faster than full depth.'

@@ -6,7 +6,9 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { bootstrapMean, bootstrapSums, ratioBootstrap } from '../dist/evaluate/bootstrap.js'
+import { median } from '../dist/calibrate/quantile.js'
+import { workOf } from '../dist/depth/same-layers.js'
+import { bootstrapMean, bootstrapSums, medianInterval, ratioBootstrap } from '../dist/evaluate/bootstrap.js'
 import { evaluate } from '../dist/evaluate/evaluate.js'
 import { evaluateGeneration } from '../dist/evaluate/generation/evaluate.js'
 import { machineName } from '../dist/evaluate/machine.js'
@@ -71,7 +73,17 @@ const RULES = [
 ]
 const SIZE = options.quick
   ? { windows: 1, window: 48, promptLength: 16, questions: 1, shots: 1, rounds: 1, prompt: 32, tokens: 8, table: 1 }
-  : { windows: 5, window: 256, promptLength: 32, questions: 8, shots: 5, rounds: 8, prompt: 128, tokens: 64, table: 3 }
+  : {
+      windows: null,
+      window: 256,
+      promptLength: 32,
+      questions: 8,
+      shots: 5,
+      rounds: 8,
+      prompt: 128,
+      tokens: 64,
+      table: 3,
+    }
 /** Of the text; what comes after it is for those who choose layers on text. */
 const HELD_OUT = 0.7
 
@@ -246,7 +258,7 @@ async function measureModel(name) {
 
 /** Perplexity and rule-task accuracy; plans of the same layers are measured once. */
 async function measureQuality(model, rows) {
-  const keyOf = ({ plan, policy }) => (policy.prompt === 'full' && plan !== null ? plan.join(',') : policy.spec)
+  const keyOf = ({ policy }) => workOf(policy)
   const specs = new Map()
   for (const row of rows) if (!specs.has(keyOf(row))) specs.set(keyOf(row), row.policy.spec)
   const depths = [...specs.values()]
@@ -262,7 +274,15 @@ async function measureQuality(model, rows) {
   const common = { depths, seed: 0 }
   await evaluateGeneration(model, {
     ...{ ...common, tasks: [], texts: [heldOut], shots: [0], batches: [1], metrics: [] },
-    ...{ limit: windows, maxTokens: 1, beams: null, noRepeatNgram: 0, window, promptLength, kept: keep },
+    ...{
+      ...(windows === null ? {} : { limit: windows }),
+      maxTokens: 1,
+      beams: null,
+      noRepeatNgram: 0,
+      window,
+      promptLength,
+      kept: keep,
+    },
   })
   const answers = await evaluate(model, {
     ...{ ...common, tasks, shots: [shots], score: 'generate', limit: questions, maxTokens: 8, controls: false },
@@ -294,12 +314,13 @@ async function measureQuality(model, rows) {
 /** Prompts of the held-out text, one for each round. */
 function promptsOf(model, rounds) {
   const windows = textWindows(model.tokenizer, heldOut, { window: SIZE.prompt, promptLength: SIZE.prompt - 1 })
-  return Array.from({ length: rounds }, (_, i) => windows[(i + SIZE.windows * 2) % windows.length])
+  return Array.from({ length: rounds }, (_, i) => windows[(i + 10) % windows.length])
 }
 
-/** Decode time beside full depth's, which runs before and after every four policies. */
-async function measureSpeed(model, rows) {
-  const samples = new Map(rows.map(({ name }) => [name, []]))
+/** Decode time beside full depth's, which runs before and after every four policies. Policies of the same layers are measured once. */
+async function measureSpeed(model, every) {
+  const samples = new Map(every.map(({ policy }) => [workOf(policy), []]))
+  const rows = [...samples.keys()].map((work) => every.find(({ policy }) => workOf(policy) === work))
   const run = async (ids, depth) => {
     const result = await model.generate(ids, { depth, maxTokens: SIZE.tokens, ignoreEos: true }).result
     const { tokens, rowLayers, meanDepth, checkMs, timing } = result
@@ -317,26 +338,23 @@ async function measureSpeed(model, rows) {
     let before = await run(ids, 'full')
     for (let i = 0; i < order.length; i += 4) {
       const some = []
-      for (const row of order.slice(i, i + 4)) some.push([row.name, await run(ids, row.policy)])
+      for (const row of order.slice(i, i + 4)) some.push([workOf(row.policy), await run(ids, row.policy)])
       const after = await run(ids, 'full')
       // The first round builds graphs.
       if (round > 0)
-        for (const [name, own] of some) samples.get(name).push({ ...own, full: (before.ms + after.ms) / 2 })
+        for (const [work, own] of some) samples.get(work).push({ ...own, full: (before.ms + after.ms) / 2 })
       before = after
     }
   }
   return Object.fromEntries(
-    rows.map(({ name }) => {
-      const all = samples.get(name)
+    every.map(({ name, policy }) => {
+      const all = samples.get(workOf(policy))
       const of = (value) => all.map(value)
       return [
         name,
         {
-          msPerToken: bootstrapMean(of(({ ms }) => ms)),
-          delivered: ratioBootstrap(
-            of(({ full }) => full),
-            of(({ ms }) => ms),
-          ),
+          msPerToken: median(of(({ ms }) => ms)),
+          delivered: medianInterval(of(({ full, ms }) => full / ms)),
           depthMean: bootstrapMean(of(({ meanDepth }) => meanDepth)).mean,
           computed: bootstrapMean(of(({ computed }) => computed)).mean,
           checkShare: ratioBootstrap(
@@ -370,10 +388,7 @@ async function measureLossless(model) {
       identical: sum(({ own, full }) => Number(own.tokens.join() === full.tokens.join())),
       acceptance: sum(({ own }) => own.lossless.accepted) / sum(({ own }) => own.lossless.drafted),
       tokensPerPass: sum(({ own }) => own.tokens.length - 1) / sum(({ own }) => own.lossless.passes),
-      delivered: ratioBootstrap(
-        samples.map(({ full }) => full.timing.decodeMs),
-        samples.map(({ own }) => own.timing.decodeMs),
-      ),
+      delivered: medianInterval(samples.map(({ full, own }) => full.timing.decodeMs / own.timing.decodeMs)),
     })
   }
   return rows

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { medianRatio } from '../src/calibrate/quantile.js'
 import { PUBLISHED_SPEEDS, publishedSpeedup } from '../src/evaluate/speed-table/published.js'
 import { shoal } from './cli-runner.js'
 import { matches } from './schema.js'
@@ -18,7 +19,18 @@ interface Cell {
 
 describe('shoal bench without --depth', () => {
   it('measures targets x methods x batch sizes, with quality, in the layout of the paper', async () => {
-    const ended = await shoal([...SHORT, '--batch', '1,2', '--speedup', '1.3,500', '--limit', '1', '--json'])
+    const ended = await shoal([
+      ...SHORT,
+      '--batch',
+      '1,2',
+      '--speedup',
+      '1.3,500',
+      '--limit',
+      '1',
+      '--windows',
+      '2',
+      '--json',
+    ])
     expect(ended.code).toBe(0)
     const cells = matches('bench-table', ended.stdout).cells as Cell[]
     const named = (method: string, target: number, batch: number) =>
@@ -48,6 +60,20 @@ describe('shoal bench without --depth', () => {
     expect(stdout).toMatch(/2x +SkipDecode +skipdecode:2x/)
     expect(stdout).toMatch(/2x +unified \(paper\) +BLEU 21\.23 +90 +1\.76x\n/)
   })
+})
+
+it('measures what runs the same layers once, however it is spelled, and ratios by rounds', async () => {
+  const same = ['unified:2x,by=layers', 'layers:0,2,4,6,9,11,13,15', 'layers:0,2,4,6,9,11,13,15,prompt=plan']
+  const depths = ['full', ...same].flatMap((depth) => ['--depth', depth])
+  const { stdout } = await shoal([...SHORT, '--batch', '1', ...depths, '--json'])
+  const { results } = JSON.parse(stdout) as { results: { decode_tokens_per_second: number; plan: number[] }[] }
+  const [, unified, plan, everywhere] = results
+  expect(unified!.plan).toEqual(plan!.plan)
+  expect(unified!.decode_tokens_per_second).toBe(plan!.decode_tokens_per_second)
+  expect(everywhere!.decode_tokens_per_second).not.toBe(plan!.decode_tokens_per_second)
+  // The second round was slow for both: 2, 2 and 2, where medians of their own would say 1.
+  expect(medianRatio([2, 4, 8], [1, 2, 4])).toBe(2)
+  expect(medianRatio([2, 20, 4], [1, 10, 40])).toBe(2)
 })
 
 it('published speedups are those of the paper', () => {

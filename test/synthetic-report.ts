@@ -111,5 +111,5 @@ function cell(task: string, t: number, shots: number, setting: (typeof SETTINGS)
 }
 
 function around(mean: number, half: number): Interval {
-  return { mean, low: mean - half, high: mean + half }
+  return { mean, low: mean - half, high: mean + half, n: 400 }
 }

@@ -1,6 +1,6 @@
 import type { ExitPolicy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
-import { median } from './quantile.js'
+import { medianRatio } from './quantile.js'
 
 const ROUNDS = 9
 
@@ -32,7 +32,6 @@ export async function measureCheckCost(
       if (round > 0) times[name].push(ms)
     }
   }
-  // Of each round: what slows the machine down for a while slows both.
-  const more = median(times.checked.map((ms, round) => ms / times.full[round]! - 1))
+  const more = medianRatio(times.checked, times.full) - 1
   return Math.max(0, (more * layers) / (layers - 1))
 }

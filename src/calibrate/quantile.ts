@@ -13,3 +13,12 @@ export function median(values: readonly number[]): number {
     0.5,
   )
 }
+
+/**
+ * The median of the rounds' ratios: what slows the machine down for a while slows both of a round, where medians of their own may
+ * be of different rounds.
+ * @param own per round, and `base` what it is held against in the same round
+ */
+export function medianRatio(own: readonly number[], base: readonly number[]): number {
+  return median(own.map((value, round) => value / base[round]!))
+}

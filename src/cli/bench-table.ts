@@ -27,6 +27,7 @@ export interface TableOptions extends ModelOptions {
   readonly speedup: readonly number[]
   readonly text: string
   readonly limit: number
+  readonly windows?: number
   readonly quality: boolean
 }
 
@@ -37,7 +38,8 @@ export function addTableOptions(command: Command): Command {
   return command
     .addOption(listOption('--speedup <list>', 'target speedups of the table, such as 2,3,5', speedupList, [2, 5]))
     .option('--text <file>', 'text whose perplexity the table has; prose is the bundled one', 'prose')
-    .option('--limit <n>', 'questions of each rule task, and a fifth as many windows of the text', wholeNumber(1), 20)
+    .option('--limit <n>', 'questions of each rule task at most', wholeNumber(1), 20)
+    .option('--windows <n>', 'windows of the text at most; default all', wholeNumber(1))
     .option('--no-quality', 'measure speed alone')
 }
 
@@ -64,7 +66,7 @@ export async function benchTable(cli: Cli, model: Model, options: TableOptions):
 async function qualityOptions(
   cli: Cli,
   model: Model,
-  { quality, text, limit }: TableOptions,
+  { quality, text, limit, windows }: TableOptions,
 ): Promise<Omit<QualityOptions, 'signal' | 'onProgress'> | null> {
   if (!quality) return null
   if (model.tokenizer === null) {
@@ -73,7 +75,7 @@ async function qualityOptions(
   }
   const tasks: Task[] = []
   for (const task of TASKS) tasks.push(await loadTask(task, { data: '' }))
-  return { text: await loadText(text), tasks, questions: limit, windows: Math.ceil(limit / 5) }
+  return { text: await loadText(text), tasks, questions: limit, windows: windows ?? null }
 }
 
 function show(cli: Cli, table: SpeedTable): void {
@@ -112,12 +114,19 @@ function show(cli: Cli, table: SpeedTable): void {
   cli.stdout.write(
     [
       'output tok/s: tokens after the first of each sequence over the time of decoding; all tok/s: prompt and output over all time',
-      ...(text === null ? [] : [`perplexity of ${text}, accuracy of ${tasks.join(', ')} (5 shots, generated)`]),
+      ...(text === null
+        ? []
+        : [`perplexity of ${text}, accuracy of ${tasks.join(', ')} (5 shots, generated)${unitsText(cells)}`]),
       `paper: ${PUBLISHED_SETUP}`,
       `${table.model} · ${table.quantization} · ${table.layers} layers · prompt ${table.promptLength}, ${table.maxTokens} new tokens · medians of ${table.rounds} rounds`,
       '',
     ].join('\n'),
   )
+}
+
+function unitsText(cells: readonly SpeedCell[]): string {
+  const quality = cells.find((cell) => cell.quality !== null)?.quality
+  return quality ? `: ${quality.perplexity.n} windows, ${quality.accuracy?.n ?? 0} answers` : ''
 }
 
 /** One row of a target and method, with all its batch sizes; quality is that of the first. */

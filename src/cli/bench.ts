@@ -1,7 +1,8 @@
 import { Command } from 'commander'
-import { median } from '../calibrate/quantile.js'
+import { median, medianRatio } from '../calibrate/quantile.js'
 import { stepMs } from '../depth/measurement.js'
 import type { Plan, Policy } from '../depth/policy.js'
+import { workOf } from '../depth/same-layers.js'
 import type { Model } from '../engine/api.js'
 import { InputError } from '../errors.js'
 import { type DecodeSample, measureDecode } from '../evaluate/speed-table/decode.js'
@@ -26,6 +27,8 @@ interface Case {
   readonly depth: string
   readonly batch: number
   readonly plan: Plan | null
+  /** Cases of one run do the same, and are measured once. */
+  readonly run: string
   /** Of a plan that was chosen for a speedup in time: the target, and what is predicted for this batch size. */
   readonly speedup: { readonly target: number; readonly predicted: number } | null
 }
@@ -42,9 +45,10 @@ The table has targets x methods x batch sizes: quality, tokens per second of dec
 (as the paper, arXiv 2404.06954, counts), and the speedup that is delivered of each. Early exit stops every token after as
 many layers as unified keeps. Quality is the perplexity of a text, and answers to the bundled rule tasks, generated.
 
-Rounds are interleaved: each runs every case once, and the figures are medians over the rounds. Prompts are token ids
-drawn by a fixed seed, so text is not what is timed; depths of exit policies depend on it. A speedup is delivered in decode
-time, against full at the same batch. unified:2x of the table is planned for the batch size that it is measured at.`
+Rounds are interleaved: each runs every case once, and the figures are medians over the rounds, ratios the medians of the
+rounds' ratios. What runs the same layers is measured once. Prompts are token ids drawn by a fixed seed, so text is not what is
+timed; depths of exit policies depend on it. A speedup is delivered in decode time, against full at the same batch. unified:2x of
+the table is planned for the batch size that it is measured at.`
 
 export function buildBench(cli: Cli): Command {
   const command = new Command('bench')
@@ -87,25 +91,32 @@ async function bench(cli: Cli, model: Model, options: BenchOptions): Promise<voi
       const plan = (policy.kind === 'skip' && policy.everyToken) || null
       if (cases.some((c) => c.batch === batch && c.depth === policy.spec)) continue
       policies.set(policy.spec, policy)
-      cases.push({ depth: policy.spec, batch, plan, speedup: await speedupAt(cli, model, policy, batch) })
+      const run = `${batch} ${workOf(policy)}`
+      cases.push({ depth: policy.spec, batch, plan, run, speedup: await speedupAt(cli, model, policy, batch) })
     }
   }
   await noteOtherDepths(cli, model, [...policies.values()])
-  const samples = new Map<Case, DecodeSample[]>(cases.map((c) => [c, []]))
+  const samples = new Map<string, DecodeSample[]>(cases.map(({ run }) => [run, []]))
+  const runs = [...samples.keys()].map((run) => cases.find((c) => c.run === run)!)
   const line = createProgressLine(cli)
   try {
     // The first round builds graphs and wakes the processor; it does not count.
     for (let round = 0; round <= rounds; round++) {
-      for (const [i, c] of cases.entries()) {
-        line.show(`${bar((round * cases.length + i) / ((rounds + 1) * cases.length))} ${c.depth}, batch ${c.batch}`)
+      for (const [i, c] of runs.entries()) {
+        line.show(`${bar((round * runs.length + i) / ((rounds + 1) * runs.length))} ${c.depth}, batch ${c.batch}`)
         const sample = await measureDecode(model, c.depth, c.batch, { promptLength, maxTokens, signal: cli.signal })
-        if (round > 0) samples.get(c)!.push(sample)
+        if (round > 0) samples.get(c.run)!.push(sample)
       }
     }
   } finally {
     line.clear()
   }
-  show(cli, model, options, [...samples])
+  show(
+    cli,
+    model,
+    options,
+    cases.map((c) => [c, samples.get(c.run)!]),
+  )
 }
 
 async function speedupAt(cli: Cli, model: Model, policy: Policy, batch: number): Promise<Case['speedup']> {
@@ -121,23 +132,23 @@ function show(
   options: BenchOptions,
   measured: readonly (readonly [Case, DecodeSample[]])[],
 ): void {
-  const decode = new Map(measured.map(([c, samples]) => [c, median(samples.map((sample) => sample.decode))]))
-  const fullAt = (batch: number): number | null => {
-    const full = measured.find(([c]) => c.batch === batch && c.depth === 'full')
-    return full === undefined ? null : decode.get(full[0])!
+  const decode = (samples: readonly DecodeSample[]): number[] => samples.map((sample) => sample.decode)
+  const against = (samples: readonly DecodeSample[], batch: number, isBase: (c: Case) => boolean): number | null => {
+    const base = measured.find(([c]) => c.batch === batch && isBase(c))
+    return base === undefined ? null : medianRatio(decode(samples), decode(base[1]))
   }
   const rows = measured.map(([c, samples]) => ({
     depth: c.depth,
     batch: c.batch,
     prefill_tokens_per_second: median(samples.map(({ prefill }) => prefill)),
-    decode_tokens_per_second: decode.get(c)!,
+    decode_tokens_per_second: median(decode(samples)),
     mean_depth: median(samples.map(({ meanDepth }) => meanDepth)),
     row_layers_per_token: median(samples.map(({ rowLayersPerToken }) => rowLayersPerToken)),
     check_share: median(samples.map(({ checkShare }) => checkShare)),
     plan: c.plan,
     target: c.speedup?.target ?? null,
     predicted: c.speedup?.predicted ?? null,
-    delivered: c.speedup && fullAt(c.batch) && decode.get(c)! / fullAt(c.batch)!,
+    delivered: c.speedup && against(samples, c.batch, ({ depth }) => depth === 'full'),
   }))
   const speedups = rows.some(({ target }) => target !== null)
   const times = (value: number | null): string => (value === null ? '' : `${value.toFixed(2)}x`)
@@ -165,14 +176,14 @@ function show(
       'checks',
       ...(speedups ? ['target', 'predicted', 'delivered'] : []),
     ],
-    ...rows.map((row) => {
-      const base = rows.find(({ batch }) => batch === row.batch)!
+    ...rows.map((row, i) => {
+      const [c, samples] = measured[i]!
       return [
         row.depth,
         String(row.batch),
         speedText(row.prefill_tokens_per_second),
         speedText(row.decode_tokens_per_second),
-        `${(row.decode_tokens_per_second / base.decode_tokens_per_second).toFixed(2)}x`,
+        times(against(samples, c.batch, () => true)),
         row.mean_depth.toFixed(1),
         row.row_layers_per_token.toFixed(1),
         `${Math.round(row.check_share * 100)}%`,

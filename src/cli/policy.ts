@@ -9,6 +9,7 @@ import { allLayers } from '../depth/plan.js'
 import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
 import { parsePolicyDocument, readPolicyText } from '../depth/policy-document.js'
 import { loadPolicyFile, type PolicyFile, parsePolicyFile } from '../depth/policy-file.js'
+import { interval } from '../evaluate/report/format.js'
 import { type Cli, note, printJson, requireSubcommand, UsageError } from './cli.js'
 import type { RevisionOption } from './loading-line.js'
 import { withModel } from './model-options.js'
@@ -138,10 +139,11 @@ function explainPlan({ method, model, layers, search }: PlanFile): string[] {
 
 function explainSearch({ data, evaluated, prompt, held_out: h }: NonNullable<PlanFile['search']>): string[] {
   const prompts = prompt === 'full' ? 'prompts at full depth' : 'prompts under the plan too'
-  const [mean, low, high] = [h.difference.mean, h.difference.low, h.difference.high].map((x) => x.toFixed(3))
+  const { mean, low, high } = h.difference
+  const difference = interval({ mean, low: low ?? Number.NaN, high: high ?? Number.NaN, n: h.texts }, 3)
   return [
     `searched on ${data}: ${evaluated} sets evaluated, ${prompts}`,
-    `loss on ${h.texts} texts that the search did not see: ${h.found.toFixed(3)}, balanced ${h.balanced.toFixed(3)}, full depth ${h.full.toFixed(3)}; found - balanced ${mean} [${low}, ${high}]`,
+    `loss on ${h.texts} texts that the search did not see: ${h.found.toFixed(3)}, balanced ${h.balanced.toFixed(3)}, full depth ${h.full.toFixed(3)}; found - balanced ${difference}`,
   ]
 }
 

@@ -7,6 +7,7 @@ import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
 import { type Interval, ratioBootstrap } from '../evaluate/bootstrap.js'
 import type { TextLosses } from '../evaluate/plan-comparison.js'
+import { interval, signed } from '../evaluate/report/format.js'
 import type { Cli } from './cli.js'
 
 /** A policy that picks a plan per prompt, beside the one plan that was found for the same target. */
@@ -108,10 +109,8 @@ export function showDynamic(cli: Cli, { target, fitted, heldOut, path }: Dynamic
       ? `dynamic for ${target}x: no threshold does better than one plan of ${sizes} layers for every prompt\n`
       : `dynamic for ${target}x: plans of ${sizes} layers, picked by ${feature} after the prompt\n`,
   )
-  const { mean, low, high } = heldOut.difference
-  const sign = (x: number): string => `${x > 0 ? '+' : ''}${x.toFixed(4)}`
   cli.stdout.write(
-    `loss ${heldOut.loss.toFixed(4)} at mean depth ${heldOut.meanDepth.toFixed(2)}; dynamic - the one plan for ${target}x ${sign(mean)} [${sign(low)}, ${sign(high)}]\n`,
+    `loss ${heldOut.loss.toFixed(4)} at mean depth ${heldOut.meanDepth.toFixed(2)}; dynamic - the one plan for ${target}x ${interval(heldOut.difference, 4, signed)}\n`,
   )
   if (path !== null) cli.stdout.write(`written to ${printable(path)}; run it with --depth dynamic:${printable(path)}\n`)
   cli.stdout.write('\n')

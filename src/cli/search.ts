@@ -9,6 +9,7 @@ import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
 import { printable } from '../errors.js'
 import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.js'
+import { interval, signed } from '../evaluate/report/format.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
 import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
@@ -212,7 +213,7 @@ function fileOf(
   { found: target, heldOut }: TargetResult,
   { by = 'time', prompt, data }: SearchOptions,
 ): PlanFile {
-  const { mean, low, high } = heldOut.difference
+  const { n: _, ...difference } = heldOut.difference
   return {
     format: 'shoal-policy',
     version: 1,
@@ -229,7 +230,7 @@ function fileOf(
       sha256: texts.sha256,
       evaluated: found.evaluated,
       seen: seenTexts(texts.search, target),
-      held_out: { ...heldOutTexts(texts.heldOut, heldOut), difference: { mean, low, high } },
+      held_out: { ...heldOutTexts(texts.heldOut, heldOut), difference },
     },
   }
 }
@@ -333,17 +334,16 @@ function show(
   )
 }
 
-function verdict(result: TargetResult, { mean, low, high }: PlanComparison['difference']): string {
+function verdict(result: TargetResult, own: PlanComparison['difference']): string {
   const { exhaustive } = result.found
   if (isBalanced(result)) {
     return exhaustive
       ? 'every set of this size was tried: the balanced one is the best on this data'
       : 'the search found no better set than the balanced one'
   }
-  const sign = (x: number): string => `${x > 0 ? '+' : ''}${x.toFixed(4)}`
-  const difference = `found - balanced ${sign(mean)} [${sign(low)}, ${sign(high)}]`
-  if (high < 0) return `${difference}: the found set is better`
-  if (low > 0) return `${difference}: the found set is worse on text that the search did not see`
+  const difference = `found - balanced ${interval(own, 4, signed)}`
+  if (own.high < 0) return `${difference}: the found set is better`
+  if (own.low > 0) return `${difference}: the found set is worse on text that the search did not see`
   return `${difference}: no difference can be told`
 }
 

@@ -37,7 +37,8 @@ export interface PlanSearchRecord {
   readonly seen: PlanTexts
   /** Texts that it did not see; `difference` is found - balanced with its interval of 95%. */
   readonly held_out: PlanTexts & {
-    readonly difference: { readonly mean: number; readonly low: number; readonly high: number }
+    /** Ends are null where a single text gives no interval. */
+    readonly difference: { readonly mean: number; readonly low: number | null; readonly high: number | null }
   }
 }
 
@@ -103,8 +104,8 @@ function readSearch(field: json.Field): PlanSearchRecord {
       ...readTexts(heldOut),
       difference: {
         mean: json.number(difference('mean')),
-        low: json.number(difference('low')),
-        high: json.number(difference('high')),
+        low: json.orNull(difference('low'), json.number),
+        high: json.orNull(difference('high'), json.number),
       },
     },
   }

@@ -10,6 +10,13 @@ export function runSameLayers(a: Policy, b: Policy): boolean {
   return a.kind === b.kind && a.spec === b.spec && a.source === b.source
 }
 
+/** The same for policies that run the same layers for prompt and tokens, however they are spelled: what is measured once. */
+export function workOf(policy: Policy): string {
+  const plan = everyTokenOf(policy)
+  if (policy.kind === 'skip' && plan !== null) return `${policy.prompt} ${plan.join(',')}`
+  return `${policy.spec} ${policy.source ?? ''}`
+}
+
 /** The plan of every generated token; null where a policy has no such plan. */
 export function everyTokenOf(policy: Policy): readonly number[] | null {
   return policy.kind === 'skip' ? (policy.everyToken ?? null) : null

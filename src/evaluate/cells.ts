@@ -2,7 +2,7 @@ import type { Policy } from '../depth/policy.js'
 import type { Question } from '../tasks/index.js'
 import { answerFlops } from './answer-cost.js'
 import type { Answer } from './answers.js'
-import { bootstrapMean, pairedBootstrap, ratioBootstrap } from './bootstrap.js'
+import { bootstrapMean, pairedBootstrap, ratioBootstrap, SHARE, SHARE_DIFFERENCE } from './bootstrap.js'
 import type { ModelSize } from './cost.js'
 import type { EvalCell } from './result.js'
 
@@ -28,7 +28,7 @@ interface CellKey {
   readonly window: number
 }
 
-/** All figures of one cell with their 95% bootstrap intervals. */
+/** All figures of one cell with their 95% intervals. */
 export function cellOf(
   { window, ...key }: CellKey,
   depth: DepthName,
@@ -52,16 +52,16 @@ export function cellOf(
     beyondWindow: asked.some((a) => a.question.prompt.ids.length > window),
     depth: depth.name,
     prompts: asked.length,
-    accuracy: bootstrapMean(correct, { seed }),
-    f1: f1.length === asked.length ? bootstrapMean(f1, { seed }) : null,
+    accuracy: bootstrapMean(correct, { seed, range: SHARE }),
+    f1: f1.length === asked.length ? bootstrapMean(f1, { seed, range: SHARE }) : null,
     accuracyDifference: pairedBootstrap(
       correct,
       numbers((a) => a.full.correct),
-      { seed },
+      { seed, range: SHARE_DIFFERENCE },
     ),
     agreement: bootstrapMean(
       numbers((a) => Number(a.answer.choice === a.full.choice)),
-      { seed },
+      { seed, range: SHARE },
     ),
     depthMean,
     pruningRatio: 1 - depthMean.mean / size.layers,

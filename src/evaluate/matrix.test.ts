@@ -84,8 +84,8 @@ describe('the matrix', () => {
     ])
     expect(matrix.agreement).toEqual(matrix.accuracy)
     expect(matrix.accuracyDifference[0]).toEqual([
-      { mean: 0, low: 0, high: 0 },
-      { mean: -1, low: -1, high: -1 },
+      { mean: 0, low: 0, high: 0, n: expect.any(Number) },
+      { mean: -1, low: -1, high: -1, n: expect.any(Number) },
     ])
     expect(matrix).toMatchObject({ policy: 'adainfer-svm', target: 'accuracy-loss=0.01', shots: 5 })
   })

@@ -7,7 +7,7 @@ import type { TraceInstance, TraceSet } from '../calibrate/traces.js'
 import { type Checks, transferChecks, transferPolicy } from '../calibrate/transfer.js'
 import type { PolicyFile } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
-import { pairedBootstrap } from './bootstrap.js'
+import { pairedBootstrap, SHARE_DIFFERENCE } from './bootstrap.js'
 import { matrixNotes } from './matrix-notes.js'
 import { type ModelShape, type Part, type TracedModel, type TracedTask, traceSet } from './matrix-traces.js'
 import type { GeneralisationMatrix, Interval, MatrixColumn, MatrixRow } from './result.js'
@@ -195,7 +195,7 @@ function named(name: string, model: TracedModel, several: boolean): string {
 }
 
 function tryOn(policy: PolicyFile | null, tests: readonly TraceSet[], seed: number): Figures {
-  const none: Interval = { mean: Number.NaN, low: Number.NaN, high: Number.NaN }
+  const none: Interval = { mean: Number.NaN, low: Number.NaN, high: Number.NaN, n: 0 }
   const cells = tests.map((test) => {
     if (policy === null) return { accuracy: Number.NaN, difference: none, agreement: Number.NaN, depth: Number.NaN }
     const exits = applyPolicy(transferPolicy(policy, test.layers), test).map(({ exit }) => exit)
@@ -203,7 +203,7 @@ function tryOn(policy: PolicyFile | null, tests: readonly TraceSet[], seed: numb
     const full = test.instances.map((instance) => correctAt(instance, test.layers - 1))
     return {
       accuracy: mean(right),
-      difference: pairedBootstrap(right, full, { seed }),
+      difference: pairedBootstrap(right, full, { seed, range: SHARE_DIFFERENCE }),
       agreement: mean(test.instances.map(({ agree }, i) => agree[exits[i]!]!)),
       depth: mean(exits) + 1,
     }

@@ -1,5 +1,5 @@
 import type { Question, Task } from '../../tasks/index.js'
-import { bootstrapMean, bootstrapSums, ratioBootstrap } from '../bootstrap.js'
+import { bootstrapMean, bootstrapSums, ratioBootstrap, SHARE } from '../bootstrap.js'
 import { bleuOfStatistics, bleuStatistics } from '../metrics/bleu.js'
 import { chrfOfStatistics, chrfStatistics } from '../metrics/chrf.js'
 import { pairRouge } from '../metrics/rouge.js'
@@ -64,9 +64,9 @@ export function generationCell(
     quality: qualityOf(of, questions, outputs, whole),
     identical: bootstrapMean(
       agreed.map((share) => Number(share === 1)),
-      { seed },
+      { seed, range: SHARE },
     ),
-    agreement: bootstrapMean(agreed, { seed }),
+    agreement: bootstrapMean(agreed, { seed, range: SHARE }),
     outputTokens: bootstrapMean(lengths, { seed }),
     depthMean: ratioBootstrap(
       outputs.map(({ depth, tokens }) => depth * tokens.length),

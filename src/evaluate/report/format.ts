@@ -1,4 +1,4 @@
-import type { Interval } from '../result.js'
+import { FEW, type Interval } from '../bootstrap.js'
 
 /** What stands where there is no number. */
 export const NONE = '–'
@@ -16,12 +16,13 @@ export function signed(value: number | null, decimals: number): string {
   return text !== NONE && Number(text) > 0 ? `+${text}` : text
 }
 
-/** `0.71 [0.68, 0.74]` */
+/** `0.71 [0.68, 0.74]`, and `0.71 [0.60, 0.82] (n 12)` of few units: more stand in a column of their own. */
 export function interval(value: Interval | null, decimals: number, number = fixed): string {
   if (value === null || !Number.isFinite(value.mean)) return NONE
+  const { low, high, n } = value
   const mean = number(value.mean, decimals)
-  if (!Number.isFinite(value.low) || !Number.isFinite(value.high)) return mean
-  return `${mean} [${number(value.low, decimals)}, ${number(value.high, decimals)}]`
+  const ends = Number.isFinite(low) && Number.isFinite(high)
+  return `${mean}${ends ? ` [${number(low, decimals)}, ${number(high, decimals)}]` : ''}${n < FEW ? ` (n ${n})` : ''}`
 }
 
 /** Decimals that give a time three figures: 0.853, 12.4, 310. */

@@ -61,7 +61,7 @@ export const TEXT_COLUMNS: readonly TextColumn<TextCell>[] = [
 ]
 
 export const GENERATION_NOTES: readonly string[] = [
-  'Intervals are 95% bootstrap intervals, those of speeds over batches. Differences and speedups are ' +
+  'Intervals are of 95% (bootstrap; of fewer than 30 units a t or BCa interval), those of speeds over batches. Differences and speedups are ' +
     'against full depth at the same batch size.',
   'identical: sequences with the tokens of full depth; agreement: tokens up to the first difference, as a share of the ' +
     'longer sequence; computed: layers per new token, catch-up included.',

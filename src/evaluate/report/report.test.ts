@@ -20,7 +20,7 @@ function hostileReport(): EvalReport {
 /** Nothing that could be measured was. */
 function emptyCells(): EvalReport {
   const report = syntheticReport({ tasks: ['sst2', 'ag_news'] })
-  const none = { mean: Number.NaN, low: Number.NaN, high: Number.NaN }
+  const none = { mean: Number.NaN, low: Number.NaN, high: Number.NaN, n: 0 }
   const empty = (cell: EvalCell): EvalCell => ({
     ...cell,
     prompts: 0,
@@ -296,7 +296,7 @@ describe('files', () => {
 
 it('any names and numbers give well-formed figures and a page', () => {
   const number = fc.oneof(fc.double(), fc.double({ min: 0, max: 20 }))
-  const interval = fc.record({ mean: number, low: number, high: number })
+  const interval = fc.record({ mean: number, low: number, high: number, n: fc.nat() })
   const edit = fc.record({
     task: fc.string({ unit: 'binary' }),
     depth: fc.string({ unit: 'binary' }),

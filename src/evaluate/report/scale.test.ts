@@ -61,8 +61,9 @@ describe('numbers', () => {
   })
 
   it('carry their interval', () => {
-    expect(interval({ mean: 0.71, low: 0.68, high: 0.74 }, 2)).toBe('0.71 [0.68, 0.74]')
-    expect(interval({ mean: 0.71, low: Number.NaN, high: 0.74 }, 2)).toBe('0.71')
+    expect(interval({ mean: 0.71, low: 0.68, high: 0.74, n: 400 }, 2)).toBe('0.71 [0.68, 0.74]')
+    expect(interval({ mean: 0.71, low: 0.6, high: 0.82, n: 12 }, 2)).toBe('0.71 [0.60, 0.82] (n 12)')
+    expect(interval({ mean: 0.71, low: Number.NaN, high: 0.74, n: 1 }, 2)).toBe('0.71 (n 1)')
     expect(interval(null, 2)).toBe('–')
   })
 })

@@ -66,7 +66,7 @@ function cellTable(id: string, title: string, cells: readonly EvalCell[]): Table
   const hidden = [...(id === 'overall' ? ['task', 'group'] : []), ...(squad ? [] : [F1])]
   const columns = CELL_COLUMNS.filter(({ name }) => !hidden.includes(name))
   const notes = [
-    'Intervals are 95% bootstrap intervals. FLOPs and time ratio are against full depth on the same prompts; pruned is 1 - mean depth / L; ' +
+    'Intervals are of 95%: bootstrap, of fewer than 30 units a t or BCa interval. FLOPs and time ratio are against full depth on the same prompts; pruned is 1 - mean depth / L; ' +
       'checks is the share of the time that exit checks took.',
   ]
   if (squad) notes.push("Accuracy of generated SQuAD answers is exact match; both it and F1 are SQuAD's official ones.")

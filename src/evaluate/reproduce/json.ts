@@ -1,4 +1,4 @@
-import type { Interval } from '../result.js'
+import { snakeKeys } from '../report/json.js'
 import type { ReproducedCell } from './adainfer.js'
 import type { Reproduction } from './page.js'
 import { CLAIMS, PUBLISHED } from './published.js'
@@ -40,17 +40,13 @@ function cellJson({ set, result, ...cell }: ReproducedCell): object {
       skipped: result.skipped,
       shots_used: result.shotsUsed,
       beyond_window: result.beyondWindow,
-      accuracy: intervalJson(result.accuracy),
-      accuracy_difference: intervalJson(result.accuracyDifference),
-      agreement: intervalJson(result.agreement),
-      depth_mean: intervalJson(result.depthMean),
+      accuracy: snakeKeys(result.accuracy),
+      accuracy_difference: snakeKeys(result.accuracyDifference),
+      agreement: snakeKeys(result.agreement),
+      depth_mean: snakeKeys(result.depthMean),
       pruning_ratio: result.pruningRatio,
       flops_ratio: result.flopsRatio,
       flops_ratio_with_checks: result.flopsRatioWithChecks,
     },
   }
-}
-
-function intervalJson({ mean, low, high }: Interval): object {
-  return { mean, low, high }
 }

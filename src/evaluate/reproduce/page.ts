@@ -85,8 +85,8 @@ function publishedRow(figure: PublishedFigure): string[] {
   ]
 }
 
-function scaled({ mean, low, high }: Interval): Interval {
-  return { mean: 100 * mean, low: 100 * low, high: 100 * high }
+function scaled({ mean, low, high, n }: Interval): Interval {
+  return { mean: 100 * mean, low: 100 * low, high: 100 * high, n }
 }
 
 /** One point of accuracy cannot be seen on fewer questions. */
@@ -99,7 +99,7 @@ export function tableNotes({ cells, missing }: Pick<Reproduction, 'cells' | 'mis
   const skipped = cells.reduce((sum, { rule, result }) => sum + (rule === 'full' ? (result?.skipped ?? 0) : 0), 0)
   const least = Math.min(...cells.map(({ trained }) => trained || Number.POSITIVE_INFINITY))
   return [
-    'accuracy in per cent and its difference to full depth in points, with 95% bootstrap intervals; FLOPs against full depth',
+    'accuracy in per cent and its difference to full depth in points, with 95% intervals; FLOPs against full depth',
     ...(beyond ? ['* prompts longer than the 256 tokens that the bundled models were trained on'] : []),
     ...(fewer ? ['shots in brackets: how many fitted the context on average'] : []),
     ...(skipped > 0 ? [`${skipped} questions do not fit the context and were skipped`] : []),

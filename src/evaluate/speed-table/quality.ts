@@ -19,8 +19,9 @@ export interface Quality {
 export interface QualityOptions {
   readonly text: TextTask
   readonly tasks: readonly Task[]
-  /** Windows of the text, and questions of each task, at most. */
-  readonly windows: number
+  /** Windows of the text at most; null for all that there are. */
+  readonly windows: number | null
+  /** Questions of each task at most. */
   readonly questions: number
   readonly signal?: AbortSignal
   readonly onProgress?: (share: number) => void
@@ -48,7 +49,7 @@ export async function qualityOf(
     shots: [0],
     batches: [1],
     metrics: [],
-    limit: options.windows,
+    ...(options.windows === null ? {} : { limit: options.windows }),
     maxTokens: 1,
     beams: null,
     noRepeatNgram: 0,

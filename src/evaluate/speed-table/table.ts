@@ -1,11 +1,15 @@
-import { median } from '../../calibrate/quantile.js'
+import { median, medianRatio } from '../../calibrate/quantile.js'
+import { workOf } from '../../depth/same-layers.js'
 import type { Model } from '../../engine/api.js'
 import { machineName } from '../machine.js'
 import { type SpeedCase, speedCases } from './cases.js'
 import { type DecodeSample, measureDecode } from './decode.js'
 import { type Quality, type QualityOptions, qualityOf } from './quality.js'
 
-/** What one case gave; figures are medians over the rounds, null where the target cannot be had. */
+/**
+ * What one case gave; figures are medians over the rounds, null where the target cannot be had. Cases that run the same layers
+ * at the same batch size are measured once.
+ */
 export interface SpeedCell extends Omit<SpeedCase, 'policy' | 'plan'> {
   /** The policy's canonical SPEC. */
   readonly depth: string | null
@@ -64,28 +68,26 @@ export async function speedTable(model: Model, options: SpeedTableOptions): Prom
     onMeasure: ({ what, done }) => onProgress?.(what, done),
   })
   const possible = cases.filter(({ policy }) => policy !== null)
-  const samples = new Map<SpeedCase, DecodeSample[]>(possible.map((c) => [c, []]))
+  const samples = new Map<string, DecodeSample[]>(possible.map((c) => [runOf(c), []]))
+  const runs = [...samples.keys()].map((run) => possible.find((c) => runOf(c) === run)!)
   // The first round builds graphs and wakes the processor; it does not count.
   for (let round = 0; round <= rounds; round++) {
-    for (const [i, c] of possible.entries()) {
-      const share = (round * possible.length + i) / ((rounds + 1) * possible.length)
+    for (const [i, c] of runs.entries()) {
+      const share = (round * runs.length + i) / ((rounds + 1) * runs.length)
       onProgress?.(`${c.policy!.spec}, batch ${c.batch}`, share)
       const how = { promptLength, maxTokens, ...(signal === undefined ? {} : { signal }) }
       const sample = await measureDecode(model, c.policy!, c.batch, how)
-      if (round > 0) samples.get(c)!.push(sample)
+      if (round > 0) samples.get(runOf(c))!.push(sample)
     }
   }
   const quality = await measureQuality(model, possible, options)
   const figure = (c: SpeedCase, of: (sample: DecodeSample) => number): number | null =>
-    !samples.has(c) ? null : median(samples.get(c)!.map(of))
+    c.policy === null ? null : median(samples.get(runOf(c))!.map(of))
   const cells = cases.map((c): SpeedCell => {
     const { policy, ...rest } = c
     const full = cases.find(({ method, batch }) => method === 'full' && batch === c.batch)
-    // Of each round's ratio: what slows the machine down for a while slows both.
-    const ratio = (of: (sample: DecodeSample) => number): number | null => {
-      const [own, base] = [samples.get(c), full && samples.get(full)]
-      return own && base ? median(own.map((sample, round) => of(sample) / of(base[round]!))) : null
-    }
+    const ratio = (of: (sample: DecodeSample) => number): number | null =>
+      policy === null ? null : medianRatio(samples.get(runOf(c))!.map(of), samples.get(runOf(full!))!.map(of))
     return {
       ...rest,
       depth: policy?.spec ?? null,
@@ -94,7 +96,7 @@ export async function speedTable(model: Model, options: SpeedTableOptions): Prom
       allTokensPerSecond: figure(c, (sample) => sample.all),
       delivered: ratio((sample) => sample.decode),
       deliveredAll: ratio((sample) => sample.all),
-      quality: quality?.get(qualityKey(c)) ?? null,
+      quality: (policy && quality?.get(workOf(policy))) ?? null,
     }
   })
   return {
@@ -112,9 +114,9 @@ export async function speedTable(model: Model, options: SpeedTableOptions): Prom
   }
 }
 
-/** What is the same for cases of the same quality: batch sizes whose unified plans are the same share it. */
-function qualityKey({ method, policy, plan }: SpeedCase): string {
-  return method === 'unified' && plan !== null ? plan.join(',') : (policy?.spec ?? '')
+/** What is the same for cases that are measured together. */
+function runOf({ batch, policy }: SpeedCase): string {
+  return `${batch} ${workOf(policy!)}`
 }
 
 async function measureQuality(
@@ -124,7 +126,7 @@ async function measureQuality(
 ): Promise<Map<string, Quality> | null> {
   if (quality === null) return null
   const specs = new Map<string, string>()
-  for (const c of possible) if (!specs.has(qualityKey(c))) specs.set(qualityKey(c), c.policy!.spec)
+  for (const { policy } of possible) if (!specs.has(workOf(policy!))) specs.set(workOf(policy!), policy!.spec)
   const found = await qualityOf(model, [...specs.values()], {
     ...quality,
     ...(signal === undefined ? {} : { signal }),
