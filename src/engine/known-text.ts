@@ -93,6 +93,8 @@ export interface Prediction {
   readonly top: number
   /** Layers that the prompt's last row had run when its logits were read. */
   readonly depth: number
+  /** The same for every row whose logits were read: `depth`, then one for each token of the continuation. */
+  readonly depths: readonly number[]
   /** Evaluations of a layer for one row, the prompt's rows included. */
   readonly rowLayers: number
   /** Time in exit checks. */

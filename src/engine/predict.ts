@@ -38,6 +38,7 @@ export async function predict(
     logits: results.map((r) => r.logits),
     top: first.top,
     depth: first.depth,
+    depths: results.map((r) => r.depth),
     rowLayers: results.reduce((sum, r) => sum + r.rowLayers, 0),
     checkMs: results.reduce((sum, r) => sum + r.checkMs, 0),
     ms: performance.now() - started,

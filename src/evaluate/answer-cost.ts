@@ -1,35 +1,63 @@
-import type { Policy } from '../depth/policy.js'
+import { allLayers } from '../depth/plan.js'
+import type { Plan, Policy } from '../depth/policy.js'
 import { checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
 
-/** FLOPs of an answer: the prompt's rows through the layers, the head once, and exit checks of the last row. */
+/** FLOPs of an answer: the prompt's rows and those fed after it through the layers, the head and exit checks for each row that is read. */
 export interface AnswerFlops {
   readonly flops: number
   readonly flopsWithChecks: number
+  /** Of the same rows at full depth. */
+  readonly full: number
 }
 
 /**
- * @param layers layers that ran, in order
- * @param policy null for controls that check nothing
+ * What was computed: under an exit policy a row also runs the layers that a later one needs of it.
+ * @param depths of the prompt's last row and of each token that was fed after it
+ * @param policy null for full depth and for controls that check nothing
  */
 export function answerFlops(
   size: ModelSize,
   promptTokens: number,
-  layers: readonly number[],
+  depths: readonly number[],
   policy: Policy | null,
 ): AnswerFlops {
-  let flops = headFlops(size)
-  for (const layer of layers) {
-    // Position p attends to p + 1 positions.
-    flops += promptTokens * layerFlops(size, layer, (promptTokens + 1) / 2)
+  const full = allLayers(size.layers)
+  const heads = depths.length * headFlops(size)
+  const through = (layersOf: (row: number) => Plan): number => {
+    let flops = heads
+    for (const row of depths.keys()) {
+      // Position p attends to p + 1 positions.
+      const [rows, context] = row === 0 ? [promptTokens, (promptTokens + 1) / 2] : [1, promptTokens + row]
+      for (const layer of layersOf(row)) flops += rows * layerFlops(size, layer, context)
+    }
+    return flops
   }
-  if (policy === null || policy.kind === 'skip') return { flops, flopsWithChecks: flops }
-  const deepest = layers.at(-1) ?? 0
+  const computed = policy?.kind === 'skip' ? null : reachedDepths(depths)
+  const flops = through((row) => {
+    if (computed !== null) return full.slice(0, computed[row])
+    const { prompt, everyToken } = policy as Extract<Policy, { kind: 'skip' }>
+    if (row === 0 && prompt === 'full') return full
+    return everyToken ?? full.slice(0, Math.round(depths[row]!))
+  })
+  const checks =
+    policy?.kind === 'exit' ? depths.reduce((sum, depth) => sum + flopsOfChecks(size, depth, policy), 0) : 0
+  return { flops, flopsWithChecks: flops + checks, full: through(() => full) }
+}
+
+/** How far each row gets in the end: as far as any row from it on. */
+function reachedDepths(depths: readonly number[]): number[] {
+  const reached = [...depths]
+  for (let row = reached.length - 2; row >= 0; row--) reached[row] = Math.max(reached[row]!, reached[row + 1]!)
+  return reached
+}
+
+/** Of one row's checks, beyond its head. */
+function flopsOfChecks(size: ModelSize, depth: number, policy: Extract<Policy, { kind: 'exit' }>): number {
+  const deepest = depth - 1
   const checks = policy.checkLayers(size.layers).filter((layer) => layer <= deepest)
   const { checkTokens } = policy
-  if (checkTokens !== undefined) {
-    return { flops, flopsWithChecks: flops + checks.length * checkFlops(size, checkTokens.length) }
-  }
+  if (checkTokens !== undefined) return checks.length * checkFlops(size, checkTokens.length)
   // The check that let the token leave is also its head.
   const asHead = checks.includes(deepest) && deepest < size.layers - 1 ? 1 : 0
-  return { flops, flopsWithChecks: flops + checks.length * checkFlops(size) - asHead * headFlops(size) }
+  return checks.length * checkFlops(size) - asHead * headFlops(size)
 }

@@ -141,13 +141,14 @@ function readRecord(field: json.Field, layers: number): [QuestionKey, KeptAnswer
 }
 
 function readAnswer(field: json.Field, layers: number): [string, Answer] {
-  const at = json.fieldsOf(field, ['name', 'correct', 'f1', 'choice', 'depth', 'ms', 'checkMs'])
+  const at = json.fieldsOf(field, ['name', 'correct', 'f1', 'choice', 'depth', 'runs', 'ms', 'checkMs'])
   const choice = at('choice')
   const answer: Answer = {
     correct: json.whole(at('correct'), 0, 1),
     f1: json.orNull(at('f1'), (f1) => json.number(f1, 0, 1)),
     choice: typeof choice.value === 'string' ? choice.value : json.whole(choice, -1),
     depth: json.number(at('depth'), 0, layers),
+    runs: json.listOf(at('runs'), (run) => json.listOf(run, (depth) => json.whole(depth, 0, layers)), 1),
     ms: json.number(at('ms'), 0),
     checkMs: json.number(at('checkMs'), 0),
   }

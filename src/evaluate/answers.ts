@@ -20,8 +20,10 @@ export interface Answer {
   readonly f1: number | null
   /** What is compared with full depth's: a token id, a candidate's index, or a text. */
   readonly choice: number | string
-  /** Layers run when the answer was known: of the last prompt row, or the mean over a generated answer. */
+  /** Layers run when the answer was known: the mean over all rows of `runs`. */
   readonly depth: number
+  /** Depths of the rows whose logits were read, run by run: the prompt's last row, then each token fed after it. */
+  readonly runs: readonly (readonly number[])[]
   /** From the first layer to the answer. */
   readonly ms: number
   readonly checkMs: number
@@ -52,36 +54,38 @@ export async function answer(
     const isSquad = task.format === 'squad'
     const correct = isSquad ? squadExactMatch(text, item.answers) : exactMatch(text, item.answers)
     const f1 = isSquad ? squadF1(text, item.answers) : null
-    const { timing, meanDepth, checkMs } = result
-    return { correct: Number(correct), f1, choice: text, depth: meanDepth, ms: timing.totalMs, checkMs }
+    const { timing, meanDepth, depths, checkMs } = result
+    return { correct: Number(correct), f1, choice: text, depth: meanDepth, runs: [depths], ms: timing.totalMs, checkMs }
   }
   if (options.score === 'token') {
-    const { top, depth: run, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
+    const { top, depth: run, depths, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
     const correct = Number(isGoldToken(top, prompt.golds))
-    return { correct, f1: null, choice: top, depth: run, ms, checkMs }
+    return { correct, f1: null, choice: top, depth: run, runs: [depths], ms, checkMs }
   }
   const candidates = prompt.candidates
   if (candidates === null) throw new Error(`task ${task.name} has no candidate answers`)
   const isGold = (i: number) => item.answers.includes(candidates[i]?.text ?? '')
   if (options.score === 'labels') {
     const tokens = labelTokens(candidates)
-    const { logits, depth: run, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
+    const { logits, depth: run, depths, ms, checkMs } = await model.predict(prompt.ids, { depth, ...signal })
     const choice = pickLabel(logits[0] as Float32Array, tokens)
     const correct = Number(isGold(choice))
-    return { correct, f1: null, choice, depth: run, ms, checkMs }
+    return { correct, f1: null, choice, depth: run, runs: [depths], ms, checkMs }
   }
   let best = { choice: -1, value: Number.NEGATIVE_INFINITY }
   let ms = 0
   let checkMs = 0
-  let run = 0
+  const runs: (readonly number[])[] = []
   for (const [i, { ids }] of candidates.entries()) {
     const prediction = await model.predict(prompt.ids, { depth, continuation: ids.slice(0, -1), ...signal })
     const value = logLikelihood(ids, (k) => prediction.logits[k] as Float32Array)
     if (value > best.value) best = { choice: i, value }
     ms += prediction.ms
     checkMs += prediction.checkMs
-    run += prediction.depth / candidates.length
+    runs.push(prediction.depths)
   }
   const correct = Number(isGold(best.choice))
-  return { correct, f1: null, choice: best.choice, depth: run, ms, checkMs }
+  const all = runs.flat()
+  const mean = all.reduce((sum, own) => sum + own, 0) / all.length
+  return { correct, f1: null, choice: best.choice, depth: mean, runs, ms, checkMs }
 }

@@ -92,19 +92,14 @@ export function pooledCell(
 }
 
 function totalFlops({ policy }: DepthName, asked: readonly Asked[], size: ModelSize) {
-  const everything = Array.from({ length: size.layers }, (_, layer) => layer)
-  let flops = 0
-  let flopsWithChecks = 0
-  let full = 0
-  for (const { question, answer } of asked) {
-    const rows = question.prompt.ids.length
-    const layers = everything.slice(0, Math.max(1, Math.round(answer.depth)))
-    const cost = answerFlops(size, rows, layers, policy)
-    flops += cost.flops
-    flopsWithChecks += cost.flopsWithChecks
-    full += answerFlops(size, rows, everything, null).flops
+  const costs = asked.flatMap(({ question, answer }) =>
+    answer.runs.map((depths) => answerFlops(size, question.prompt.ids.length, depths, policy)),
+  )
+  return {
+    flops: sum(costs.map(({ flops }) => flops)),
+    flopsWithChecks: sum(costs.map(({ flopsWithChecks }) => flopsWithChecks)),
+    full: sum(costs.map(({ full }) => full)),
   }
-  return { flops, flopsWithChecks, full }
 }
 
 function sum(values: readonly number[]): number {

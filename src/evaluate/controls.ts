@@ -49,7 +49,15 @@ export async function controlsOf(
       const exit = exits[i] as number
       const top = (traces[i] as PositionTrace).top1[exit] as number
       const correct = Number(isGoldToken(top, question.prompt.golds))
-      const computed = { correct, f1: null, choice: top, depth: exit + 1, ms: Number.NaN, checkMs: Number.NaN }
+      const computed = {
+        correct,
+        f1: null,
+        choice: top,
+        depth: exit + 1,
+        runs: [[exit + 1]],
+        ms: Number.NaN,
+        checkMs: Number.NaN,
+      }
       return { question, answer: computed, full: own }
     })
   const controls: Control[] = [named('oracle', at(traces.map(stableFrom)))]

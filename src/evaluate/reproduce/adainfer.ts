@@ -177,7 +177,8 @@ function answered(question: Question, { instances, layers }: TraceSet, i: number
   const { agree, correct } = instances[i] as TraceSet['instances'][number]
   const at = (layer: number) => {
     const right = correct?.[layer] ?? 0
-    return { correct: right, f1: right, choice: agree[layer] as number, depth: layer + 1, ms: Number.NaN, checkMs: 0 }
+    const own = { correct: right, f1: null, choice: agree[layer] as number, depth: layer + 1, runs: [[layer + 1]] }
+    return { ...own, ms: Number.NaN, checkMs: 0 }
   }
   return { question, answer: at(exit), full: at(layers - 1) }
 }

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parseDepth } from '../depth/spec.js'
+import { loadModel } from '../engine/load.js'
+import { familyByArchitecture } from '../families/index.js'
+import { loadTask, questionsOf } from '../tasks/index.js'
+import { answerFlops } from './answer-cost.js'
+import { answer } from './answers.js'
+import { checkFlops, headFlops, layerFlops, type ModelSize, modelSize } from './cost.js'
+
+let size: ModelSize
+let model: Awaited<ReturnType<typeof loadModel>>
+beforeAll(async () => {
+  model = await loadModel('ripple-8m', { threads: 1, slots: 1 })
+  const h = model.hyperparameters
+  size = modelSize(h, familyByArchitecture(h.architecture, model.path).tensors(h))
+})
+afterAll(() => model.dispose())
+
+const depth = (spec: string) => parseDepth(spec, { layers: 16 })
+/** All layers of ripple-8m are alike. */
+const row = (context: number): number => layerFlops(size, 0, context)
+
+it('a plan runs its layers for generated tokens, and for the prompt only where it says so', () => {
+  const head = headFlops(size)
+  const plan = 'layers:0,2,4,6,8,10,12,15'
+  const full = answerFlops(size, 10, [16, 8, 8], depth(plan))
+  expect(full.flops).toBe(16 * 10 * row(5.5) + 8 * (row(11) + row(12)) + 3 * head)
+  expect(full.flopsWithChecks).toBe(full.flops)
+  expect(full.full).toBe(16 * (10 * row(5.5) + row(11) + row(12)) + 3 * head)
+  const everywhere = answerFlops(size, 10, [8, 8], depth(`${plan},prompt=plan`))
+  expect(everywhere.flops).toBe(8 * (10 * row(5.5) + row(11)) + 2 * head)
+})
+
+it('rows that left run the layers that a later one needs of them', () => {
+  const head = headFlops(size)
+  const policy = depth('gap:0.8,from=3,every=4')
+  const { flops, flopsWithChecks } = answerFlops(size, 10, [4, 16, 8], policy)
+  expect(flops).toBe(16 * (10 * row(5.5) + row(11)) + 8 * row(12) + 3 * head)
+  // Checks after layers 3, 7 and 11: one, three and two, of which two are heads already.
+  expect(flopsWithChecks).toBe(flops + 6 * checkFlops(size) - 2 * head)
+})
+
+it.each(['exit:5', 'gap:0.5', 'layers:0,2,4,6,8,10,12,15'])(
+  'counts what the engine computed under %s',
+  async (spec) => {
+    const { tokens, depths, rowLayers } = await model.generate('Once upon a time', { depth: spec, maxTokens: 12 })
+      .result
+    expect(depths).toHaveLength(tokens.length)
+    const free: ModelSize = {
+      ...size,
+      hidden: 0,
+      layer: size.layer.map((l) => ({ ...l, matrixParameters: 0.5, queryWidth: 0 })),
+    }
+    // One row, so that the prompt's others do not count.
+    expect(answerFlops(free, 1, depths, depth(spec)).flops).toBe(rowLayers)
+  },
+)
+
+it('an answer knows the rows of every candidate, and of every generated token', async () => {
+  const task = await loadTask('choose_first_of_3')
+  const options = { maxTokens: 4, stop: '\n' }
+  const ask = async (score: 'token' | 'likelihood' | 'generate') => {
+    const { questions } = questionsOf(model, task, { shots: 1, seed: 0, score, maxTokens: 4, limit: 1 })
+    return {
+      prompt: questions[0]!.prompt,
+      ...(await answer(model, task, questions[0]!, 'exit:5', { ...options, score })),
+    }
+  }
+  expect((await ask('token')).runs).toEqual([[6]])
+  const generated = (await ask('generate')).runs
+  expect(generated).toHaveLength(1)
+  expect(generated[0]!.length).toBeGreaterThan(1)
+  const labelled = await loadTask('fruit_v_animal_3')
+  const item = { ...labelled.items[0]!, candidates: [' fig', ' strawberry tart'], answers: [' fig'] }
+  const own = { ...labelled, items: [item] }
+  const { questions } = questionsOf(model, own, { shots: 0, seed: 0, score: 'likelihood' })
+  const { runs, depth: mean } = await answer(model, own, questions[0]!, 'exit:5', { ...options, score: 'likelihood' })
+  expect(runs.map((run) => run.length)).toEqual(questions[0]!.prompt.candidates!.map(({ ids }) => ids.length))
+  expect(mean).toBe(6)
+})
