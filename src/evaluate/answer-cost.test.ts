@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseDepth } from '../depth/spec.js'
 import { loadModel } from '../engine/load.js'
 import { familyByArchitecture } from '../families/index.js'
-import { loadTask, questionsOf } from '../tasks/index.js'
+import { loadTask, questionsOf, type TaskItem } from '../tasks/index.js'
 import { answerFlops } from './answer-cost.js'
 import { answer } from './answers.js'
 import { checkFlops, headFlops, layerFlops, type ModelSize, modelSize } from './cost.js'
@@ -71,7 +71,7 @@ it('an answer knows the rows of every candidate, and of every generated token', 
   expect(generated).toHaveLength(1)
   expect(generated[0]!.length).toBeGreaterThan(1)
   const labelled = await loadTask('fruit_v_animal_3')
-  const item = { ...labelled.items[0]!, candidates: [' fig', ' strawberry tart'], answers: [' fig'] }
+  const item: TaskItem = { ...labelled.items[0]!, candidates: [' fig', ' strawberry tart'], answers: [' fig'] }
   const own = { ...labelled, items: [item] }
   const { questions } = questionsOf(model, own, { shots: 0, seed: 0, score: 'likelihood' })
   const { runs, depth: mean } = await answer(model, own, questions[0]!, 'exit:5', { ...options, score: 'likelihood' })

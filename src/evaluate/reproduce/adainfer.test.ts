@@ -97,7 +97,7 @@ describe('ruleCells', () => {
 
   it('is printed in per cent and points, with what is published under the task', () => {
     const rows = tableRows(cells)
-    expect(rows[0]!.slice(0, 6)).toEqual(['sst2', '5 (4.0)', 'm', 'full', '3', '100.0 [100.0, 100.0]'])
+    expect(rows[0]!.slice(0, 6)).toEqual(['sst2', '5 (4.0)', 'm', 'full', '3', '100.0 [100.0, 100.0] (n 3)'])
     expect(rows[1]![6]).toMatch(/^-33\.3 \[/)
     const published = rows.slice(6)
     expect(published).toHaveLength(4)
