@@ -47,8 +47,8 @@ describe('shoal eval generation', () => {
 
   it('prints tables, and takes the metrics that are asked for', async () => {
     const { stdout } = await shoal(args('--metric', 'chrf', '--limit', '1'))
-    expect(stdout).toMatch(/task +shots +batch +depth +n +chrF +chrF to full +identical/)
-    expect(stdout).toMatch(/text +depth +windows +tokens +perplexity/)
+    expect(stdout).toMatch(/task +shots +batch +depth +chrF +chrF to full +identical/)
+    expect(stdout).toMatch(/text +depth +perplexity +against full/)
   })
 
   it('says what does not go together', async () => {

@@ -1,4 +1,4 @@
-import type { EvalCell, EvalReport, Interval } from '../src/evaluate/result.js'
+import type { EvalCell, EvalReport, GenerationCell, Interval, TextCell } from '../src/evaluate/result.js'
 
 const LAYERS = 16
 
@@ -81,7 +81,7 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
 function cell(task: string, t: number, shots: number, setting: (typeof SETTINGS)[number]): EvalCell {
   const { depth, loss, timed } = setting
   const mean = depth === 'full' || depth.startsWith('shortgpt') ? setting.mean : setting.mean - t * 0.3
-  const accuracy = 0.9 - t * 0.06 + shots * 0.006 - loss
+  const accuracy = 0.9 - (t % 10) * 0.06 + shots * 0.006 - loss
   const ms = 2 + mean * 0.7 + shots * 1.3
   const single = Number.isInteger(mean)
   return {
@@ -112,4 +112,67 @@ function cell(task: string, t: number, shots: number, setting: (typeof SETTINGS)
 
 function around(mean: number, half: number): Interval {
   return { mean, low: mean - half, high: mean + half, n: 400 }
+}
+
+/** A report of generation, with long names and two batch sizes; the same on every call. */
+export function syntheticGeneration(): EvalReport {
+  const depths = ['full', 'unified:1.5x', 'unified:2x', 'gap:0.9', 'adainfer:policies/prose-and-news.svm.policy.json']
+  const written = (task: string, batch: number, depth: string, i: number): GenerationCell => ({
+    task,
+    group: 'translation',
+    shots: 1,
+    shotsUsed: 1,
+    batch,
+    depth,
+    sequences: 200,
+    skipped: 0,
+    tokenize: '13a',
+    quality: (['bleu', 'chrf', 'rouge1', 'rouge2', 'rougeL'] as const).map((metric, m) => {
+      const unit = m < 2 ? 30 : 0.3
+      return {
+        metric,
+        score: around(unit * (1 - i * 0.1), unit * 0.04),
+        difference: around(-unit * i * 0.1, unit * 0.02),
+      }
+    }),
+    identical: around(1 - i * 0.2, i === 0 ? 0 : 0.05),
+    agreement: around(1 - i * 0.15, i === 0 ? 0 : 0.04),
+    outputTokens: around(31.4 + i, 2),
+    depthMean: around(16 - i * 2, 0.2),
+    rowLayersPerToken: around(16 - i * 1.8, 0.2),
+    outputTokensPerSecond: around(310 + i * 40, 9),
+    allTokensPerSecond: around(900 + i * 50, 30),
+    speedup: around(1 + i * 0.13, 0.03),
+    allSpeedup: around(1 + i * 0.05, 0.03),
+  })
+  const foreseen = (task: string, depth: string, i: number): TextCell => ({
+    task,
+    depth,
+    windows: 93,
+    tokens: 44_640,
+    perplexity: around(21.4 + i * 6, 0.9),
+    perplexityRatio: around(1 + i * 0.28, 0.02),
+    agreement: around(1 - i * 0.1, i === 0 ? 0 : 0.01),
+    depthMean: around(16 - i * 2, 0.2),
+  })
+  const tasks = ['wmt22:de-en', 'summaries_of_long_newspaper_articles']
+  return {
+    ...syntheticReport(),
+    score: 'generation',
+    cells: [],
+    overall: [],
+    curves: [],
+    matrix: null,
+    generation: {
+      maxTokens: 128,
+      beams: null,
+      noRepeatNgram: 0,
+      window: 512,
+      promptLength: 32,
+      cells: tasks.flatMap((task) =>
+        [1, 8].flatMap((batch) => depths.map((depth, i) => written(task, batch, depth, i))),
+      ),
+      texts: ['prose', 'news.txt'].flatMap((task) => depths.map((depth, i) => foreseen(task, depth, i))),
+    },
+  }
 }

@@ -1,6 +1,6 @@
 import type { EvalReport, FeatureCurve } from '../result.js'
 import { fixed, grouped } from './format.js'
-import { drawAxes, type LegendEntry, layOut, type Panel, plotBox } from './panel.js'
+import { drawAxes, type LegendEntry, layOut, type Page, type Panel, plotBox } from './panel.js'
 import { linearScale } from './scale.js'
 import { element, type Figure, lineElement, round, tooltip } from './svg.js'
 
@@ -14,22 +14,25 @@ const FEATURES = [
 ] as const
 
 /** Mean gap and top probability by layer, for easy and hard instances: two panels for each task. */
-export function curveFigure(report: EvalReport, subtitle: string): Figure {
+export function curveFigure(report: EvalReport, subtitle: string, page: Page): Figure {
   const tasks = [...new Set(report.curves.map((curve) => curve.task))]
-  return layOut({
-    name: 'exit-features',
-    title: 'Exit features by layer',
-    subtitle,
-    description:
-      'Mean gap (probability of the first token less that of the second) and mean top probability at each layer, ' +
-      'for instances whose answer is settled early (solid) and for the others (dashed).',
-    legend: (['easy', 'hard'] as const).map(legendEntry),
-    panels: tasks.flatMap((task) => {
-      const curves = report.curves.filter((curve) => curve.task === task)
-      return FEATURES.map((feature) => curvePanel(task, curves, feature, report.layers))
-    }),
-    columns: tasks.length === 1 ? 2 : 4,
-  })
+  return layOut(
+    {
+      name: 'exit-features',
+      title: 'Exit features by layer',
+      subtitle,
+      description:
+        'Mean gap (probability of the first token less that of the second) and mean top probability at each layer, ' +
+        'for instances whose answer is settled early (solid) and for the others (dashed).',
+      legend: (['easy', 'hard'] as const).map(legendEntry),
+      panels: tasks.flatMap((task) => {
+        const curves = report.curves.filter((curve) => curve.task === task)
+        return FEATURES.map((feature) => curvePanel(task, curves, feature, report.layers))
+      }),
+      columns: tasks.length === 1 ? 2 : 4,
+    },
+    page,
+  )
 }
 
 function legendEntry(difficulty: keyof typeof STYLES): LegendEntry {

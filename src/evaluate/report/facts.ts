@@ -24,9 +24,18 @@ export function reportFacts(report: EvalReport): (readonly [string, string])[] {
     ['parameters', parameterText(report.parameters)],
     ['score', report.score],
     ['seed', String(report.seed)],
-    ['date', report.date],
+    ['date', dateText(report.date)],
     ['machine', report.machine],
   ]
+}
+
+/** An ISO 8601 date as people write it, to the minute: `2 January 2026, 03:04 UTC`. What is no date stays as it is. */
+function dateText(iso: string): string {
+  const date = new Date(iso)
+  if (Number.isNaN(date.getTime())) return iso
+  const month = date.toLocaleString('en-US', { month: 'long', timeZone: 'UTC' })
+  const time = date.toISOString().slice(11, 16)
+  return `${date.getUTCDate()} ${month} ${date.getUTCFullYear()}, ${time} UTC`
 }
 
 function parameterText(count: number): string {

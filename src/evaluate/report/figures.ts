@@ -3,11 +3,12 @@ import { accuracyFigure, type CostAxis, depthAxis, type PanelCells, TIME_AXIS } 
 import { curveFigure } from './curve-figure.js'
 import { heatMap, MATRIX_MEASURES } from './heat-map.js'
 import { histogramFigure } from './histogram-figure.js'
+import { type Page, WIDE_PAGE } from './panel.js'
 import { depthSeries, shortNames } from './series.js'
 import type { Figure } from './svg.js'
 
 /** Every figure that a report has data for, in reading order. */
-export function reportFigures(report: EvalReport): Figure[] {
+export function reportFigures(report: EvalReport, page: Page = WIDE_PAGE): Figure[] {
   const subtitle = `${report.model} ${report.quantization}, ${report.layers} layers, scored by ${report.score}`
   const series = depthSeries([...report.overall, ...report.cells])
   const pooled = panelsBy(report.overall, (cell) => shotsText(cell.shots))
@@ -17,7 +18,7 @@ export function reportFigures(report: EvalReport): Figure[] {
   for (const axis of [depthAxis(report.layers), TIME_AXIS]) {
     if (axis === TIME_AXIS && !hasValues(report, axis)) continue
     const base = axis === TIME_AXIS ? 'accuracy-time' : 'accuracy-depth'
-    const common = { subtitle, axis, series }
+    const common = { subtitle, axis, series, page }
     if (report.overall.length > 0) {
       const title = `Accuracy against ${axis.name}, all tasks`
       figures.push(accuracyFigure({ ...common, name: base, title, panels: pooled }))
@@ -33,15 +34,15 @@ export function reportFigures(report: EvalReport): Figure[] {
     const name = `depth-histogram-${shots}-shot`
     const title = `Depth of the answers by task, ${shotsText(shots)}`
     const panels = panelsBy(cells, (cell) => cell.task)
-    figures.push(histogramFigure({ name, title, subtitle, layers: report.layers, series, panels }))
+    figures.push(histogramFigure({ name, title, subtitle, layers: report.layers, series, panels, page }))
   }
-  if (report.curves.length > 0) figures.push(curveFigure(report, subtitle))
+  if (report.curves.length > 0) figures.push(curveFigure(report, subtitle, page))
   const { matrix } = report
   if (matrix !== null && matrix.train.length > 0 && matrix.test.length > 0) {
     const policy = shortNames([matrix.policy]).get(matrix.policy) ?? matrix.policy
     const models = [...new Set(matrix.test.map(({ model }) => model))]
     const of = models.length > 1 ? models.join(' and ') : subtitle
-    for (const measure of MATRIX_MEASURES) figures.push(heatMap(matrix, measure, `${policy} · ${of}`))
+    for (const measure of MATRIX_MEASURES) figures.push(heatMap(matrix, measure, `${policy} · ${of}`, page))
   }
   return figures
 }

@@ -13,6 +13,7 @@ import type { Table } from './tables.js'
 export interface TextColumn<T> {
   readonly name: string
   readonly numeric: boolean
+  readonly shared?: boolean
   text(cell: T): string
 }
 
@@ -31,11 +32,10 @@ export function generationColumns(
 ): TextColumn<GenerationCell>[] {
   const metrics = [...new Set(cells.flatMap(({ quality }) => quality.map(({ metric }) => metric)))].filter(shown)
   return [
-    word('task', (cell) => cell.task),
-    number('shots', shotsText),
-    number('batch', (cell) => String(cell.batch)),
+    shared(word('task', (cell) => cell.task)),
+    shared(number('shots', shotsText)),
+    shared(number('batch', (cell) => String(cell.batch))),
     word('depth', (cell) => cell.depth),
-    number('n', (cell) => grouped(cell.sequences)),
     ...metrics.flatMap((metric) => metricColumns(metric)),
     number('identical', (cell) => interval(cell.identical, 3)),
     number('agreement', (cell) => interval(cell.agreement, 3)),
@@ -46,18 +46,19 @@ export function generationColumns(
     number('speedup', (cell) => times(cell.speedup)),
     number('all tok/s', (cell) => rate(cell.allTokensPerSecond)),
     number('speedup (all)', (cell) => times(cell.allSpeedup)),
+    number('n', (cell) => grouped(cell.sequences)),
   ]
 }
 
 export const TEXT_COLUMNS: readonly TextColumn<TextCell>[] = [
-  word('text', (cell) => cell.task),
+  shared(word('text', (cell) => cell.task)),
   word('depth', (cell) => cell.depth),
-  number('windows', (cell) => grouped(cell.windows)),
-  number('tokens', (cell) => grouped(cell.tokens)),
   number('perplexity', (cell) => interval(cell.perplexity, 2)),
   number('against full', (cell) => interval(cell.perplexityRatio, 3)),
   number('agreement', (cell) => interval(cell.agreement, 3)),
   number('mean depth', (cell) => interval(cell.depthMean, 2)),
+  number('windows', (cell) => grouped(cell.windows)),
+  number('tokens', (cell) => grouped(cell.tokens)),
 ]
 
 export const GENERATION_NOTES: readonly string[] = [
@@ -130,6 +131,10 @@ function rate(value: Interval): string {
 
 function times(value: Interval): string {
   return interval(value, 2)
+}
+
+function shared<T>(column: TextColumn<T>): TextColumn<T> {
+  return { ...column, shared: true }
 }
 
 function word<T>(name: string, text: (cell: T) => string): TextColumn<T> {

@@ -1,5 +1,6 @@
 import type { GeneralisationMatrix } from '../result.js'
 import { fixed, interval, signed } from './format.js'
+import { drawHead, EDGE, type Page } from './panel.js'
 import { element, type Figure, lineElement, round, shorten, textElement, textWidth, tooltip } from './svg.js'
 
 /** A figure of the matrix: what it shows and how its numbers are coloured. */
@@ -50,77 +51,76 @@ export const MATRIX_MEASURES: readonly MatrixMeasure[] = [
   },
 ]
 
-const WIDTH = 960
 const LEAST_WIDTH = 560
-const EDGE = 12
-const TOP = 56
 const ROW = 28
+/** Narrower columns would make their names cover each other. */
+const LEAST_CELL = 18
 /** The strongest colour still leaves the numbers readable on both backgrounds. */
 const STRONGEST = 0.6
 
-/** Trained on a row's task, tested on a column's: one number a cell, cells of one group framed together. */
-export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, subtitle: string): Figure {
+/**
+ * Trained on a row's task, tested on a column's: one number a cell, cells of one group framed together. Columns that do
+ * not fit beside each other go below, with the rows' names again.
+ */
+export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, subtitle: string, page: Page): Figure {
   const { train, test } = matrix
   const values = measure.values(matrix)
   const shade = shading(values.flat(), measure.diverging)
-  const labelWidth = Math.min(200, Math.max(60, ...train.map(({ name }) => textWidth(name, 12) + 12)))
-  const left = EDGE + 22 + labelWidth
-  const cell = Math.min(84, Math.max(16, (WIDTH - left - 90) / Math.max(1, test.length)))
-  const size = cell >= 44 ? 12 : cell >= 34 ? 10 : 0
-  const slanted = test.some(({ name }) => textWidth(name, 12) > cell - 8)
-  const headHeight = slanted ? 26 + Math.min(110, Math.max(...test.map(({ name }) => textWidth(name, 12))) * 0.72) : 40
-  const top = TOP + headHeight
-  const bottom = top + train.length * ROW
-  const right = left + test.length * cell
+  const names = [...train, ...test].map(({ name }) => textWidth(name, 12))
+  const upright = page.columns === 1
+  const left = EDGE + 22 + Math.min(page.width * 0.3, 200, Math.max(60, ...names.slice(0, train.length)) + 12)
+  const overhang = upright ? 0 : 100
+  const most = Math.max(1, Math.floor((page.width - left - overhang - EDGE) / LEAST_CELL))
+  const blocks = Math.max(1, Math.ceil(test.length / most))
+  const columns = Math.max(1, Math.ceil(test.length / blocks))
+  const cell = Math.min(84, (page.width - left - overhang - EDGE) / columns)
+  const longest = Math.max(0, ...names.slice(train.length))
+  const slanted = longest > cell - 8
+  const nameWidth = Math.min(140, longest)
+  const head = slanted ? 26 + nameWidth * (upright ? 1 : 0.72) : 40
   // Slanted names reach beyond the last column.
-  const width = Math.max(LEAST_WIDTH, right + (slanted ? headHeight * 0.8 : 0) + EDGE)
-  let body = textElement(EDGE, 26, shorten(measure.title, width - 2 * EDGE, 16), { size: 16, bold: true })
-  body += textElement(EDGE, 44, shorten(subtitle, width - 2 * EDGE, 12), { class: 'f-dim' })
-  body += textElement(left, TOP + 14, 'tested on', { class: 'f-dim', size: 11 })
-  body += textElement(EDGE + 12, (top + bottom) / 2, 'trained on', {
-    class: 'f-dim',
-    size: 11,
-    anchor: 'middle',
-    rotate: -90,
-  })
-  test.forEach(({ name }, c) => {
-    const x = left + (c + 0.5) * cell
-    body += slanted
-      ? textElement(x - 2, top - 6, shorten(name, 140, 12), { rotate: -45 })
-      : textElement(x, top - 8, name, { anchor: 'middle' })
-  })
-  train.forEach((row, r) => {
-    const { name } = row
-    const y = top + r * ROW
-    body += textElement(left - 8, y + 18, shorten(name, labelWidth - 8, 12), { anchor: 'end' })
-    test.forEach((column, c) => {
-      const value = values[r]?.[c] ?? Number.NaN
-      const x = left + c * cell
-      const text = tooltip(`trained on ${name}, tested on ${column.name}: ${measure.cell(matrix, r, c)}`)
-      const own = row.model === column.model && row.tasks.length === 1 && row.tasks[0] === column.task
-      const box = { x: x + 1, y: y + 1, width: cell - 2, height: ROW - 2, rx: 2 }
-      const { color, opacity } = shade(value)
-      const fill = element('rect', { ...box, fill: 'currentColor', 'fill-opacity': opacity }, text)
-      body += element('g', { class: color }, fill)
-      if (own) body += element('rect', { ...box, class: 'f-ring', fill: 'none', 'stroke-width': 1.5 })
-      if (size > 0) {
-        body += textElement(x + cell / 2, y + 18, measure.text(value), {
-          anchor: 'middle',
-          size,
-          class: Number.isFinite(value) ? 'f-text' : 'f-dim',
-        })
-      }
+  const right = left + columns * cell + (slanted && !upright ? head * 0.8 : 0)
+  const width = Math.max(Math.min(LEAST_WIDTH, page.width), right + EDGE)
+  const title = drawHead(measure.title, subtitle, width)
+  let { body } = title
+  let y = title.bottom + 12
+  for (let from = 0; from < Math.max(1, test.length); from += columns) {
+    const top = y + head
+    const shown = test.slice(from, from + columns)
+    const bottom = top + train.length * ROW
+    body += textElement(left, y + 14, 'tested on', { class: 'f-dim', size: 11 })
+    if (train.length > 2) {
+      const options = { class: 'f-dim', size: 11, anchor: 'middle', rotate: -90 } as const
+      body += textElement(EDGE + 12, (top + bottom) / 2, 'trained on', options)
+    }
+    shown.forEach(({ name }, c) => {
+      const x = left + (c + 0.5) * cell
+      if (!slanted) body += textElement(x, top - 8, name, { anchor: 'middle' })
+      else if (upright) body += textElement(x + 4, top - 6, shorten(name, nameWidth, 12), { rotate: -90 })
+      else body += textElement(x - 2, top - 6, shorten(name, nameWidth, 12), { rotate: -45 })
     })
-  })
-  for (const border of groupBorders(test)) {
-    const x = left + border * cell
-    body += lineElement(x, top - 4, x, bottom + 4, { class: 'f-ring', 'stroke-width': 1.5 })
+    train.forEach((row, r) => {
+      const place = top + r * ROW
+      body += textElement(left - 8, place + 18, shorten(row.name, left - EDGE - 30, 12), { anchor: 'end' })
+      shown.forEach((column, c) => {
+        const own = row.model === column.model && row.tasks.length === 1 && row.tasks[0] === column.task
+        const text = `trained on ${row.name}, tested on ${column.name}: ${measure.cell(matrix, r, from + c)}`
+        const value = values[r]?.[from + c] ?? Number.NaN
+        body += heatCell({ x: left + c * cell, y: place, width: cell, value, text, own, shade, measure })
+      })
+    })
+    for (const border of groupBorders(shown)) {
+      const x = left + border * cell
+      body += lineElement(x, top - 4, x, bottom + 4, { class: 'f-ring', 'stroke-width': 1.5 })
+    }
+    for (const border of groupBorders(train)) {
+      const place = top + border * ROW
+      const end = left + shown.length * cell + 4
+      body += lineElement(left - 4, place, end, place, { class: 'f-ring', 'stroke-width': 1.5 })
+    }
+    y = bottom + 18
   }
-  for (const border of groupBorders(train)) {
-    const y = top + border * ROW
-    body += lineElement(left - 4, y, right + 4, y, { class: 'f-ring', 'stroke-width': 1.5 })
-  }
-  body += colorKey(values.flat(), measure, shade, left, bottom + 18)
+  body += colorKey(values.flat(), measure, shade, upright ? EDGE : left, y)
   return {
     name: measure.name,
     title: measure.title,
@@ -128,9 +128,35 @@ export function heatMap(matrix: GeneralisationMatrix, measure: MatrixMeasure, su
       `${measure.unit} of ${matrix.policy} trained on the task of a row and tested on that of a column. ` +
       `${measure.reading} Outlined cells are tested on the task they were trained on; lines part task groups and models.`,
     width,
-    height: bottom + 62,
+    height: y + 44,
     body,
   }
+}
+
+interface HeatCell {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly value: number
+  /** For a pointer that rests on it. */
+  readonly text: string
+  /** Tested on the task that it was trained on. */
+  readonly own: boolean
+  readonly shade: (value: number) => Shade
+  readonly measure: MatrixMeasure
+}
+
+function heatCell({ x, y, width, value, text, own, shade, measure }: HeatCell): string {
+  const box = { x: x + 1, y: y + 1, width: width - 2, height: ROW - 2, rx: 2 }
+  const { color, opacity } = shade(value)
+  const fill = element('rect', { ...box, fill: 'currentColor', 'fill-opacity': opacity }, tooltip(text))
+  let body = element('g', { class: color }, fill)
+  if (own) body += element('rect', { ...box, class: 'f-ring', fill: 'none', 'stroke-width': 1.5 })
+  const number = measure.text(value)
+  const size = [12, 10].find((wanted) => textWidth(number, wanted) <= width - 4)
+  if (size === undefined) return body
+  const style = Number.isFinite(value) ? 'f-text' : 'f-dim'
+  return body + textElement(x + width / 2, y + 18, number, { anchor: 'middle', size, class: style })
 }
 
 interface Shade {

@@ -1,7 +1,7 @@
 import type { EvalCell } from '../result.js'
 import type { PanelCells } from './accuracy-figure.js'
 import { fixed } from './format.js'
-import { type Box, layOut, type Panel } from './panel.js'
+import { type Box, layOut, type Page, type Panel } from './panel.js'
 import { linearScale } from './scale.js'
 import { type Series, shortNames } from './series.js'
 import { element, type Figure, lineElement, shorten, textElement, textWidth, tooltip } from './svg.js'
@@ -13,6 +13,7 @@ export interface HistogramFigure {
   readonly layers: number
   readonly series: readonly Series[]
   readonly panels: readonly PanelCells[]
+  readonly page: Page
 }
 
 const ROW = 26
@@ -26,17 +27,20 @@ export function histogramFigure(figure: HistogramFigure): Figure {
     .map(({ title, cells }) => ({ title, cells: cells.filter((cell) => total(cell) > 0) }))
     .filter((panel) => panel.cells.length > 0)
   const labels = shortNames(panels.flatMap((panel) => panel.cells.map((cell) => cell.depth)))
-  return layOut({
-    name: figure.name,
-    title: figure.title,
-    subtitle: figure.subtitle,
-    description:
-      'Share of prompts answered at each depth, a row of bars for each depth setting, the mean depth to the right. ' +
-      'Rows that use one depth only are cut at the height of the row; the axis says which share that height stands for.',
-    legend: [],
-    panels: panels.map((panel) => histogramPanel(panel, figure, labels)),
-    columns: 2,
-  })
+  return layOut(
+    {
+      name: figure.name,
+      title: figure.title,
+      subtitle: figure.subtitle,
+      description:
+        'Share of prompts answered at each depth, a row of bars for each depth setting, the mean depth to the right. ' +
+        'Rows that use one depth only are cut at the height of the row; the axis says which share that height stands for.',
+      legend: [],
+      panels: panels.map((panel) => histogramPanel(panel, figure, labels)),
+      columns: 2,
+    },
+    figure.page,
+  )
 }
 
 function total(cell: EvalCell): number {

@@ -26,7 +26,8 @@ export function matrixTables({ matrix }: { readonly matrix: GeneralisationMatrix
   if (matrix === null) return []
   const { train, test } = matrix
   const columns = [
-    ...['group', 'trained on \\ tested on'].map((name) => ({ name, numeric: false })),
+    { name: 'group', numeric: false, shared: true },
+    { name: 'trained on \\ tested on', numeric: false },
     ...test.map(({ name }) => ({ name, numeric: true })),
   ]
   const rows = (text: (row: number, column: number) => string): string[][] =>

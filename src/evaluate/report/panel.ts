@@ -1,6 +1,6 @@
 import type { Scale } from './scale.js'
 import { marker, type Series } from './series.js'
-import { element, type Figure, lineElement, shorten, textElement, textWidth } from './svg.js'
+import { element, type Figure, lineElement, shorten, textElement, textWidth, wrapText } from './svg.js'
 
 /** A rectangle of the page, in pixels. */
 export interface Box {
@@ -34,24 +34,55 @@ export interface FigureParts {
   readonly columns: number
 }
 
-const PAGE_WIDTH = 960
-const SINGLE_WIDTH = 640
-const EDGE = 12
+/** What a figure is laid out for; widths in CSS pixels. */
+export interface Page {
+  readonly width: number
+  /** Of a figure with one panel in a row. */
+  readonly singleWidth: number
+  /** At most so many panels in a row. */
+  readonly columns: number
+}
+
+export const WIDE_PAGE: Page = { width: 960, singleWidth: 640, columns: 4 }
+/** A phone that is held upright: panels stand one below the other. */
+export const NARROW_PAGE: Page = { width: 350, singleWidth: 350, columns: 1 }
+
+export const EDGE = 12
+
+/** Title and subtitle from the top edge, in as many lines as they need, and where the last one ends. */
+export function drawHead(title: string, subtitle: string, width: number): { body: string; bottom: number } {
+  const room = width - 2 * EDGE
+  let y = 6
+  let body = ''
+  for (const line of wrapText(title, room, 18)) {
+    y += 20
+    body += textElement(EDGE, y, line, { size: 16, bold: true })
+  }
+  for (const line of wrapText(subtitle, room, 12)) {
+    y += y === 26 ? 18 : 16
+    body += textElement(EDGE, y, line, { class: 'f-dim' })
+  }
+  return { body, bottom: y }
+}
 
 /** Title, legend and panels, laid out from top to bottom. */
-export function layOut(parts: FigureParts): Figure {
-  const columns = Math.max(1, Math.min(parts.columns, parts.panels.length))
-  const width = columns === 1 ? SINGLE_WIDTH : PAGE_WIDTH
-  let body = textElement(EDGE, 26, shorten(parts.title, width - 2 * EDGE, 16), { size: 16, bold: true })
-  body += textElement(EDGE, 44, shorten(parts.subtitle, width - 2 * EDGE, 12), { class: 'f-dim' })
-  const legend = drawLegend(parts.legend, EDGE, 64, width - 2 * EDGE)
+export function layOut(parts: FigureParts, page: Page = WIDE_PAGE): Figure {
+  const columns = Math.max(1, Math.min(parts.columns, page.columns, parts.panels.length))
+  const width = columns === 1 ? page.singleWidth : page.width
+  const head = drawHead(parts.title, parts.subtitle, width)
+  let { body } = head
+  const legend = drawLegend(parts.legend, EDGE, head.bottom + 20, width - 2 * EDGE)
   body += legend.body
   let y = legend.bottom + 8
   const panelWidth = width / columns
   for (let start = 0; start < parts.panels.length; start += columns) {
     const row = parts.panels.slice(start, start + columns)
     row.forEach((panel, i) => {
-      body += element('g', {}, panel.draw({ x: i * panelWidth, y, width: panelWidth, height: panel.height }))
+      body += element(
+        'g',
+        { 'data-panel': i },
+        panel.draw({ x: i * panelWidth, y, width: panelWidth, height: panel.height }),
+      )
     })
     y += Math.max(...row.map((panel) => panel.height))
   }
@@ -108,7 +139,7 @@ export interface AxisLabels {
 export function drawAxes(plot: Box, x: Scale, y: Scale, labels: AxisLabels): string {
   const bottom = plot.y + plot.height
   const right = plot.x + plot.width
-  let body = textElement(plot.x, plot.y - 9, shorten(labels.title, plot.width, 13), { size: 13, bold: true })
+  let body = textElement(plot.x, plot.y - 9, shorten(labels.title, plot.width, 14.5), { size: 13, bold: true })
   for (const tick of y.ticks) {
     const place = y.place(tick)
     body += lineElement(plot.x, place, right, place, { class: 'f-grid' })

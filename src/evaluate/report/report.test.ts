@@ -8,6 +8,7 @@ import { FileError, InputError } from '../../errors.js'
 import type { EvalCell, EvalReport } from '../result.js'
 import { GENERATION_NOTE } from './facts.js'
 import { figureSvg, reportFigures, reportHtml, reportJson, reportMarkdown, writeFigures, writeReport } from './index.js'
+import { NARROW_PAGE } from './panel.js'
 
 const HOSTILE = `"><script>alert(1)</script>&amp;'|\`_*[x](http://example.com)\n# \u0000\u001b\ud800`
 
@@ -196,6 +197,25 @@ describe('the page', () => {
     expect(text).toContain('5 (4.3 fitted) †')
     expect(text).toContain('>–<')
     expect(html).toContain('color-scheme:light dark')
+  })
+
+  it('has accuracy first in a row, what rows share above them, and a date that people read', () => {
+    const html = reportHtml(syntheticReport())
+    expect(html).toContain('<th scope="col">depth</th><th scope="col" class="number">accuracy</th>')
+    expect(html).toContain('<span>ag_news · classification · shots 5 (4.3 fitted) †</span>')
+    expect(html).toContain('<dd>2 January 2026, 03:04 UTC</dd>')
+    expect(reportHtml({ ...bare(), date: 'some day' })).toContain('<dd>some day</dd>')
+  })
+
+  it('has every figure twice, for screens and for phones, where panels stand one below the other', () => {
+    const report = syntheticReport()
+    const widths = reportFigures(report, NARROW_PAGE).map(({ width }) => width)
+    expect(new Set(widths)).toEqual(new Set([350]))
+    const html = reportHtml(report)
+    for (const { name } of reportFigures(report)) {
+      expect(html).toContain(`id="${name}-title"`)
+      expect(html).toContain(`id="${name}-narrow-title"`)
+    }
   })
 
   it('has the matrix as the paper has it, full depth first', () => {

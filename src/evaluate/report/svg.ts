@@ -65,6 +65,7 @@ function paletteRules(palette: Palette): string {
     `.f-axis{stroke:${axis}}`,
     `.f-back{fill:${back}}`,
     `.f-ring{stroke:${text}}`,
+    `.f-halo{fill:${dim};stroke:${back};stroke-width:3px;stroke-linejoin:round;paint-order:stroke}`,
   ]
   return rules.join('') + series.map((color, i) => `.f-c${i}{color:${color}}`).join('')
 }
@@ -145,15 +146,30 @@ export function round(value: number): string {
   return String(Math.round(value * 100) / 100)
 }
 
-/** Width of a text in pixels, estimated: wide scripts take a full em, Latin letters about 0.57. */
+/** Widths in em of DejaVu Sans, the widest of the fonts in `FONT`: other fonts leave room. */
+const EMS: readonly (readonly [RegExp, number])[] = [
+  [/[\u1100-\u{10ffff}]/u, 1],
+  [/[mMW@%…]/, 0.98],
+  [/[A-Zw]/, 0.76],
+  [/[ijltfr.,:;|'()[\] -]/, 0.4],
+]
+
+/** Width of a text in pixels, estimated. */
 export function textWidth(text: string, size: number): number {
   let ems = 0
-  for (const character of text) {
-    const code = character.codePointAt(0) ?? 0
-    ems +=
-      code >= 0x1100 ? 1 : /[A-Z@%mwMW]/.test(character) ? 0.72 : /[ijlt.,:;|'()[\] ]/.test(character) ? 0.34 : 0.57
-  }
+  for (const character of text) ems += EMS.find(([kind]) => kind.test(character))?.[1] ?? 0.635
   return ems * size
+}
+
+/** Lines of at most `width` pixels, broken between words; a word that is wider is shortened. */
+export function wrapText(text: string, width: number, size: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const line = lines.length === 0 ? word : `${lines[lines.length - 1]} ${word}`
+    if (lines.length > 0 && textWidth(line, size) <= width) lines[lines.length - 1] = line
+    else lines.push(shorten(word, width, size))
+  }
+  return lines
 }
 
 /** Cuts the middle out of a text that is wider than `width`: the ends of names tell them apart. */

@@ -17,6 +17,8 @@ export interface Table {
 export interface Column {
   readonly name: string
   readonly numeric: boolean
+  /** True where a block of rows shares the value, which a page may put above the block. Such columns come first. */
+  readonly shared?: boolean
 }
 
 /** Stands behind a number of shots whose prompts were longer than the model's training window. */
@@ -38,12 +40,10 @@ interface CellColumn extends Column {
 }
 
 const CELL_COLUMNS: readonly CellColumn[] = [
-  { name: 'task', numeric: false, text: (cell) => cell.task },
-  { name: 'group', numeric: false, text: (cell) => cell.group },
-  { name: 'shots', numeric: true, text: shotsText },
+  { name: 'task', numeric: false, shared: true, text: (cell) => cell.task },
+  { name: 'group', numeric: false, shared: true, text: (cell) => cell.group },
+  { name: 'shots', numeric: true, shared: true, text: shotsText },
   { name: 'depth', numeric: false, text: (cell) => cell.depth },
-  { name: 'prompts', numeric: true, text: (cell) => grouped(cell.prompts) },
-  { name: 'skipped', numeric: true, text: (cell) => grouped(cell.skipped) },
   { name: 'accuracy', numeric: true, text: (cell) => interval(cell.accuracy, 3) },
   { name: F1, numeric: true, text: (cell) => interval(cell.f1, 3) },
   { name: 'against full', numeric: true, text: (cell) => interval(cell.accuracyDifference, 3, signed) },
@@ -59,6 +59,8 @@ const CELL_COLUMNS: readonly CellColumn[] = [
   },
   { name: 'time ratio', numeric: true, text: (cell) => interval(cell.timeRatio, 3) },
   { name: 'checks', numeric: true, text: (cell) => percent(cell.checkShare) },
+  { name: 'prompts', numeric: true, text: (cell) => grouped(cell.prompts) },
+  { name: 'skipped', numeric: true, text: (cell) => grouped(cell.skipped) },
 ]
 
 function cellTable(id: string, title: string, cells: readonly EvalCell[]): Table {
@@ -93,7 +95,7 @@ function histogramTable(report: EvalReport): Table {
   return {
     id: 'histogram',
     title: 'Prompts by depth',
-    columns: [...words('task'), ...numbers('shots'), ...words('depth'), ...depths],
+    columns: [...shared(words('task')), ...shared(numbers('shots')), ...words('depth'), ...depths],
     rows: report.cells.map((cell) => [
       cell.task,
       String(cell.shots),
@@ -110,7 +112,7 @@ function curveTable(report: EvalReport): Table {
   return {
     id: 'exit-features',
     title: 'Exit features by layer',
-    columns: [...words('task', 'difficulty', 'feature'), ...numbers('instances'), ...layers],
+    columns: [...shared(words('task')), ...words('feature', 'difficulty'), ...numbers('instances'), ...layers],
     rows: report.curves.flatMap((curve) =>
       (
         [
@@ -119,8 +121,8 @@ function curveTable(report: EvalReport): Table {
         ] as const
       ).map(([feature, values]) => [
         curve.task,
-        curve.difficulty,
         feature,
+        curve.difficulty,
         grouped(curve.instances),
         ...layers.map((_, i) => fixed(values[i] ?? null, 3)),
       ]),
@@ -128,6 +130,10 @@ function curveTable(report: EvalReport): Table {
     notes: ['Means over instances; layers are counted from 0. Easy: the answer is settled early.'],
     detail: true,
   }
+}
+
+function shared(columns: readonly Column[]): Column[] {
+  return columns.map((column) => ({ ...column, shared: true }))
 }
 
 function words(...names: readonly string[]): Column[] {
