@@ -168,7 +168,7 @@ async function search(model) {
 
 /** Why there is no plan; null where there is one. */
 function runSearch(model, targets, out, more) {
-  const args = ['search', model, '--speedup', targets, '--data', calibration, '-o', out, '--threads', String(threads)]
+  const args = ['search', model, '--speedup', targets, '--texts', calibration, '-o', out, '--threads', String(threads)]
   const ended = spawnSync(process.execPath, [join(ROOT, 'bin', 'shoal.js'), ...args, ...more], { encoding: 'utf8' })
   return ended.status === 0 ? null : (ended.stderr.trim().split('\n').at(-1) ?? 'failed')
 }

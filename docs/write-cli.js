@@ -19,6 +19,7 @@ const COMMANDS = [
   'reproduce',
   'calibrate',
   'search',
+  'bridge',
   'policy',
   'policy show',
   'policy apply',

@@ -83,7 +83,7 @@ describe('wrong usage ends with 2 and one line', () => {
     [['export', '--depth', 'gap:0.8', '--format', 'gguf', '-o', 'x.gguf'], /decides while tokens run/],
     [['bench', '--depth', 'unifed:2x'], /did you mean unified\?/],
     [['calibrate', '--traces', 'x', '--policy', 'svm', '-o', 'y'], /--policy .*adainfer-svm/],
-    [['search', '--speedup', '2', '--data', 'x', '--dynamic', '3'], /--dynamic 3 must be one of/],
+    [['search', '--speedup', '2', '--texts', 'x', '--dynamic', '3'], /--dynamic 3 must be one of/],
     [['policy', 'shw', 'x'], /unknown command shw; known: show, apply, import; did you mean show\?/],
     [['policy'], /shoal policy needs one of show, apply, import/],
     [['metrics'], /shoal metrics needs one of bleu, chrf, rouge/],

@@ -49,7 +49,7 @@ function search(args: readonly string[], overrides: Parameters<typeof shoal>[1] 
   const all = [
     'search',
     folder,
-    '--data',
+    '--texts',
     at('texts.jsonl'),
     '--by',
     'layers',
@@ -153,16 +153,16 @@ describe('shoal search', () => {
       expect(ended.stderr).toMatch(/^shoal: [^\n]+\n$/)
       expect(ended.stderr).toMatch(line)
     }
-    const data = ['--data', at('texts.jsonl')]
+    const data = ['--texts', at('texts.jsonl')]
     await failure([folder, '--speedup', '0.5', ...data], 2, /a number from 1/)
     await failure([folder, '--speedup', '2,2', ...data], 2, /stands twice/)
-    await failure([folder, '--speedup', '2'], 2, /--data/)
+    await failure([folder, '--speedup', '2'], 2, /--texts/)
     await failure([folder, '--speedup', '2,3', '--dynamic', '4', ...data], 2, /must be one of several --speedup/)
-    await failure([folder, '--speedup', '2', '--data', at('none.jsonl')], 1, /none\.jsonl: no such file/)
+    await failure([folder, '--speedup', '2', '--texts', at('none.jsonl')], 1, /none\.jsonl: no such file/)
     writeFileSync(at('one.jsonl'), '{"tokens":[1,2,3]}\n')
-    await failure([folder, '--speedup', '2', '--data', at('one.jsonl')], 1, /a single text/)
+    await failure([folder, '--speedup', '2', '--texts', at('one.jsonl')], 1, /a single text/)
     writeFileSync(at('text.txt'), 'Once upon a time')
-    await failure([folder, '--speedup', '2', '--data', at('text.txt')], 1, /no tokenizer/)
+    await failure([folder, '--speedup', '2', '--texts', at('text.txt')], 1, /no tokenizer/)
     writeFileSync(at('x.policy.json.search.jsonl'), '{"format":"shoal-search","version":1,"run":{"model":"other"}}\n')
     const out = ['-o', at('x.policy.json'), '--by', 'layers']
     await failure([folder, '--speedup', '2', ...data, ...out], 1, /was begun by a run with model "other"/)
@@ -172,12 +172,11 @@ describe('shoal search', () => {
 describe('shoal policy import', () => {
   it('makes a plan of a published list', async () => {
     writeFileSync(at('skip_layers.json'), JSON.stringify({ a_b: { attention: [3, 5, 7], mlp: [3, 5] } }))
-    const given = [at('skip_layers.json'), '-o', at('swift.policy.json')]
-    const args = ['policy', 'import', ...given]
+    const args = ['policy', 'import', at('skip_layers.json'), '-o', at('swift.policy.json')]
     const refused = await shoal([...args, '--layers', String(LAYERS)])
     expect(refused).toMatchObject({ code: 2, stdout: '' })
     expect(refused.stderr).toMatch(/half of layers 7/)
-    const ended = await shoal(['policy', 'import', folder, ...given, '--whole-layers', '--json'], { loadModel: load })
+    const ended = await shoal([...args, '--whole-layers', '--model', folder, '--json'], { loadModel: load })
     expect(ended.stderr).toMatch(/layers 7 are left out by half/)
     expect(matches('policy-plan', ended.stdout)).toMatchObject({
       layers: [0, 1, 2, 4, 6, 7, 8],
@@ -186,6 +185,6 @@ describe('shoal policy import', () => {
     })
     const shown = await shoal(['policy', 'show', at('swift.policy.json')])
     expect(shown.stdout).toContain('left out: 3, 5\n')
-    expect((await shoal(['policy', 'import', folder, ...given, '--layers', '9'])).code).toBe(2)
+    expect((await shoal([...args, '--model', folder, '--layers', '9'])).code).toBe(2)
   })
 })

@@ -37,11 +37,11 @@ it.each([
   [['convert', 'ripple-8m', '-o', 'x.gguf'], 0, ANEW],
   [['export', '--depth', 'layers:0,3', '--format', 'gguf', '-o', 'x.gguf'], 0, ANEW],
   [
-    ['search', '--speedup', '2', '--data', 'pretrained/sample.txt'],
+    ['search', '--speedup', '2', '--texts', 'pretrained/sample.txt'],
     0,
     /nothing is kept: with -o FILE the same command/,
   ],
-  [['search', '--speedup', '2', '--data', 'pretrained/sample.txt', '-o', 'x.json'], 0, ANEW],
+  [['search', '--speedup', '2', '--texts', 'pretrained/sample.txt', '-o', 'x.json'], 0, ANEW],
 ])('%j says what is kept when it is stopped', async (args, after, line) => {
   const { code, stderr } = await stopped(args, after)
   expect(code).toBe(130)

@@ -10,6 +10,7 @@ export function straightCosts(layers: number, layerMs: number, fixedMs: number, 
     layerMs,
     headMs: fixedMs / 2,
     checkMs: fixedMs / 2,
+    bridgeMs: 0,
     restMs: fixedMs / 2,
     plans: layers > 2 ? [at(2), at(layers)] : [at(layers)],
   }

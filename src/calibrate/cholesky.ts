@@ -28,3 +28,22 @@ export function choleskySolve(l: readonly Float64Array[], b: Float64Array): Floa
   }
   return x
 }
+
+/** X of L L^T X = B, in the place of B, whose rows are those of the unknowns: all columns at once. */
+export function choleskySolveAll(l: readonly Float64Array[], b: readonly Float64Array[]): void {
+  const n = b.length
+  const subtract = (to: Float64Array, from: Float64Array, factor: number): void => {
+    for (let j = 0; j < to.length; j++) to[j] = to[j]! - factor * from[j]!
+  }
+  const divide = (row: Float64Array, divisor: number): void => {
+    for (let j = 0; j < row.length; j++) row[j] = row[j]! / divisor
+  }
+  for (let i = 0; i < n; i++) {
+    for (let k = 0; k < i; k++) subtract(b[i]!, b[k]!, l[i]![k]!)
+    divide(b[i]!, l[i]![i]!)
+  }
+  for (let i = n - 1; i >= 0; i--) {
+    for (let k = i + 1; k < n; k++) subtract(b[i]!, b[k]!, l[k]![i]!)
+    divide(b[i]!, l[i]![i]!)
+  }
+}

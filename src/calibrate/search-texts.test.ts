@@ -24,22 +24,22 @@ describe('texts of a search', () => {
       'tokens.jsonl',
       Array.from({ length: 30 }, (_, t) => ({ tokens: [t, t + 1, t + 2] })),
     )
-    const { search, heldOut } = await searchTexts(model, path, OPTIONS)
+    const { search, heldOut } = await searchTexts(model, [path], OPTIONS)
     expect([search.length, heldOut.length]).toEqual([4, 6])
     const first = [...search, ...heldOut].map(({ ids }) => ids[0])
     expect(new Set(first).size).toBe(10)
-    const again = await searchTexts(model, path, OPTIONS)
+    const again = await searchTexts(model, [path], OPTIONS)
     expect([...again.search, ...again.heldOut].map(({ ids }) => ids[0])).toEqual(first)
-    const other = await searchTexts(model, path, { ...OPTIONS, seed: 1 })
+    const other = await searchTexts(model, [path], { ...OPTIONS, seed: 1 })
     expect([...other.search, ...other.heldOut].map(({ ids }) => ids[0])).not.toEqual(first)
     const few = write('few.jsonl', [{ tokens: [1, 2] }, { tokens: [3, 4] }, { tokens: [5, 6] }])
-    const small = await searchTexts(model, few, OPTIONS)
+    const small = await searchTexts(model, [few], OPTIONS)
     expect([small.search.length, small.heldOut.length]).toEqual([1, 2])
   })
 
   it('go on as the model does where a line is a prompt alone', async () => {
     const path = write('prompts.jsonl', [{ prompt: 'Once upon a time' }, { prompt: 'The old man' }])
-    const { search, heldOut } = await searchTexts(model, path, OPTIONS)
+    const { search, heldOut } = await searchTexts(model, [path], OPTIONS)
     for (const { ids, promptLength } of [...search, ...heldOut]) {
       const { tokens } = await model.generate(ids.slice(0, promptLength), { maxTokens: 64, depth: 'full' }).result
       expect(ids.slice(promptLength)).toEqual(tokens)
@@ -52,6 +52,6 @@ describe('texts of a search', () => {
       { input: text, output: 'yes' },
       { input: 'a', output: 'b' },
     ])
-    await expect(searchTexts(model, path, OPTIONS)).rejects.toThrow(/has a text of \d+ tokens, and the context holds/)
+    await expect(searchTexts(model, [path], OPTIONS)).rejects.toThrow(/has a text of \d+ tokens, and the context holds/)
   })
 })

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto'
 import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
-import { readTextData, type TextData } from '../engine/measure/text-data.js'
+import { readTextData, type TextData, type TextDataOptions } from '../engine/measure/text-data.js'
 import { createRandomStream } from '../engine/random-stream.js'
 import { FileError } from '../errors.js'
 
@@ -26,19 +27,24 @@ export interface SearchTexts extends Omit<TextData, 'texts'> {
 }
 
 /**
- * Reads a file's texts and splits them, drawn with a seed, into those that a search sees and those that it does not. A
+ * Reads texts of files and splits them, drawn with a seed, into those that a search sees and those that it does not. A
  * prompt alone is continued by the model itself, greedily and at full depth.
- * @throws FileError where the file has no two texts
+ * @throws FileError where the files have no two texts
  */
-export async function searchTexts(model: Model, path: string, options: SearchTextsOptions): Promise<SearchTexts> {
+export async function searchTexts(
+  model: Model,
+  paths: readonly string[],
+  options: SearchTextsOptions,
+): Promise<SearchTexts> {
   const { samples, heldOut, seed, signal } = options
   const window = Math.min(options.window, model.context)
   const { vocabulary } = model.hyperparameters
   const { promptShare } = options
-  const data = await readTextData(path, { tokenizer: model.tokenizer, vocabulary, window, promptShare })
+  const data = await readAll(paths, { tokenizer: model.tokenizer, vocabulary, window, promptShare })
+  const name = paths.join(', ')
   const long = data.texts.find(({ ids }) => ids.length > model.context)
   if (long !== undefined) {
-    throw new FileError(path, `has a text of ${long.ids.length} tokens, and the context holds ${model.context}`)
+    throw new FileError(name, `has a text of ${long.ids.length} tokens, and the context holds ${model.context}`)
   }
   const random = createRandomStream(seed)
   const drawn = data.texts
@@ -49,12 +55,23 @@ export async function searchTexts(model: Model, path: string, options: SearchTex
   const texts = (await Promise.all(drawn.map((text) => continued(model, text, signal)))).filter((t) => t !== null)
   if (texts.length < 2) {
     throw new FileError(
-      path,
+      name,
       'has a single text: a search needs others to see what its plan is worth on text that it did not see',
     )
   }
   const seen = Math.min(samples, Math.floor(texts.length / 2))
   return { ...data, search: texts.slice(0, seen), heldOut: texts.slice(seen, seen + heldOut) }
+}
+
+/** Texts of all files, with one hash of them. */
+async function readAll(paths: readonly string[], options: TextDataOptions): Promise<TextData> {
+  const all: TextData[] = []
+  for (const path of paths) all.push(await readTextData(path, options))
+  const [first] = all
+  if (first !== undefined && all.length === 1) return first
+  const hash = createHash('sha256')
+  for (const { sha256 } of all) hash.update(sha256)
+  return { texts: all.flatMap(({ texts }) => texts), sha256: hash.digest('hex'), cut: all.some(({ cut }) => cut) }
 }
 
 /** The text, gone on with where it is a prompt alone; null where the model has nothing to add. */

@@ -85,6 +85,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./search.js')).buildSearch,
   },
   {
+    name: 'bridge',
+    usage: 'bridge [MODEL]',
+    summary: 'fit linear maps over the layers that a plan leaves out',
+    build: async () => (await import('./bridge.js')).buildBridge,
+  },
+  {
     name: 'policy',
     usage: 'policy show|apply|import',
     summary: 'explain a policy file, run it over traces, import a published plan',

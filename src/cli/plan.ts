@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { readConfig } from '../checkpoint/huggingface.js'
+import { readBridgeFile } from '../convert/bridge-file.js'
 import { readGgufModel } from '../convert/gguf-model.js'
 import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
+import type { BridgeSet } from '../depth/bridge.js'
 import type { Policy } from '../depth/policy.js'
-import { depthHelp, parseDepth } from '../depth/spec.js'
+import { depthHelp, measurementsOf, parseDepth } from '../depth/spec.js'
 import type { CacheType } from '../engine/api.js'
 import { FileError } from '../errors.js'
 import {
@@ -54,18 +56,11 @@ ${depthHelp()}`
 export function buildPlan(cli: Cli): Command {
   const command = new Command('plan')
     .description('What a depth means for a model: layers, parameters, FLOPs and KV bytes per token against full depth.')
-    .argument(
-      '[model]',
-      'config.json, folder, GGUF file, bundled model, or model on the Hub; weights are not needed; default the bundled ripple-8m',
-    )
+    .argument('[model]', 'config.json, folder, GGUF file, bundled model, or model on the Hub; weights are not needed')
     .usage('[MODEL] [options]')
   return addRevisionOption(command)
     .option('--layers <n>', 'number of layers, where there is no model', wholeNumber(1, 100_000))
-    .option(
-      '--depth <spec>',
-      'what runs: full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below',
-      'full',
-    )
+    .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below', 'full')
     .option('--context <n>', 'tokens in the cache', wholeNumber(0), 1024)
     .option('--max-tokens <n>', 'tokens to generate, for plans that shrink along them', wholeNumber(2, 1_000_000), 128)
     .addOption(
@@ -83,7 +78,7 @@ export function buildPlan(cli: Cli): Command {
 async function plan(cli: Cli, model: string | undefined, options: PlanOptions): Promise<void> {
   if (options.layers !== undefined) {
     if (model !== undefined) throw new UsageError('give either MODEL or --layers N')
-    const policy = announced(cli, options.depth, options.layers)
+    const policy = await announced(cli, options.depth, options.layers)
     const extent = depthExtent(policy, options.layers, options.maxTokens)
     if (options.json) {
       printJson(cli, {
@@ -100,15 +95,19 @@ async function plan(cli: Cli, model: string | undefined, options: PlanOptions): 
     return
   }
   const { name, size } = await readSize(cli, model ?? DEFAULT_MODEL, options)
-  const policy = announced(cli, options.depth, size.layers)
+  const policy = await announced(cli, options.depth, size.layers)
   const cacheType = options.cacheType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
   const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2, options.maxTokens)
   if (options.json) printJson(cli, planJson(name, policy, size, cost, options.context, cacheType))
   else print(cli, name, policy, size, cost, options.context, cacheType)
 }
 
-function announced(cli: Cli, spec: string, layers: number): Policy {
-  const policy = parseDepth(spec, { layers })
+async function announced(cli: Cli, spec: string, layers: number): Promise<Policy> {
+  const sets = new Map<string, BridgeSet>()
+  for (const needed of measurementsOf(spec, { layers })) {
+    if (needed.kind === 'bridges') sets.set(needed.path, await readBridgeFile(needed.path))
+  }
+  const policy = parseDepth(spec, { layers, bridges: (path) => sets.get(path) as BridgeSet })
   for (const line of policy.notes ?? []) note(cli, `note: ${line}`)
   return policy
 }

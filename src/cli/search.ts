@@ -20,7 +20,7 @@ import { decimal, wholeNumber } from './values.js'
 
 interface SearchOptions extends ModelOptions {
   readonly speedup: readonly number[]
-  readonly data: string
+  readonly texts: readonly string[]
   readonly out?: string
   readonly by?: 'time' | 'layers'
   readonly prompt: 'full' | 'plan'
@@ -42,12 +42,12 @@ export interface TargetResult {
 
 const EXAMPLES = `
 Examples:
-  $ shoal search --speedup 1.5 --data prompts.jsonl -o mine.policy.json
+  $ shoal search --speedup 1.5 --texts prompts.jsonl -o mine.policy.json
   $ shoal run "Once upon a time" --depth plan:mine.policy.json
-  $ shoal search ./checkpoint --speedup 1.25,1.5,2,3 --data book.txt -o book.policy.json
-  $ shoal search --speedup 1.25,1.5,2,3 --dynamic 2 --data book.txt -o book.policy.json
+  $ shoal search ./checkpoint --speedup 1.25,1.5,2,3 --texts book.txt -o book.policy.json
+  $ shoal search --speedup 1.25,1.5,2,3 --dynamic 2 --texts book.txt -o book.policy.json
 
-The data is plain text, or a .jsonl file of {"input", "output"}, {"text"}, {"tokens"} or {"prompt"} lines. Prompts run every
+A file of texts is plain text, or a .jsonl file of {"input", "output"}, {"text"}, {"tokens"} or {"prompt"} lines. Prompts run every
 layer and what comes after them runs the plan, as in use. One part of the texts is searched on; the report is about the
 other. With -o a search that is stopped goes on where it was when the same command is given again; with several targets
 the files are named mine-1.5x.policy.json and so on.`
@@ -58,9 +58,9 @@ export function buildSearch(cli: Cli): Command {
       'Find the layers that a target speedup should keep for your own data, and compare them with the balanced set.',
     )
     .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
-    .usage('[MODEL] --speedup S --data FILE [options]')
+    .usage('[MODEL] --speedup S --texts FILE... [options]')
     .requiredOption('--speedup <list>', 'target speedup such as 1.5, or several with commas', speedups)
-    .requiredOption('--data <file>', 'texts that the layers are chosen for')
+    .requiredOption('--texts <file...>', 'texts that the layers are chosen for')
     .option('-o, --out <file>', 'write the layers to this policy file, for --depth plan:FILE')
     .addOption(
       new Option('--by <what>', 'what a speedup is of; default time, as measured on this machine').choices([
@@ -78,7 +78,7 @@ export function buildSearch(cli: Cli): Command {
     .option('--window <n>', 'tokens that plain text is cut into', wholeNumber(4, 100_000), 128)
     .option(
       '--prompt-share <x>',
-      'share of a text that is its prompt, where the data does not say',
+      'share of a text that is its prompt, where the file does not say',
       decimal(0, 1),
       0.25,
     )
@@ -121,8 +121,8 @@ async function search(cli: Cli, name: string | undefined, options: SearchOptions
         note(cli, `note: this checkpoint was made for ${model.settings.depth}; other layers do not do it justice`)
       }
       const drawn = options
-      const texts = await searchTexts(model, options.data, { ...drawn, signal: cli.signal })
-      if (texts.cut) note(cli, `${options.data} is long: only its beginning was read`)
+      const texts = await searchTexts(model, options.texts, { ...drawn, signal: cli.signal })
+      if (texts.cut) note(cli, 'the texts are long: only the beginning of each file was read')
       const started = performance.now()
       const found = await find(cli, model, texts, options)
       let written = false
@@ -211,7 +211,7 @@ function fileOf(
   texts: SearchTexts,
   found: FoundPlans,
   { found: target, heldOut }: TargetResult,
-  { by = 'time', prompt, data }: SearchOptions,
+  { by = 'time', prompt, texts: files }: SearchOptions,
 ): PlanFile {
   const { n: _, ...difference } = heldOut.difference
   return {
@@ -226,7 +226,7 @@ function fileOf(
       target: target.target,
       by,
       prompt,
-      data: basename(data),
+      data: files.map((file) => basename(file)).join(', '),
       sha256: texts.sha256,
       evaluated: found.evaluated,
       seen: seenTexts(texts.search, target),
@@ -263,14 +263,14 @@ function resultJson(
   found: FoundPlans,
   results: readonly TargetResult[],
   fitted: DynamicResult | null,
-  { by = 'time', prompt, data, seed }: SearchOptions,
+  { by = 'time', prompt, texts: files, seed }: SearchOptions,
   seconds: number,
 ): object {
   return {
     model: model.name,
     quantization: model.quantization,
     layers: model.hyperparameters.layers,
-    data,
+    texts: files,
     sha256: texts.sha256,
     by,
     prompt,

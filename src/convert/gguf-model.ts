@@ -1,5 +1,6 @@
 import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
 import { UnsupportedError } from '../errors.js'
+import { BRIDGE_ARCHITECTURE } from './bridge-file.js'
 
 /** Files of other kinds, and what to give in their place. */
 const KINDS: Readonly<Record<string, string>> = {
@@ -9,6 +10,8 @@ const KINDS: Readonly<Record<string, string>> = {
   control: 'is a control vector, not a model; give the model itself',
   draft: 'is a draft model, which guesses for a larger one; give the larger model',
   mtp: 'holds only the layers that predict further tokens (MTP); give the model that they belong to',
+  bridges:
+    'holds bridges over layers that are left out, not a model; run them with --depth plan:FILE, or bridge=FILE behind unified',
   vocabulary: 'holds a vocabulary and no weights; give the model itself',
 }
 
@@ -20,6 +23,7 @@ const BY_ARCHITECTURE: Readonly<Record<string, string>> = {
   eagle3: 'draft',
   dflash: 'draft',
   dspark: 'draft',
+  [BRIDGE_ARCHITECTURE]: 'bridges',
 }
 
 /** `general.type`; other types of llama.cpp's are models. */

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js'
+import type { BridgeSet } from './bridge.js'
 import type { LayerOrderRule, Measurement, StepCosts } from './measurement.js'
 import type { Policy } from './policy.js'
 import type { SpecArguments } from './spec-arguments.js'
@@ -13,6 +14,8 @@ export interface DepthModel {
   readonly costs?: (batch: number) => StepCosts
   /** All layers in the order in which a rule takes them out, the first to go first; absent where no model is loaded. */
   readonly order?: (rule: LayerOrderRule, data: string | null) => readonly number[]
+  /** The bridges of a file; absent where no model is loaded. */
+  readonly bridges?: (path: string) => BridgeSet
 }
 
 /** One kind of policy: what the grammar of `--depth` knows of it. */

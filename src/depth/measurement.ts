@@ -17,6 +17,8 @@ export interface StepCosts {
   readonly checkMs: number
   /** The rest: preparing and starting graphs, sampling, JavaScript. */
   readonly restMs: number
+  /** A bridge of H x H over layers that are left out. */
+  readonly bridgeMs: number
   /**
    * Whole steps of plans of some sizes, ascending, full depth the last; more layers never take less. A layer costs less in
    * a small plan whose weights stay in the processor's caches, so no straight line would do.
@@ -30,13 +32,18 @@ export interface PlanCost {
   readonly ms: number
 }
 
-/** What a step takes that runs `count` layers, in ms: on the line between the two measured plans around it. */
-export function stepMs({ plans, layerMs }: StepCosts, count: number): number {
+/**
+ * What a step takes that runs `count` layers, in ms: on the line between the two measured plans around it.
+ * @param bridges in units of H x H
+ */
+export function stepMs({ plans, layerMs, bridgeMs }: StepCosts, count: number, bridges = 0): number {
+  const bridgesMs = bridges * bridgeMs
   const above = plans.findIndex(({ layers }) => layers >= count)
   const right = plans[above] ?? (plans.at(-1) as PlanCost)
   const left = plans[above - 1]
-  if (left === undefined || right.layers === count) return right.ms + Math.min(0, count - right.layers) * layerMs
-  return left.ms + ((right.ms - left.ms) * (count - left.layers)) / (right.layers - left.layers)
+  if (left === undefined || right.layers === count)
+    return right.ms + Math.min(0, count - right.layers) * layerMs + bridgesMs
+  return bridgesMs + left.ms + ((right.ms - left.ms) * (count - left.layers)) / (right.layers - left.layers)
 }
 
 /** Rules that take layers out one after the other, in an order that is measured on text. */
@@ -47,3 +54,5 @@ export type Measurement =
   | { readonly kind: 'costs'; readonly batch: number }
   /** `data` is the path of a text or prompts file; null for what the rule takes by default. */
   | { readonly kind: 'layer-order'; readonly rule: LayerOrderRule; readonly data: string | null }
+  /** A file of bridges; `stamp` tells what it was when it was named. */
+  | { readonly kind: 'bridges'; readonly path: string; readonly stamp: string }

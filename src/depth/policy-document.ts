@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { FileError } from '../errors.js'
 import { parseJson } from '../json.js'
 import * as json from './json-field.js'
@@ -11,6 +11,14 @@ const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
 /** The text of a policy file. Throws FileError with the path. */
 export function readPolicyText(path: string): string {
+  return withPolicyFile(path, (fd, { size }) => {
+    if (size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${size} bytes)`)
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(fd))
+  })
+}
+
+/** Opens a file that a SPEC names for as long as `use` takes. Throws FileError with the path. */
+export function withPolicyFile<T>(path: string, use: (fd: number, stat: Stats) => T): T {
   let fd: number | null = null
   try {
     fd = openSync(path, READ)
@@ -18,8 +26,7 @@ export function readPolicyText(path: string): string {
     if (stat.isDirectory()) throw new FileError(path, 'is a folder, not a file')
     // A device may have no end.
     if (!stat.isFile()) throw new FileError(path, 'is not a regular file')
-    if (stat.size > MAX_BYTES) throw new FileError(path, `is too large for a policy (${stat.size} bytes)`)
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(fd))
+    return use(fd, stat)
   } catch (error) {
     if (error instanceof FileError) throw error
     if (error instanceof TypeError) throw new FileError(path, 'is not UTF-8 text', 'file_invalid', { cause: error })

@@ -1,4 +1,5 @@
 import type { BoundScope } from './bound-scope.js'
+import type { Bridge } from './bridge.js'
 
 /** Which layers run, ascending, counted from 0. */
 export type Plan = readonly number[]
@@ -134,6 +135,8 @@ export interface SkipPolicy<Sequence = unknown> {
   readonly prompt: 'full' | 'plan'
   /** The plan of every generated token, where it is one and the same. */
   readonly everyToken?: Plan
+  /** Linear maps over layers that plans leave out; each applies where a plan has just its gap. */
+  readonly bridges?: readonly Bridge[]
   /** Where the plan was chosen for a speedup in time. */
   readonly speedup?: TargetSpeedup
   startSequence?(info: SequenceInfo): Sequence

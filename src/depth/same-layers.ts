@@ -1,11 +1,12 @@
 import type { Policy } from './policy.js'
 
 /**
- * Whether two policies run the same layers for every generated token. Plans are compared, however they are spelled; what
+ * Whether two policies run the same layers, and the same bridges, for every generated token. Plans are compared, however they are spelled; what
  * the prompt runs is not. Policies without one plan for all tokens are the same where their SPEC and source are.
  */
 export function runSameLayers(a: Policy, b: Policy): boolean {
   const [ours, theirs] = [everyTokenOf(a), everyTokenOf(b)]
+  if (bridgesIn(a) !== bridgesIn(b)) return false
   if (ours !== null && theirs !== null) return ours.length === theirs.length && ours.every((l, i) => l === theirs[i])
   return a.kind === b.kind && a.spec === b.spec && a.source === b.source
 }
@@ -20,4 +21,9 @@ export function workOf(policy: Policy): string {
 /** The plan of every generated token; null where a policy has no such plan. */
 export function everyTokenOf(policy: Policy): readonly number[] | null {
   return policy.kind === 'skip' ? (policy.everyToken ?? null) : null
+}
+
+/** Tells bridges apart by the file that they come from; empty where there are none. */
+function bridgesIn(policy: Policy): string {
+  return policy.kind === 'skip' && (policy.bridges?.length ?? 0) > 0 ? (policy.source ?? policy.spec) : ''
 }

@@ -161,7 +161,7 @@ describe('the grammar', () => {
     ['unified:2x,rule=paper', 'rule= must be balanced or reference, not "paper"'],
     ['unified:2x,batch=0', 'batch= must be a whole number from 1 to 1024, not "0"'],
     ['unified:2x,by=layers,batch=8', 'batch= is for by=time'],
-    ['unified:2x,speed=8', 'unknown key "speed" for unified; known: batch, by, rule, prompt'],
+    ['unified:2x,speed=8', 'unknown key "speed" for unified; known: batch, by, rule, bridge, prompt'],
     ['unified:16x,rule=reference', 'int(16 / 16) = 1'],
   ])('refuses %j in one line', (spec, reason) => {
     expect(refusal(spec)).toContain(reason)

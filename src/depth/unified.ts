@@ -1,6 +1,9 @@
+import { type Bridge, type BridgeSet, bridgesOf, bridgeUnits, planGaps } from './bridge.js'
+import { loadedBridges, neededBridges } from './bridge-source.js'
 import type { PolicyDefinition } from './definition.js'
 import { fixedPlan, PROMPT_KEY, promptOf } from './fixed-plan.js'
-import { MOST_BATCH, type StepCosts, stepMs } from './measurement.js'
+import { foreignModelNotes } from './foreign-model.js'
+import { type Measurement, MOST_BATCH, type StepCosts, stepMs } from './measurement.js'
 import { allLayers, gapsOf, largestHole } from './plan.js'
 import type { Plan } from './policy.js'
 import type { SpecArguments } from './spec-arguments.js'
@@ -41,15 +44,24 @@ export function referencePlan(layers: number, n: number): Plan | null {
 /**
  * The most layers, from 2 to all, with which a step is predicted to be `target` times as fast as at full depth; null where
  * even 2 are too slow.
+ * @param bridges in units of H x H that a plan of so many layers has
  */
-export function layersInTime(costs: StepCosts, target: number): number | null {
-  for (let n = costs.layers; n >= fewest(costs.layers); n--) if (speedupOf(costs, n) >= target - 1e-9) return n
+export function layersInTime(
+  costs: StepCosts,
+  target: number,
+  bridges: (count: number) => number = () => 0,
+): number | null {
+  for (let n = costs.layers; n >= fewest(costs.layers); n--)
+    if (speedupOf(costs, n, bridges(n)) >= target - 1e-9) return n
   return null
 }
 
-/** How many times as fast as full depth a step with `count` layers is predicted to be. */
-export function speedupOf(costs: StepCosts, count: number): number {
-  return costs.fullMs / stepMs(costs, count)
+/**
+ * How many times as fast as full depth a step with `count` layers is predicted to be.
+ * @param bridges in units of H x H
+ */
+export function speedupOf(costs: StepCosts, count: number, bridges = 0): number {
+  return costs.fullMs / stepMs(costs, count, bridges)
 }
 
 function fewest(layers: number): number {
@@ -59,12 +71,13 @@ function fewest(layers: number): number {
 /** The plan for a target speedup. */
 export const unified: PolicyDefinition = {
   kind: 'unified',
-  usage: 'unified:Sx[,batch=N][,by=time|layers][,rule=balanced|reference][,prompt=full|plan]',
+  usage: 'unified:Sx[,batch=N][,by=time|layers][,rule=balanced|reference][,bridge=FILE][,prompt=full|plan]',
   summary: 'the first, the last and evenly spaced layers between, for a target speedup S of decoding',
   keys: {
     batch: 'sequences at once that the speedup holds for (default 1)',
     by: 'time (default where a model is loaded): the most layers that meet S in measured time; layers: floor(L / S)',
     rule: 'balanced (default): even gaps; reference: as the published code chooses',
+    bridge: 'file of bridges over the gaps of this plan (shoal bridge); their time counts in S',
     prompt: PROMPT_KEY,
   },
   // Costs are measured, and an example has to fit everywhere.
@@ -76,17 +89,20 @@ export const unified: PolicyDefinition = {
     'unified:4x,by=layers,prompt=plan',
   ],
   needs(args) {
-    const { by, batch } = readArguments(args)
+    const { by, batch, bridge } = readArguments(args)
     promptOf(args)
-    return by === 'layers' ? [] : [{ kind: 'costs', batch }]
+    const costs: Measurement[] = by === 'layers' ? [] : [{ kind: 'costs', batch }]
+    return bridge === null ? costs : [...costs, neededBridges(bridge)]
   },
   parse(args, layers, model) {
-    const { target, by, batch, rule } = readArguments(args)
+    const { target, by, batch, rule, bridge } = readArguments(args)
+    const over = bridge === null ? null : loadedBridges(args, model, bridge)
+    const unitsOf = (n: number): number => (over === null ? 0 : unitsFor(over, balancedPlan(layers, n)))
     const costs = by === 'layers' ? undefined : model?.costs?.(batch)
     if (by === 'time' && costs === undefined) {
       throw args.error('by=time needs a model that is loaded; without one the target counts layers')
     }
-    const n = costs === undefined ? countedLayers(layers, target, rule) : layersInTime(costs, target)
+    const n = costs === undefined ? countedLayers(layers, target, rule) : layersInTime(costs, target, unitsOf)
     if (n === null) throw args.error(refusal(costs as StepCosts))
     const plan = rule === 'balanced' ? balancedPlan(layers, n) : referencePlan(layers, n)
     if (plan === null) {
@@ -95,10 +111,21 @@ export const unified: PolicyDefinition = {
       )
     }
     const kind = costs === undefined ? ',by=layers' : batch === 1 ? '' : `,batch=${batch}`
-    const spec = `unified:${target}x${kind}${rule === 'balanced' ? '' : ',rule=reference'}`
-    const policy = fixedPlan(args, spec, layers, plan, rule === 'balanced' ? [] : holeNotes(plan))
+    const bridges = over === null ? [] : bridgesFor(args, over, plan, layers)
+    const file = over === null ? '' : `,bridge=${bridge}`
+    const spec = `unified:${target}x${kind}${rule === 'balanced' ? '' : ',rule=reference'}${file}`
+    const made = over && { name: over.modelName, fingerprint: over.model, layers }
+    const notes = [
+      ...(rule === 'balanced' ? [] : holeNotes(plan)),
+      ...(over === null || made === null ? [] : foreignModelNotes(over.path, made, model?.fingerprint)),
+    ]
+    const policy = {
+      ...fixedPlan(args, spec, layers, plan, notes),
+      ...(over === null ? {} : { bridges, source: over.source }),
+    }
     if (costs === undefined) return policy
-    return { ...policy, speedup: { target, predicted: speedupOf(costs, n), batch, fullMs: costs.fullMs } }
+    const units = over === null ? 0 : bridgeUnits(bridges, over.hidden)
+    return { ...policy, speedup: { target, predicted: speedupOf(costs, n, units), batch, fullMs: costs.fullMs } }
   },
 }
 
@@ -108,7 +135,28 @@ function readArguments(args: SpecArguments) {
   const batch = args.wholeOption('batch', 1, MOST_BATCH)
   if (by === 'layers' && batch !== null) throw args.error('batch= is for by=time: layers are the same for every batch')
   const rule = args.choice('rule', ['balanced', 'reference'], 'balanced')
-  return { target, by, batch: batch ?? 1, rule } as const
+  const bridge = args.textOption('bridge')
+  return { target, by, batch: batch ?? 1, rule, bridge } as const
+}
+
+/** H x H maps that a plan has where every gap is bridged as in a file. */
+function unitsFor(set: BridgeSet, plan: Plan): number {
+  const { bridges, layers, hidden } = set
+  return (planGaps(plan, layers).length * bridgeUnits(bridges, hidden)) / Math.max(1, bridges.length)
+}
+
+/** The bridges of a file over a plan's gaps. Throws SpecError where the file is for other layers. */
+function bridgesFor(
+  args: SpecArguments,
+  { path, plan: made, bridges }: BridgeSet,
+  plan: Plan,
+  layers: number,
+): Bridge[] {
+  if (made?.join() === plan.join()) return bridgesOf(bridges, plan, layers)
+  const what = made === null ? 'a lens' : `bridges for layers ${made.join(',')}`
+  throw args.error(
+    `${path} holds ${what}, and these are layers ${plan.join(',')}; shoal bridge fits them, or plan:${path} runs those of the file`,
+  )
 }
 
 function countedLayers(layers: number, target: number, rule: 'balanced' | 'reference'): number {

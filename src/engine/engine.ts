@@ -1,9 +1,10 @@
-import type { Plan } from '../depth/policy.js'
+import { checkBridges } from '../depth/bridge.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { abortedError } from './aborted.js'
 import { type Attempt, attempt } from './attempt.js'
+import { BridgeWeights, type LoadedBridge } from './bridges/bridge-weights.js'
 import type { HeadWeights } from './check-head.js'
 import { Decisions } from './decisions.js'
 import { GraphCache } from './graph-cache.js'
@@ -13,17 +14,19 @@ import { KvCache } from './kv-cache.js'
 import { LayerTimes } from './layer-times.js'
 import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
-import type { Feed, RisenRows, StepOutcome } from './step.js'
+import type { Feed, Rise, RisenRows, StepOutcome } from './step.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
 import {
   after,
   checksAt,
   cut,
+  goTogether,
   leads,
   needsInput,
   type Piece,
   rowsFrom,
   rowsOf,
+  sameBridge,
   type Traveller,
   wantedFrom,
 } from './traveller.js'
@@ -31,6 +34,11 @@ import { createTurns } from './turns.js'
 
 /** Rows that go through the head together at most where many want it. */
 const MOST_HEAD_ROWS = 32
+
+const NO_BRIDGES: ReadonlyMap<number, LoadedBridge> = new Map()
+
+/** Told the MLP output [H] of a row in the layer that has just run. */
+type SeeMlp = (t: Traveller, position: number, mlp: Float32Array) => void
 
 /** Runs layers for rows: which layers, which rows, in which order. */
 export class Engine {
@@ -40,6 +48,7 @@ export class Engine {
   private readonly heads: Heads
   private readonly decisions: Decisions
   private readonly times = new LayerTimes()
+  private readonly bridges: BridgeWeights
   private readonly turns = createTurns()
   /** Of the layers that have one, each once. */
   private readonly windows: readonly (number | null)[]
@@ -71,11 +80,17 @@ export class Engine {
     this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
     this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
     this.decisions = new Decisions(this.heads, rows)
+    this.bridges = new BridgeWeights(backend, () => this.stretches.clear())
   }
 
   /** Time in computes so far, in ms. */
   get spent(): { readonly layersMs: number; readonly headsMs: number } {
     return { layersMs: this.layersMs, headsMs: this.heads.ms }
+  }
+
+  /** H, the width of a hidden row. */
+  get hidden(): number {
+    return this.parts.hyperparameters.hidden
   }
 
   createSequence(): Sequence {
@@ -84,13 +99,14 @@ export class Engine {
 
   /** Takes every feed up the layers, those that run the same layer together, and gives the outcomes in order. */
   async step(feeds: readonly Feed[]): Promise<StepOutcome[]> {
+    this.bridges.trim()
     const travellers = feeds.map((feed) => attempt(() => this.begin(feed, feeds.length)))
     for (;;) {
       const running = travellers.flatMap((t) => ('value' in t && t.value.next !== null ? [t.value] : []))
       if (running.length === 0) break
       const layer = Math.min(...running.map((t) => t.next as number))
       const first = running.find((t) => t.next === layer) as Traveller
-      const group = running.filter((t) => t.next === layer && t.embedded === first.embedded)
+      const group = running.filter((t) => goTogether(t, first))
       const others = running.filter((t) => !group.includes(t))
       await this.advance(group, others, stoppedOf(travellers), layer)
     }
@@ -107,24 +123,33 @@ export class Engine {
 
   /**
    * Takes runs of fresh rows of several sequences through one plan, layer by layer. `visit` sees all of them after the
-   * embedding, as layer -1, and after each layer of the plan.
+   * embedding, as layer -1, and after each layer of the plan and the bridge that follows it.
    */
   async rise(
     feeds: readonly Omit<Feed, 'depth'>[],
-    layers: Plan,
+    { layers, bridges = [], mlpAfter = [] }: Rise,
     visit: (rows: RisenRows) => Promise<void>,
   ): Promise<void> {
-    const group = feeds.map((feed) => this.begin({ ...feed, depth: { kind: 'plan', layers } }))
-    const shape = { narrowed: false, cached: false, sublayers: false }
+    const group = feeds.map((feed) => this.begin({ ...feed, depth: { kind: 'plan', layers, bridges } }))
+    const outputs = new Map<Sequence, Map<number, Float32Array>>(feeds.map(({ sequence }) => [sequence, new Map()]))
     for (const layer of [-1, ...layers]) {
-      await this.runStretch(
-        group,
-        layer < 0 ? { ...shape, layers: [], from: 'tokens' } : { ...shape, layers: [layer], from: 'rows' },
-      )
+      const shape: StretchShape = {
+        layers: layer < 0 ? [] : [layer],
+        from: layer < 0 ? 'tokens' : 'rows',
+        narrowed: false,
+        cached: false,
+        sublayers: mlpAfter.includes(layer),
+        bridges: bridgesAfter(group, [layer]),
+      }
+      await this.runStretch(group, shape, [], ({ sequence }, position, mlp) => {
+        outputs.get(sequence)?.set(position, mlp)
+      })
       for (const t of group) if (t.error !== null) throw t.error
       await visit({
         layer,
         hidden: (sequence, position) => this.parts.rows.read(sequence.waitingRow(position)),
+        mlp: (sequence, position) => outputs.get(sequence)?.get(position) as Float32Array,
+        write: (sequence, position, row) => this.parts.rows.write(sequence.waitingRow(position), row),
         head: async (rows, see) => {
           for (let first = 0; first < rows.length; first += MOST_HEAD_ROWS) {
             const piece = rows.slice(first, first + MOST_HEAD_ROWS)
@@ -140,6 +165,7 @@ export class Engine {
   dispose(): void {
     this.stretches.clear()
     this.heads.clear()
+    this.bridges.dispose()
     this.parts.cache.dispose()
     this.parts.rows.dispose()
   }
@@ -168,12 +194,14 @@ export class Engine {
     if (wantedFrom < sequence.complete || wantedFrom >= end) {
       throw new InputError(`logits from position ${wantedFrom} on are wanted, and that row is not at hand`)
     }
+    const bridges = this.bridgesOf(depth)
     sequence.reserve(ids.length)
     sequence.length += ids.length
     return {
       sequence,
       ids,
       depth,
+      bridges,
       countFrom,
       signal,
       start,
@@ -200,7 +228,14 @@ export class Engine {
     first: number,
   ): Promise<void> {
     if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
-      await this.runStretch(all, { layers: [], from: 'tokens', narrowed: false, cached: false, sublayers: false })
+      await this.runStretch(all, {
+        layers: [],
+        from: 'tokens',
+        narrowed: false,
+        cached: false,
+        sublayers: false,
+        bridges: bridgesAfter(all, [-1]),
+      })
     }
     for (const t of all) if (t.error !== null) t.next = null
     const group = all.filter((t) => t.error === null)
@@ -222,6 +257,7 @@ export class Engine {
       narrowed: wanted && layers.length > 0,
       cached: false,
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
+      bridges: bridgesAfter(group, embedded ? layers : [-1, ...layers]),
     }
     await this.runStretch(group, shape, this.ridersOf(group, stopped, shape))
     if (layers.length === 0) return
@@ -242,6 +278,7 @@ export class Engine {
       narrowed: false,
       cached: true,
       sublayers: false,
+      bridges: NO_BRIDGES,
     })
   }
 
@@ -256,7 +293,8 @@ export class Engine {
           after(t, last) === next &&
           !checksAt(t, last) &&
           !needsInput(t, next) &&
-          rowsFrom(t, next) === rowsFrom(t, first),
+          rowsFrom(t, next) === rowsFrom(t, first) &&
+          sameBridge(t, group[0] as Traveller, next),
       )
       if (!together || others.some((t) => (t.next as number) <= next)) return layers
       layers.push(next)
@@ -270,7 +308,7 @@ export class Engine {
   private ridersOf(group: readonly Traveller[], stopped: readonly Traveller[], shape: StretchShape): Piece[] {
     const [first = 0] = shape.layers
     const leading = shape.narrowed && shape.layers.at(-1) !== this.layers - 1
-    if (shape.from === 'tokens' || first === 0 || leading) return []
+    if (shape.from === 'tokens' || first === 0 || leading || shape.bridges.size > 0) return []
     const rows = group.reduce((sum, t) => sum + t.end - rowsFrom(t, first), 0)
     let places = this.parts.padding(rows) - rows
     return stopped.flatMap((t) => {
@@ -290,10 +328,11 @@ export class Engine {
     group: readonly Traveller[],
     shape: StretchShape,
     riders: readonly Piece[] = [],
+    seeMlp?: SeeMlp,
   ): Promise<void> {
     const first = shape.layers[0]
     const ranges = [...rowsOf(group, first), ...riders]
-    await this.runPieces(cut(ranges), shape)
+    await this.runPieces(cut(ranges), shape, seeMlp)
     for (const { traveller: t, from, to } of ranges) {
       if (t.error !== null) continue
       for (const layer of shape.layers) t.sequence.cached[layer] = to
@@ -305,7 +344,7 @@ export class Engine {
     }
   }
 
-  private async runPieces(all: readonly Piece[][], shape: StretchShape): Promise<void> {
+  private async runPieces(all: readonly Piece[][], shape: StretchShape, seeMlp?: SeeMlp): Promise<void> {
     const last = shape.layers.at(-1)
     for (const whole of all) {
       const piece = whole.filter(({ traveller }) => goesOn(traveller))
@@ -347,10 +386,20 @@ export class Engine {
         const led = shape.narrowed && last !== t.top
         t.rowLayers += led ? Math.min(counted, (runs[i] as Run).wanted) : counted * shape.layers.length
         t.layerPasses += shape.layers.length
+        const first = row
         row += (runs[i] as Run).target.length
-        if (shape.sublayers && to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
+        if (!shape.sublayers) return
+        if (seeMlp !== undefined)
+          for (let p = from; p < to; p++) seeMlp(t, p, stretch.sublayersOf(first + p - from).mlp)
+        else if (to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
       })
     }
+  }
+
+  private bridgesOf(depth: Feed['depth']): ReadonlyMap<number, LoadedBridge> {
+    if (depth.kind !== 'plan' || depth.bridges === undefined || depth.bridges.length === 0) return NO_BRIDGES
+    checkBridges(depth.bridges, depth.layers, this.layers, this.hidden)
+    return new Map(depth.bridges.map((bridge) => [bridge.from, this.bridges.get(bridge)]))
   }
 
   /** Gives back the rows of a feed that has run all that it will ever run; at the top of a staircase nothing waits. */
@@ -364,6 +413,13 @@ export class Engine {
     const turn = this.turns.give()
     if (turn) await turn
   }
+}
+
+/** What follows layers of a group, which goes through them together. */
+function bridgesAfter(group: readonly Traveller[], layers: readonly number[]): ReadonlyMap<number, LoadedBridge> {
+  const [first] = group
+  if (first === undefined || first.bridges.size === 0) return NO_BRIDGES
+  return new Map([...first.bridges].filter(([layer]) => layers.includes(layer)))
 }
 
 /** The travellers of a step that have stopped, and not by an error. */

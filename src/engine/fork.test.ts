@@ -56,7 +56,7 @@ async function check({ ids, said }: Branch): Promise<void> {
   const sequence = opened.engine.createSequence()
   const lens = Array.from({ length: LAYERS }, () => new Float32Array(ids.length * VOCABULARY))
   const places = ids.map((_, position) => ({ sequence, position }))
-  await opened.engine.rise([{ sequence, ids }], allLayers(LAYERS), async (now) => {
+  await opened.engine.rise([{ sequence, ids }], { layers: allLayers(LAYERS) }, async (now) => {
     if (now.layer >= 0)
       await now.head(places, (position, logits) => lens[now.layer]!.set(logits, position * VOCABULARY))
   })

@@ -53,6 +53,11 @@ export class HiddenRows {
     return this.values.slice(row * this.hidden, (row + 1) * this.hidden)
   }
 
+  /** @param values [hidden] */
+  write(row: RowIndex, values: Float32Array): void {
+    this.values.set(values, row * this.hidden)
+  }
+
   /** Writes what one row holds into another. */
   copy(from: RowIndex, to: RowIndex): void {
     this.values.copyWithin(to * this.hidden, from * this.hidden, (from + 1) * this.hidden)

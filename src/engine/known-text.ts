@@ -1,3 +1,4 @@
+import type { Bridge } from '../depth/bridge.js'
 import type { Depth, Plan, PromptPass } from '../depth/policy.js'
 
 /** A full-depth run; S positions, L layers, H hidden, V vocabulary. Arrays are row-major. */
@@ -63,6 +64,19 @@ export interface PlanLossOptions {
   readonly prompt?: 'full' | 'plan'
 }
 
+/** Hidden rows of texts after a layer; row by row those after each text's prompt, text by text. */
+export interface TextRows {
+  /** The layer that has just run; -1 after the embedding. */
+  readonly layer: number
+  readonly count: number
+  /** A copy of a hidden row: [H]. */
+  hidden(row: number): Float32Array
+  /** A copy of the layer's MLP output, where `mlpAfter` names the layer: [H]. */
+  mlp(row: number): Float32Array
+  /** Puts another hidden row [H] in the place of one: the layers above go on from it. */
+  write(row: number, values: Float32Array): void
+}
+
 /** Losses of the same texts under one plan after another; holds their prompts in the KV cache until it is disposed. */
 export interface PlanLosses {
   /**
@@ -71,8 +85,27 @@ export interface PlanLosses {
    */
   of(
     layers: Plan,
-    range?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal },
+    options?: {
+      readonly from?: number
+      readonly to?: number
+      /** Over gaps of the layers. */
+      readonly bridges?: readonly Bridge[]
+      readonly signal?: AbortSignal
+    },
   ): Promise<Float64Array>
+  /** Takes the rows that `of` feeds, of texts `from` .. `to - 1` (default all) together, up layers one by one. */
+  rise(
+    rise: {
+      readonly layers: Plan
+      /** Over gaps of the layers; visits see rows after them. */
+      readonly bridges?: readonly Bridge[]
+      readonly mlpAfter?: readonly number[]
+      readonly from?: number
+      readonly to?: number
+      readonly signal?: AbortSignal
+    },
+    visit: (rows: TextRows) => void | Promise<void>,
+  ): Promise<void>
   /** Per text: what the model says at full depth after the prompt. */
   prompts(signal?: AbortSignal): Promise<PromptPass[]>
   dispose(): Promise<void>

@@ -1,3 +1,4 @@
+import { readBridgeFile } from '../convert/bridge-file.js'
 import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
@@ -111,6 +112,7 @@ export class LoadedModel implements Model {
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
       order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
+      bridges: (path) => readBridgeFile(path),
     })
     this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
   }
@@ -176,9 +178,13 @@ export class LoadedModel implements Model {
     const checked = texts.map(({ ids, promptLength }) => ({ ids: this.checkedIds(ids), promptLength }))
     const losses = new TextLosses(this.parts.engine, checked, prompt)
     return {
-      of: async (plan, { from = 0, to = checked.length, signal } = {}) => {
+      of: async (plan, { from = 0, to = checked.length, ...options } = {}) => {
         checkPlan(plan, layers, 'plan')
-        return this.batch.alone(() => losses.of(plan, from, to, signal))
+        return this.batch.alone(() => losses.of(plan, from, to, options))
+      },
+      rise: async ({ from = 0, to = checked.length, signal, ...rise }, visit) => {
+        checkPlan(rise.layers, layers, 'plan')
+        return this.batch.alone(() => losses.rise({ from, to, ...rise }, visit, signal))
       },
       prompts: (signal) => this.batch.alone(() => losses.prompts(signal)),
       dispose: () => this.batch.alone(async () => losses.dispose()),

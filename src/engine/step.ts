@@ -1,3 +1,5 @@
+import type { Bridge } from '../depth/bridge.js'
+import type { Plan } from '../depth/policy.js'
 import type { Sequence } from './sequence.js'
 import type { TokenDepth } from './token-depth.js'
 
@@ -50,12 +52,25 @@ export interface Place {
   readonly position: number
 }
 
+/** What a run goes up. */
+export interface Rise {
+  readonly layers: Plan
+  /** Over gaps of the layers; default none. */
+  readonly bridges?: readonly Bridge[]
+  /** Layers whose MLP outputs `RisenRows.mlp` has. */
+  readonly mlpAfter?: readonly number[]
+}
+
 /** Rows of a run that goes up layer by layer, where they are now. */
 export interface RisenRows {
   /** The layer that has just run; -1 after the embedding. */
   readonly layer: number
   /** A copy of a hidden row: [H]. */
   hidden(sequence: Sequence, position: number): Float32Array
+  /** A copy of the layer's MLP output for a row, where it was asked for: [H]. */
+  mlp(sequence: Sequence, position: number): Float32Array
+  /** Puts another hidden row [H] in the place of one: what comes next goes on from it. */
+  write(sequence: Sequence, position: number, row: Float32Array): void
   /** Shows the head's logits [V] and their softmax [V] of one place after the other; both are valid during the call. */
   head(
     places: readonly Place[],

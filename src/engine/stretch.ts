@@ -2,6 +2,7 @@ import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph, type Tensor } from '../ggml/graph.js'
 import { Attention, attentionKey, cellsOf } from './attention.js'
+import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { type HiddenRows, type RowIndex, UNREAD_ROW } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
 import type { RowPadding } from './row-padding.js'
@@ -28,10 +29,15 @@ export interface StretchShape {
   readonly cached: boolean
   /** True where the last layer's attention and MLP outputs are kept for the wanted rows. */
   readonly sublayers: boolean
+  /** What follows a layer where layers above it are left out; -1 for the embedding. */
+  readonly bridges: ReadonlyMap<number, LoadedBridge>
 }
 
 /** Tensors of a layer's graph beside those of its attention over runs: operations, inputs and views together. */
 const LAYER_TENSORS = 96
+
+/** Of a bridge: its products and sums. */
+const BRIDGE_TENSORS = 8
 
 /** The outputs of a token's experts are added up one by one. */
 function expertTensors({ experts }: Hyperparameters): number {
@@ -56,6 +62,7 @@ export interface StretchParts {
 export function stretchKey(shape: StretchShape, runs: readonly Run[], windows: readonly (number | null)[]): string {
   let key = `${shape.layers.join()}${shape.from[0]}${shape.narrowed ? 'n' : ''}${shape.sublayers ? 's' : ''}${shape.cached ? 'c' : ''}${attentionKey(runs, windows)}`
   if (isPrompt(runs)) key += 'p'
+  for (const [layer, { id }] of shape.bridges) key += `b${layer}:${id}`
   for (const r of runs) key += `|${r.slot.base}:${r.source.length}:${cellsOf(r)}:${r.wanted}`
   return key
 }
@@ -88,7 +95,8 @@ export class Stretch {
     const fill = isPrompt(runs) ? (count: number) => count : parts.padding
     const total = fill(runs.reduce((n, r) => n + r.source.length, 0))
     const wanted = fill(runs.reduce((n, r) => n + r.wanted, 0))
-    const g = new Graph(parts.backend, 96 + shape.layers.length * (LAYER_TENSORS + expertTensors(h) + 32 * runs.length))
+    const layerTensors = LAYER_TENSORS + expertTensors(h) + 32 * runs.length
+    const g = new Graph(parts.backend, 96 + shape.layers.length * layerTensors + shape.bridges.size * BRIDGE_TENSORS)
     g.lastMs = expectedMs
     this.graph = g
     const source = g.input('i32', total)
@@ -98,10 +106,18 @@ export class Stretch {
     const target = g.input('i32', narrowing ? wanted : total)
 
     let x = shape.from === 'tokens' ? family.embed(g, h, weights, source, positions) : g.getRows(rows.tensor, source)
+    const bridge = (layer: number, hidden: Tensor, mlp: Tensor | null): Tensor => {
+      const over = shape.bridges.get(layer)
+      if (over === undefined) return hidden
+      if (over.bridge.on === 'hidden') return over.apply(g, hidden, hidden)
+      return over.apply(g, hidden, mlp as Tensor, h.facts.residualScale)
+    }
+    if (shape.from === 'tokens') x = bridge(-1, x, null)
     const kept: { attention?: Tensor; mlp?: Tensor } = {}
     const last = shape.layers.at(-1)
     for (const layer of shape.layers) {
       const narrow = layer === last ? narrowing : null
+      let mlp: Tensor | null = null
       x = family.layer(x, {
         g,
         h,
@@ -113,9 +129,11 @@ export class Stretch {
         perQuery: (name, of) => this.perQuery(name, of, narrow !== null, narrow ? wanted : total),
         attend: (q, k, v, options) => this.attention.attend(layer, q, k, v, options, narrow !== null),
         sublayer: (which, output) => {
+          if (which === 'mlp') mlp = output
           if (shape.sublayers && layer === last) kept[which] = g.output(output)
         },
       })
+      x = bridge(layer, x, mlp)
     }
     g.expand(g.setRows(rows.tensor, x, target))
     g.allocate()

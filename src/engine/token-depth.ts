@@ -1,3 +1,4 @@
+import { type Bridge, bridgesOf } from '../depth/bridge.js'
 import { features } from '../depth/features.js'
 import { allLayers, checkPlan } from '../depth/plan.js'
 import type {
@@ -15,7 +16,7 @@ import { InputError } from '../errors.js'
 /** How deep one feed of a sequence goes. */
 export type TokenDepth =
   /** These layers, known beforehand. */
-  | { readonly kind: 'plan'; readonly layers: Plan }
+  | { readonly kind: 'plan'; readonly layers: Plan; readonly bridges?: readonly Bridge[] }
   /** Up to `last`, or to the first check that says so. */
   | {
       readonly kind: 'exit'
@@ -74,6 +75,7 @@ function runSkip(
 ): SequenceDepth {
   let before: ReadonlySet<number> | null = first && new Set(first)
   let plan: Plan = first ?? []
+  let bridges = bridgesOf(policy.bridges ?? [], plan, info.layers)
   return {
     spec: policy.spec,
     next(position, generated) {
@@ -90,8 +92,9 @@ function runSkip(
         }
         plan = [...layers]
         before = new Set(layers)
+        bridges = bridgesOf(policy.bridges ?? [], plan, info.layers)
       }
-      return { kind: 'plan', layers: plan }
+      return { kind: 'plan', layers: plan, bridges }
     },
     fork: () => runSkip(policy, info, mayGrow, forkState(policy, state), before && plan),
     observePrompt(logits) {

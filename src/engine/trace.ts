@@ -19,7 +19,7 @@ export async function trace(
   const sequence = engine.createSequence()
   try {
     throwIfAborted()
-    await engine.rise([{ sequence, ids }], allLayers(h.layers), async (rows) => {
+    await engine.rise([{ sequence, ids }], { layers: allLayers(h.layers) }, async (rows) => {
       if (rows.layer < 0) return
       const places = ids.map((_, position) => ({ sequence, position }))
       for (const { position } of places) {

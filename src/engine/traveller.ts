@@ -1,3 +1,4 @@
+import type { LoadedBridge } from './bridges/bridge-weights.js'
 import type { Sequence } from './sequence.js'
 import type { StepResult } from './step.js'
 import type { TokenDepth } from './token-depth.js'
@@ -13,6 +14,8 @@ export interface Traveller {
   readonly sequence: Sequence
   readonly ids: readonly number[]
   readonly depth: TokenDepth
+  /** Of its plan, by the layer that they follow. */
+  readonly bridges: ReadonlyMap<number, LoadedBridge>
   readonly countFrom: number
   readonly signal: AbortSignal | undefined
   /** First new position, and the one after the last. */
@@ -45,6 +48,17 @@ export interface Traveller {
 export function after(t: Traveller, layer: number): number | null {
   if (t.depth.kind === 'exit') return layer < t.depth.last ? layer + 1 : null
   return t.depth.layers[t.depth.layers.indexOf(layer) + 1] ?? null
+}
+
+/** True where two travellers that run a layer next may do so in one graph, from where both are. */
+export function goTogether(a: Traveller, b: Traveller): boolean {
+  if (a.next !== b.next || a.next === null || a.embedded !== b.embedded) return false
+  return sameBridge(a, b, a.next) && (a.embedded || sameBridge(a, b, -1))
+}
+
+/** True where what follows a layer is the same for both. */
+export function sameBridge(a: Traveller, b: Traveller, layer: number): boolean {
+  return a.bridges.get(layer) === b.bridges.get(layer)
 }
 
 /** First position whose row is wanted after a narrowed layer. */

@@ -1,3 +1,4 @@
+import { type Bridge, bridgesOf } from '../depth/bridge.js'
 import type { Plan, Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
@@ -40,6 +41,8 @@ export type Sizes = Pick<Hyperparameters, 'layers' | 'hidden' | 'vocabulary' | '
 export interface TokenExtent {
   readonly layers: Plan
   readonly checks: Plan
+  /** Over the gaps of the layers; default none. */
+  readonly bridges?: readonly Bridge[]
   /** Rows of the check head; default the vocabulary. */
   readonly checkRows?: number
 }
@@ -47,7 +50,7 @@ export interface TokenExtent {
 /** Which layers generated tokens run at most under a policy, and after which of them they are checked. */
 export interface DepthExtent extends TokenExtent {
   /** Every plan in turn and how many tokens run it; only the first, `layers`, unless plans shrink. */
-  readonly stages: readonly { readonly layers: Plan; readonly tokens: number }[]
+  readonly stages: readonly { readonly layers: Plan; readonly bridges: readonly Bridge[]; readonly tokens: number }[]
   /** Mean depth over these tokens; null where exit checks decide. */
   readonly meanLayers: number | null
 }
@@ -150,17 +153,17 @@ export function depthExtent(policy: Policy, layers: number, maxTokens = 2): Dept
     const checks = policy.checkLayers(layers).filter((layer) => layer < last)
     const meanLayers = checks.length === 0 ? run.length : null
     const checkRows = policy.checkTokens ? { checkRows: policy.checkTokens.length } : {}
-    return { layers: run, checks, ...checkRows, stages: [{ layers: run, tokens: 1 }], meanLayers }
+    return { layers: run, checks, ...checkRows, stages: [{ layers: run, bridges: [], tokens: 1 }], meanLayers }
   }
   const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens })
-  const stages: { layers: Plan; tokens: number }[] = []
+  const stages: { layers: Plan; bridges: readonly Bridge[]; tokens: number }[] = []
   const tokens = Math.max(1, maxTokens - 1)
   for (let generated = 1; generated <= tokens; generated++) {
     const plan = policy.plan({ position: generated, generated, layers }, sequence)
     const stage = stages.at(-1)
     // Plans never grow, so those of one size are the same.
     if (stage?.layers.length === plan.length) stage.tokens++
-    else stages.push({ layers: plan, tokens: 1 })
+    else stages.push({ layers: plan, bridges: bridgesOf(policy.bridges ?? [], plan, layers), tokens: 1 })
   }
   const meanLayers = stages.reduce((sum, stage) => sum + stage.tokens * stage.layers.length, 0) / tokens
   return { layers: (stages[0] as (typeof stages)[0]).layers, checks: [], stages, meanLayers }
@@ -184,6 +187,11 @@ export function tokenCost(size: ModelSize, extent: TokenExtent, context: number,
     parameters += size.layer[layer]!.activeParameters
     kvValues += size.layer[layer]!.kvWidth
   }
+  for (const { factors, bias } of extent.bridges ?? []) {
+    const weights = factors.reduce((sum, { columns, rows }) => sum + columns * rows, 0)
+    parameters += weights + bias.length
+    flops += 2 * weights
+  }
   return {
     parameters: Math.round(parameters),
     flops,
@@ -202,9 +210,9 @@ export function depthCost(
 ): DepthCost {
   const extent = depthExtent(policy, size.layers, maxTokens)
   const { stages } = extent
-  const costs = stages.map(({ layers, tokens }) => ({
+  const costs = stages.map(({ layers, bridges, tokens }) => ({
     tokens,
-    cost: tokenCost(size, { ...extent, layers }, context, cacheBytes),
+    cost: tokenCost(size, { ...extent, layers, bridges }, context, cacheBytes),
   }))
   const all = stages.reduce((sum, { tokens }) => sum + tokens, 0)
   const mean = (of: (cost: TokenCost) => number): number =>

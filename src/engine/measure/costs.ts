@@ -1,3 +1,5 @@
+import { rowBytes } from '../../checkpoint/tensor-type.js'
+import { type Bridge, bridgeType, planGaps } from '../../depth/bridge.js'
 import type { StepCosts } from '../../depth/measurement.js'
 import type { ExitPolicy, Policy } from '../../depth/policy.js'
 import { balancedPlan } from '../../depth/unified.js'
@@ -34,7 +36,7 @@ const TRIES = 3
 /** One kind of run that takes its turn in every round. */
 interface Case {
   readonly policy: Policy
-  /** Layers of its plan; 0 where exit checks are measured. */
+  /** Layers of its plan; 0 where exit checks are measured, -1 where bridges are. */
   readonly layers: number
   /** Steps of one round. */
   steps: number
@@ -73,6 +75,7 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
   const heads: number[] = []
   const rests: number[] = []
   const checkTimes: number[] = []
+  const bridgeTimes: number[] = []
   const started = performance.now()
   const run = (policy: Policy, steps: number) => {
     for (const sequence of sequences) {
@@ -87,6 +90,13 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     const sizes = planSizes(layers, firstMs > LARGE_MS ? PLANS_OF_LARGE : PLANS)
     cases.push(...sizes.map((n) => ({ policy: planOf(layers, n), layers: n, steps: 0, stepMs: [] })))
     if (checks.length > 0) cases.push({ policy: watching(checks), layers: 0, steps: 0, stepMs: [] })
+    const gapped = cases.find(({ layers: n }) => n > 0 && n <= (layers + 1) / 2)
+    const gaps = gapped === undefined ? 0 : planGaps(balancedPlan(layers, gapped.layers), layers).length
+    const bridged: Case | null =
+      gapped === undefined || gaps === 0
+        ? null
+        : { policy: bridgedPlan(layers, gapped.layers, engine.hidden), layers: -1, steps: 0, stepMs: [] }
+    if (bridged !== null) cases.push(bridged)
     // All take as long as full depth: a pause of the machine or of the garbage collector weighs most in short steps.
     const share = Math.max(BUDGET_MS / (ROUNDS.least * cases.length), STEPS.least * firstMs)
     let round = 0
@@ -108,6 +118,10 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
           rests.push(Math.max(0, stepMs - headMs - (engine.spent.layersMs - before.layersMs) / (c.steps + 1)))
         }
         if (c.layers === 0) checkTimes.push(checkMs / (c.steps + 1) / checks.length)
+      }
+      if (bridged !== null) {
+        const [over, plain] = [bridged.stepMs, (gapped as Case).stepMs].map((ms) => ms.at(-1) as number)
+        bridgeTimes.push(((over as number) - (plain as number)) / gaps)
       }
       work.progress({ what, done: (i + 1) / rounds })
       if (i + 1 >= FEWEST_ROUNDS && performance.now() - started > LONG_MS) break
@@ -134,6 +148,7 @@ async function measureOnce(parts: GenerationParts, batch: number, work: MeasureW
     headMs,
     checkMs: checkTimes.length > 0 ? trimmedMean(checkTimes) : headMs,
     restMs,
+    bridgeMs: bridgeTimes.length > 0 ? Math.max(0, trimmedMean(bridgeTimes)) : 0,
     plans: neverFalling(plans),
   }
 }
@@ -148,6 +163,16 @@ function planSizes(layers: number, count: number): number[] {
 function planOf(layers: number, n: number): Policy {
   const plan = balancedPlan(layers, n)
   return { kind: 'skip', spec: `measuring ${n} layers`, prompt: 'plan', plan: () => plan }
+}
+
+/** A plan with a bridge of zeros over every gap. */
+function bridgedPlan(layers: number, n: number, hidden: number): Policy {
+  const plan = balancedPlan(layers, n)
+  const type = bridgeType(hidden)
+  const zeros = { type, columns: hidden, rows: hidden, data: new Uint8Array(hidden * rowBytes(type, hidden)) }
+  const bias = new Float32Array(hidden)
+  const bridges = planGaps(plan, layers).map((gap): Bridge => ({ ...gap, on: 'hidden', factors: [zeros], bias }))
+  return { kind: 'skip', spec: `measuring bridges over ${n} layers`, prompt: 'plan', plan: () => plan, bridges }
 }
 
 /** Checks, and never stops. */

@@ -3,7 +3,7 @@ import { isJsonObject } from '../../json.js'
 import { MachineMemory } from '../machine-memory.js'
 
 /** Rises with every change of the engine that makes costs of older versions wrong. */
-const VERSION = 1
+const VERSION = 2
 
 /** Costs of one model in the cache, by batch size. */
 export interface KeptCosts {
@@ -36,6 +36,7 @@ function readCosts(entry: unknown, batch: number, layers: number): StepCosts | n
     headMs: number(entry.headMs),
     checkMs: number(entry.checkMs),
     restMs: number(entry.restMs),
+    bridgeMs: number(entry.bridgeMs),
     plans: entry.plans.map((plan: unknown) =>
       isJsonObject(plan)
         ? { layers: number(plan.layers), ms: number(plan.ms) }
@@ -50,12 +51,12 @@ function number(value: unknown): number {
 }
 
 /** Whether costs can be true: no part of a step is free, and more layers take no less. A noisy machine may say otherwise. */
-export function isPossible({ layers, fullMs, layerMs, headMs, checkMs, restMs, plans }: StepCosts): boolean {
+export function isPossible({ layers, fullMs, layerMs, headMs, checkMs, restMs, bridgeMs, plans }: StepCosts): boolean {
   const last = plans.at(-1)
   const rising = plans.every(({ layers: n, ms }, i) => {
     const before = plans[i - 1]
     return Number.isInteger(n) && n > (before?.layers ?? 0) && ms > 0 && ms >= (before?.ms ?? 0)
   })
-  const parts = fullMs > 0 && layerMs > 0 && headMs > 0 && checkMs > 0 && restMs >= 0
+  const parts = fullMs > 0 && layerMs > 0 && headMs > 0 && checkMs > 0 && restMs >= 0 && bridgeMs >= 0
   return parts && rising && last?.layers === layers && last.ms === fullMs
 }

@@ -80,15 +80,19 @@ export async function blockInfluenceOrder(
     const sequence = engine.createSequence()
     try {
       let before: Float32Array[] = []
-      await engine.rise([{ sequence, ids, signal: work.signal }], allLayers(engine.layers), async (rows) => {
-        const now = ids.map((_, position) => rows.hidden(sequence, position))
-        if (rows.layer >= 0) {
-          for (const [p, row] of now.entries()) {
-            similarity[rows.layer] = (similarity[rows.layer] as number) + cosine(before[p] as Float32Array, row)
+      await engine.rise(
+        [{ sequence, ids, signal: work.signal }],
+        { layers: allLayers(engine.layers) },
+        async (rows) => {
+          const now = ids.map((_, position) => rows.hidden(sequence, position))
+          if (rows.layer >= 0) {
+            for (const [p, row] of now.entries()) {
+              similarity[rows.layer] = (similarity[rows.layer] as number) + cosine(before[p] as Float32Array, row)
+            }
           }
-        }
-        before = now
-      })
+          before = now
+        },
+      )
     } finally {
       sequence.dispose()
     }
@@ -112,7 +116,7 @@ export async function removalOrder(engine: Engine, texts: readonly ForcedText[],
       let best: { layer: number; loss: number } | null = null
       for (const layer of kept.slice(1, -1)) {
         const plan = kept.filter((l) => l !== layer)
-        const each = await losses.of(plan, 0, texts.length, work.signal)
+        const each = await losses.of(plan, 0, texts.length, { signal: work.signal })
         const loss = each.reduce((sum, x) => sum + x, 0)
         if (best === null || loss < best.loss) best = { layer, loss }
         run += plan.length

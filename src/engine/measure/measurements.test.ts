@@ -10,6 +10,7 @@ const COSTS: StepCosts = {
   layerMs: 1,
   headMs: 0.5,
   checkMs: 0.6,
+  bridgeMs: 0,
   restMs: 0.5,
   plans: [{ layers: 4, ms: 5 }],
 }
@@ -26,6 +27,7 @@ function manual() {
         finish = resolve
         work.signal.addEventListener('abort', () => reject(new Error('stopped')))
       }),
+    bridges: () => Promise.reject(new Error('no file of bridges')),
     order: async (rule, data) => (rule === 'sleb' && data === null ? [2, 1] : [1, 2]),
   })
   return { measurements, works, finish: () => finish(COSTS) }

@@ -1,3 +1,4 @@
+import type { BridgeSet } from '../../depth/bridge.js'
 import type { DepthModel } from '../../depth/definition.js'
 import type { LayerOrderRule, Measurement, StepCosts } from '../../depth/measurement.js'
 import { abortedError } from '../aborted.js'
@@ -15,6 +16,7 @@ export interface MeasureWork {
 export interface Measures {
   costs(batch: number, work: MeasureWork): Promise<StepCosts>
   order(rule: LayerOrderRule, data: string | null, work: MeasureWork): Promise<readonly number[]>
+  bridges(path: string): Promise<BridgeSet>
 }
 
 interface Running {
@@ -29,6 +31,7 @@ export class Measurements {
   private readonly measures: Measures
   private readonly costs = new Map<string, StepCosts>()
   private readonly orders = new Map<string, readonly number[]>()
+  private readonly bridges = new Map<string, { readonly stamp: string; readonly set: BridgeSet }>()
   private readonly running = new Map<string, Running>()
   private closed: unknown = null
 
@@ -37,12 +40,14 @@ export class Measurements {
   }
 
   /** What `parseDepth` may look up. */
-  readonly known: Required<Pick<DepthModel, 'costs' | 'order'>> = {
+  readonly known: Required<Pick<DepthModel, 'costs' | 'order' | 'bridges'>> = {
     costs: (batch) => found(this.costs.get(keyOf({ kind: 'costs', batch }))),
     order: (rule, data) => found(this.orders.get(keyOf({ kind: 'layer-order', rule, data }))),
+    bridges: (path) => found(this.bridges.get(path)).set,
   }
 
   has(measurement: Measurement): boolean {
+    if (measurement.kind === 'bridges') return this.bridges.get(measurement.path)?.stamp === measurement.stamp
     const key = keyOf(measurement)
     return this.costs.has(key) || this.orders.has(key)
   }
@@ -104,14 +109,24 @@ export class Measurements {
   private async run(measurement: Measurement, work: MeasureWork): Promise<void> {
     const key = keyOf(measurement)
     if (measurement.kind === 'costs') this.costs.set(key, await this.measures.costs(measurement.batch, work))
-    else this.orders.set(key, await this.measures.order(measurement.rule, measurement.data, work))
+    else if (measurement.kind === 'layer-order')
+      this.orders.set(key, await this.measures.order(measurement.rule, measurement.data, work))
+    else {
+      const { path, stamp } = measurement
+      this.bridges.set(path, { stamp, set: await this.measures.bridges(path) })
+    }
   }
 }
 
 function keyOf(measurement: Measurement): string {
-  return measurement.kind === 'costs'
-    ? `costs ${measurement.batch}`
-    : `order ${measurement.rule} ${measurement.data ?? ''}`
+  switch (measurement.kind) {
+    case 'costs':
+      return `costs ${measurement.batch}`
+    case 'layer-order':
+      return `order ${measurement.rule} ${measurement.data ?? ''}`
+    case 'bridges':
+      return `bridges ${measurement.path} ${measurement.stamp}`
+  }
 }
 
 function runningKey(measurement: Measurement, anew: boolean): string {

@@ -1,12 +1,13 @@
+import type { Bridge } from '../../depth/bridge.js'
 import { createTopTwo, sumExp, topTwo } from '../../depth/features.js'
 import { allLayers } from '../../depth/plan.js'
 import type { Plan, PromptPass } from '../../depth/policy.js'
 import { InputError } from '../../errors.js'
 import { abortedError } from '../aborted.js'
 import type { Engine } from '../engine.js'
-import type { ForcedText } from '../known-text.js'
+import type { ForcedText, TextRows } from '../known-text.js'
 import type { Sequence } from '../sequence.js'
-import type { Place } from '../step.js'
+import type { Feed, Place, Rise } from '../step.js'
 import { promptPass } from '../token-depth.js'
 
 /** Rows that texts take together in one run at most; a longer text runs alone. */
@@ -17,6 +18,10 @@ interface Opened {
   /** Loss of the first token after the prompt, in nats; 0 where the prompt runs the plan too. */
   readonly firstLoss: number
   readonly pass: PromptPass
+}
+
+interface OpenText extends ForcedText, Opened {
+  readonly index: number
 }
 
 /**
@@ -45,44 +50,61 @@ export class TextLosses {
   }
 
   /** Per text `from` .. `to - 1`: summed loss in nats of its tokens after the prompt. */
-  async of(layers: Plan, from: number, to: number, signal?: AbortSignal): Promise<Float64Array> {
+  async of(
+    layers: Plan,
+    from: number,
+    to: number,
+    { bridges = [], signal }: { readonly bridges?: readonly Bridge[]; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Float64Array> {
     const losses = new Float64Array(to - from)
-    for (const group of groups(
-      this.texts,
-      from,
-      to,
-      ({ ids, promptLength }) => ids.length - this.start(promptLength),
-    )) {
-      if (signal?.aborted) throw abortedError(signal.reason)
-      await this.open(group, signal)
-      const texts = group.map((i) => ({ index: i, ...(this.texts[i] as ForcedText), ...(this.opened[i] as Opened) }))
-      for (const { index, firstLoss } of texts) losses[index - from] = firstLoss
-      const feeds = texts.flatMap(({ sequence, ids, promptLength }) => {
-        const fed = ids.slice(this.start(promptLength), -1)
-        return fed.length === 0 ? [] : [{ sequence, ids: fed, ...(signal === undefined ? {} : { signal }) }]
-      })
-      if (feeds.length === 0) continue
-      const places: (Place & { readonly index: number; readonly next: number })[] = texts.flatMap((t) =>
-        t.ids.slice(this.first(t.promptLength)).map((next, i) => ({
-          sequence: t.sequence,
-          index: t.index,
-          position: this.first(t.promptLength) - 1 + i,
-          next,
-        })),
-      )
-      try {
-        await this.engine.rise(feeds, layers, async (rows) => {
+    for (const group of groups(this.texts, from, to, (text) => this.fed(text).length)) {
+      await this.withOpen(group, signal, async (texts) => {
+        for (const { index, firstLoss } of texts) losses[index - from] = firstLoss
+        const feeds = this.feeds(texts, signal)
+        if (feeds.length === 0) return
+        const places: (Place & { readonly index: number; readonly next: number })[] = texts.flatMap((t) =>
+          t.ids.slice(this.first(t.promptLength)).map((next, i) => ({
+            sequence: t.sequence,
+            index: t.index,
+            position: this.first(t.promptLength) - 1 + i,
+            next,
+          })),
+        )
+        await this.engine.rise(feeds, { layers, bridges }, async (rows) => {
           if (rows.layer !== layers.at(-1)) return
           await rows.head(places, (i, logits, probabilities) => {
             const { index, next } = places[i] as (typeof places)[number]
             losses[index - from] = (losses[index - from] as number) + lossOf(logits, probabilities, next)
           })
         })
-      } finally {
-        for (const { sequence, promptLength } of texts) sequence.truncate(this.start(promptLength))
-      }
+      })
     }
     return losses
+  }
+
+  /** Takes the rows of texts `from` .. `to - 1` together up the layers. */
+  async rise(
+    { from, to, ...rise }: Rise & { readonly from: number; readonly to: number },
+    visit: (rows: TextRows) => void | Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const all = Array.from({ length: to - from }, (_, i) => from + i)
+    await this.withOpen(all, signal, async (texts) => {
+      const places = texts.flatMap(({ sequence, ids, promptLength }): Place[] =>
+        this.fed({ ids, promptLength }).map((_, i) => ({ sequence, position: this.start(promptLength) + i })),
+      )
+      const at = (row: number): Place => places[row] as Place
+      if (places.length === 0) return
+      await this.engine.rise(this.feeds(texts, signal), rise, async (rows) => {
+        await visit({
+          layer: rows.layer,
+          count: places.length,
+          hidden: (row) => rows.hidden(at(row).sequence, at(row).position),
+          mlp: (row) => rows.mlp(at(row).sequence, at(row).position),
+          write: (row, values) => rows.write(at(row).sequence, at(row).position, values),
+        })
+      })
+    })
   }
 
   /** What the model says at full depth after each prompt. */
@@ -96,6 +118,34 @@ export class TextLosses {
   dispose(): void {
     for (const open of this.opened) open?.sequence.dispose()
     this.opened.fill(undefined)
+  }
+
+  /** Works on texts whose prompts are in the cache, and forgets all but these after. */
+  private async withOpen(
+    group: readonly number[],
+    signal: AbortSignal | undefined,
+    work: (texts: readonly OpenText[]) => Promise<void>,
+  ): Promise<void> {
+    if (signal?.aborted) throw abortedError(signal.reason)
+    await this.open(group, signal)
+    const texts = group.map((i) => ({ index: i, ...(this.texts[i] as ForcedText), ...(this.opened[i] as Opened) }))
+    try {
+      await work(texts)
+    } finally {
+      for (const { sequence, promptLength } of texts) sequence.truncate(this.start(promptLength))
+    }
+  }
+
+  private feeds(texts: readonly OpenText[], signal: AbortSignal | undefined): Omit<Feed, 'depth'>[] {
+    return texts.flatMap(({ sequence, ids, promptLength }) => {
+      const fed = this.fed({ ids, promptLength })
+      return fed.length === 0 ? [] : [{ sequence, ids: fed, signal }]
+    })
+  }
+
+  /** Tokens that go through a plan: all but the last, whose output nobody asks for. */
+  private fed({ ids, promptLength }: ForcedText): readonly number[] {
+    return ids.slice(this.start(promptLength), -1)
   }
 
   /** Positions that stay in the cache between two plans. */

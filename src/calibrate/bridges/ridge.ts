@@ -1,0 +1,103 @@
+import type { Backend } from '../../ggml/backend.js'
+import { ColumnProducts } from '../../ggml/row-algebra.js'
+import { cholesky, choleskySolveAll } from '../cholesky.js'
+
+/** Ridges that are tried; each is a share of an input's own second moment. */
+export const RIDGES: readonly number[] = [1e-4, 1e-2, 1e-1, 1]
+
+/** y = W^T [x; 1], as it was fitted. */
+export interface LinearMap {
+  /** [inputs + 1][outputs]; the last row is the bias. */
+  readonly weights: readonly Float64Array[]
+  /** Second moments of [x; 1] that it was fitted on: [inputs + 1][inputs + 1]. */
+  readonly moments: readonly Float64Array[]
+}
+
+/** Second moments of weighted rows [x; 1; y], float32 products summed in float64. */
+export class Moments {
+  private readonly products: ColumnProducts
+  private targetSquares = 0
+
+  constructor(
+    backend: Backend,
+    readonly inputs: number,
+    readonly outputs: number,
+  ) {
+    this.products = new ColumnProducts(backend, inputs + 1, inputs + 1 + outputs)
+  }
+
+  /** @param x [inputs] @param y [outputs] @param weight of the row: 1 / rms of the target, so that no row rules the fit */
+  add(x: Float32Array, y: Float32Array, weight: number): void {
+    const row = new Float32Array(this.inputs + 1 + this.outputs)
+    row.set(x)
+    row[this.inputs] = 1
+    row.set(y, this.inputs + 1)
+    for (let i = 0; i < row.length; i++) row[i] = row[i]! * weight
+    for (let i = this.inputs + 1; i < row.length; i++) this.targetSquares += row[i]! ** 2
+    this.products.add(row.subarray(0, this.inputs + 1), row)
+  }
+
+  /** sum w^2 [x; 1] [x; 1]^T, sum w^2 [x; 1] y^T and sum w^2 |y|^2. */
+  sums(): { readonly a: Float64Array[]; readonly b: Float64Array[]; readonly squares: number } {
+    this.products.flush()
+    const n = this.inputs + 1
+    return {
+      a: this.products.sums.map((row) => row.slice(0, n)),
+      b: this.products.sums.map((row) => row.slice(n)),
+      squares: this.targetSquares,
+    }
+  }
+
+  dispose(): void {
+    this.products.dispose()
+  }
+}
+
+/**
+ * Least squares with a ridge in proportion to each input's own second moment, W = (A + ridge diag(A))^-1 B; the bias has none.
+ */
+export function solveRidge(a: readonly Float64Array[], b: readonly Float64Array[], ridge: number): LinearMap {
+  const weights = b.map((row) => Float64Array.from(row))
+  let least = Number.MIN_VALUE
+  const regular = a.map((row, i) => {
+    const copy = Float64Array.from(row)
+    if (i < a.length - 1) copy[i] = copy[i]! * (1 + ridge)
+    least = Math.max(least, copy[i]! * 1e-14)
+    return copy
+  })
+  choleskySolveAll(cholesky(regular, least), weights)
+  return { weights, moments: a }
+}
+
+/** The share of the targets' squares that a map leaves unexplained on rows that had no part in its fit. */
+export function unexplained({ weights }: LinearMap, rows: Moments): number {
+  const { a, b, squares } = rows.sums()
+  const outputs = rows.outputs
+  let error = squares
+  const product = new Float64Array(outputs)
+  for (let i = 0; i < weights.length; i++) {
+    product.fill(0)
+    for (let k = 0; k < weights.length; k++) {
+      const moment = a[i]![k]!
+      for (let j = 0; j < outputs; j++) product[j] = product[j]! + moment * weights[k]![j]!
+    }
+    for (let j = 0; j < outputs; j++) error += weights[i]![j]! * (product[j]! - 2 * b[i]![j]!)
+  }
+  return error / squares
+}
+
+/** The map whose ridge does best on the rows of `choice`, fitted on all rows. */
+export function chooseRidge(
+  fit: Moments,
+  choice: Moments,
+  ridges: readonly number[] = RIDGES,
+): { readonly map: LinearMap; readonly ridge: number; readonly unexplained: number } {
+  const own = fit.sums()
+  const tried = ridges.map((ridge) => ({ ridge, share: unexplained(solveRidge(own.a, own.b, ridge), choice) }))
+  const best = tried.reduce((least, one) => (one.share < least.share ? one : least))
+  const other = choice.sums()
+  const sum = (x: readonly Float64Array[], y: readonly Float64Array[]): Float64Array[] =>
+    x.map((row, i) => row.map((value, j) => value + y[i]![j]!))
+  const map = solveRidge(sum(own.a, other.a), sum(own.b, other.b), best.ridge)
+  return { map, ridge: best.ridge, unexplained: best.share }
+}

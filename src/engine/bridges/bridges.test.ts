@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { largestDifference } from '../../../test/compare.js'
+import { useWorkspace } from '../../../test/workspace.js'
+import { writeBridgeFile } from '../../convert/bridge-file.js'
+import { type Bridge, type BridgeInput, planGaps } from '../../depth/bridge.js'
+import type { Plan, SkipPolicy } from '../../depth/policy.js'
+import { quantize } from '../../ggml/quantize.js'
+import type { Model } from '../api.js'
+import type { ForcedText, TextRows } from '../known-text.js'
+
+const LAYERS = 7
+const HIDDEN = 32
+const SHAPE = { layers: LAYERS, kvHeads: 2, hidden: HIDDEN, vocabulary: 64 }
+const PLAN: Plan = [1, 2, 5]
+const TEXT: ForcedText = { ids: Array.from({ length: 20 }, (_, i) => (i * i + 3 * i + 5) % 64), promptLength: 4 }
+
+const workspace = useWorkspace()
+let model: Model
+beforeAll(async () => {
+  model = await workspace.loadRandom(11, SHAPE, { cacheType: 'f32' })
+})
+
+/** Numbers that look random and are the same each time. */
+function noise(seed: number, count: number, size: number): Float32Array {
+  return Float32Array.from({ length: count }, (_, i) => size * (((Math.sin(seed * 91.7 + i * 12.9) * 43758.5) % 1) * 2))
+}
+
+function matrix(seed: number, rows: number, columns: number, type: 'f32' | 'q8_0' = 'f32') {
+  const values = noise(seed, rows * columns, 0.1)
+  const data = new Uint8Array(type === 'f32' ? values.length * 4 : (values.length / 32) * 34)
+  quantize(type, values, rows, columns, data)
+  return { type, rows, columns, data } as const
+}
+
+function bridgesFor(plan: Plan, seed: number, on: BridgeInput = 'hidden', rank?: number): Bridge[] {
+  return planGaps(plan, LAYERS).map((gap, i) => ({
+    ...gap,
+    on: gap.from < 0 ? 'hidden' : on,
+    factors:
+      rank === undefined
+        ? [matrix(seed + i, HIDDEN, HIDDEN)]
+        : [matrix(seed + i, rank, HIDDEN), matrix(seed + i + 50, HIDDEN, rank)],
+    bias: noise(seed + i + 7, HIDDEN, 0.2),
+  }))
+}
+
+function policyOf(plan: Plan, bridges: readonly Bridge[], prompt: 'full' | 'plan' = 'full'): SkipPolicy {
+  const source = createHash('sha256').update(JSON.stringify(bridges)).digest('hex')
+  return {
+    kind: 'skip',
+    spec: `bridged ${plan.join()} ${source}`,
+    source,
+    prompt,
+    everyToken: plan,
+    plan: () => plan,
+    bridges,
+  }
+}
+
+/** hidden + W x + b in plain numbers. */
+function applied({ factors, bias }: Bridge, hidden: Float32Array, x: Float32Array): Float32Array {
+  const mapped = factors.reduce((row, { rows, columns, data }) => {
+    const values = new Float32Array(data.buffer)
+    return Float32Array.from({ length: rows }, (_, r) =>
+      row.reduce((sum, value, c) => sum + value * (values[r * columns + c] as number), 0),
+    )
+  }, x)
+  return hidden.map((value, i) => value + (mapped[i] as number) + (bias[i] as number))
+}
+
+describe.each(['hidden', 'mlp'] as const)('bridges on the %s', (on) => {
+  it.each([undefined, 4])('add W x + b over each gap (rank %s)', async (rank) => {
+    const bridges = bridgesFor(PLAN, 3, on, rank)
+    const losses = model.planLosses([TEXT])
+    // By hand: without bridges in the engine, each applied to the rows between two layers.
+    let last: Float32Array[] = []
+    await losses.rise({ layers: PLAN, mlpAfter: on === 'mlp' ? [1, 2, 5] : [] }, (rows: TextRows) => {
+      const bridge = bridges.find(({ from }) => from === rows.layer)
+      for (let i = 0; bridge !== undefined && i < rows.count; i++) {
+        const hidden = rows.hidden(i)
+        rows.write(i, applied(bridge, hidden, bridge.on === 'mlp' ? rows.mlp(i) : hidden))
+      }
+      last = Array.from({ length: rows.count }, (_, i) => rows.hidden(i))
+    })
+    const head = model.planLosses([TEXT])
+    const ofEngine = (await head.of(PLAN, { bridges }))[0] as number
+    const scored = await model.score(TEXT.ids, { promptLength: TEXT.promptLength, depth: policyOf(PLAN, bridges) })
+    const traced = await model.score(TEXT.ids, { promptLength: TEXT.promptLength, depth: policyOf(PLAN, []) })
+    expect(ofEngine).toBeCloseTo(scored.loss * (TEXT.ids.length - TEXT.promptLength), 4)
+    expect(Math.abs(scored.loss - traced.loss)).toBeGreaterThan(1e-3)
+    await losses.dispose()
+    await head.dispose()
+    const rows = await endRows(bridges)
+    expect(last.length).toBe(rows.length)
+    for (const [i, row] of rows.entries()) expect(largestDifference(row, last[i] as Float32Array)).toBeLessThan(1e-4)
+  })
+
+  it('give a batch of different plans and bridges what each gets alone', async () => {
+    const depths = [
+      policyOf(PLAN, bridgesFor(PLAN, 3, on)),
+      policyOf(PLAN, bridgesFor(PLAN, 4, on)),
+      policyOf(PLAN, []),
+      policyOf([0, 1, 5, 6], bridgesFor([0, 1, 5, 6], 5, on)),
+      policyOf([0, 1, 2, 3], bridgesFor([0, 1, 2, 3], 6, on), 'plan'),
+      'full',
+      'exit:3',
+    ]
+    const options = { maxTokens: 12, ignoreEos: true }
+    const prompt = (i: number): number[] => TEXT.ids.slice(i, i + 5)
+    const together = await Promise.all(
+      depths.map((depth, i) => model.generate(prompt(i), { ...options, depth }).result),
+    )
+    for (const [i, depth] of depths.entries()) {
+      const alone = await model.generate(prompt(i), { ...options, depth }).result
+      expect(together[i]?.tokens, `depth ${i}`).toEqual(alone.tokens)
+    }
+  })
+
+  it('draft without a trace in the result', async () => {
+    const depth = policyOf(PLAN, bridgesFor(PLAN, 3, on))
+    const prompt = TEXT.ids.slice(0, 6)
+    const full = await model.generate(prompt, { maxTokens: 24, ignoreEos: true }).result
+    const drafted = await model.generate(prompt, { maxTokens: 24, ignoreEos: true, depth, lossless: { drafts: 3 } })
+      .result
+    expect(drafted.tokens).toEqual(full.tokens)
+  })
+})
+
+/** Rows after the last layer of the plan and its bridge, as the engine computes them for one plan. */
+async function endRows(bridges: readonly Bridge[]): Promise<Float32Array[]> {
+  const losses = model.planLosses([TEXT])
+  const rows: Float32Array[] = []
+  try {
+    await losses.rise({ layers: PLAN, bridges }, (now) => {
+      if (now.layer === PLAN.at(-1)) for (let i = 0; i < now.count; i++) rows.push(now.hidden(i))
+    })
+    return rows
+  } finally {
+    await losses.dispose()
+  }
+}
+
+describe('bridges', () => {
+  it('that do not fit end their own generation and no other', async () => {
+    const narrow = bridgesFor(PLAN, 3).map((bridge) => ({ ...bridge, bias: bridge.bias.slice(1) }))
+    const bad = model.generate([1, 2, 3], { depth: policyOf(PLAN, narrow), maxTokens: 4 }).result
+    const good = model.generate([1, 2, 3], {
+      depth: policyOf(PLAN, bridgesFor(PLAN, 3)),
+      maxTokens: 4,
+      ignoreEos: true,
+    })
+    await expect(bad).rejects.toMatchObject({
+      code: 'input_invalid',
+      message: expect.stringContaining('32 dimensions'),
+    })
+    expect((await good.result).tokens).toHaveLength(4)
+    const elsewhere = bridgesFor(PLAN, 3).map((bridge) => ({ ...bridge, to: bridge.to - 1 }))
+    await expect(model.planLosses([TEXT]).of(PLAN, { bridges: elsewhere })).rejects.toThrow(/does not stand over a gap/)
+  })
+
+  it('of a file run under plan: and unified:, and are told from a model', async () => {
+    const plan = [0, 2, 4, 6]
+    const path = join(workspace.folder, 'a.bridge.gguf')
+    const bridges = bridgesFor(plan, 9)
+    await writeBridgeFile(path, {
+      plan,
+      layers: LAYERS,
+      hidden: HIDDEN,
+      bridges,
+      model: { name: 'random', fingerprint: model.fingerprint, quantization: 'f32' },
+      texts: 'none',
+      figures: { full: 1 },
+    })
+    const policy = (await model.policy(`plan:${path}`)) as SkipPolicy
+    expect(policy).toMatchObject({ everyToken: plan, notes: [], spec: `plan:${path}` })
+    expect(policy.bridges).toEqual(bridges)
+    const options = { maxTokens: 8, ignoreEos: true }
+    const direct = await model.generate([1, 2, 3], { ...options, depth: policyOf(plan, bridges) }).result
+    for (const depth of [`plan:${path}`, `unified:1.75x,by=layers,bridge=${path}`]) {
+      expect((await model.generate([1, 2, 3], { ...options, depth }).result).tokens).toEqual(direct.tokens)
+    }
+    await expect(model.policy(`unified:3x,by=layers,bridge=${path}`)).rejects.toThrow(
+      /holds bridges for layers 0,2,4,6, and these are layers 0,6/,
+    )
+    await expect(workspace.load(path)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('holds bridges over layers that are left out, not a model'),
+    })
+    const costs = await model.costs(1)
+    const target = Math.floor((costs.fullMs / (costs.plans[0]?.ms as number)) * 80) / 100
+    const fast = await model.policy(`unified:${target}x,bridge=${path}`).catch((error: unknown) => error)
+    expect(fast).toSatisfy((x: unknown) => x instanceof Error || (x as SkipPolicy).speedup !== undefined)
+  })
+})
