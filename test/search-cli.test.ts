@@ -80,7 +80,7 @@ describe('shoal search', () => {
       expect(scored).toMatchObject({ code: 0, stderr: '' })
       expect(JSON.parse(scored.stdout)).toMatchObject({ mean_depth: plan.length })
       const shown = await shoal(['policy', 'show', out])
-      expect(shown.stdout).toMatch(/searched on texts\.jsonl: \d+ sets evaluated, prompts at full depth\n/)
+      expect(shown.stdout).toMatch(/searched on texts\.jsonl: \d+ plans evaluated, prompts at full depth\n/)
     }
     expect(dynamic?.out).toBe(at('mine-dynamic-2x.policy.json'))
     const { out } = dynamic as { out: string }
@@ -125,7 +125,7 @@ describe('shoal search', () => {
       }
       expect(stopped.code).toBe(130)
       expect(stopped.stderr).toContain(`${journal} keeps what was evaluated`)
-      if (runs > 0) expect(stopped.stderr).toMatch(/going on with \d+ sets/)
+      if (runs > 0) expect(stopped.stderr).toMatch(/going on with \d+ plans/)
       const lines = readFileSync(journal, 'utf8').split('\n').length
       expect(lines).toBeGreaterThan(kept)
       kept = lines - 1
@@ -143,7 +143,7 @@ describe('shoal search', () => {
     const ended = await search(['--speedup', '3', '--prompt', 'plan'])
     expect(ended).toMatchObject({ code: 0, stderr: '' })
     expect(ended.stdout).toMatch(/3x: 3 of 9 layers\n +loss +perplexity +layers\nfull .*\nbalanced .*0,4,8\nfound /)
-    expect(ended.stdout).toMatch(/sets evaluated on 6 texts in \d+ s; losses in nats per token on 8 texts/)
+    expect(ended.stdout).toMatch(/plans evaluated on 6 texts in \d+ s; losses in nats per token on 8 texts/)
   })
 
   it('says in one line what is wrong', async () => {

@@ -63,7 +63,10 @@ export function buildBridge(cli: Cli): Command {
     )
     .argument('[model]', MODEL_HELP)
     .usage('[MODEL] --depth SPEC -o FILE [--texts FILE...] [options]')
-    .requiredOption('--depth <spec>', 'the plan: unified:2x, layers:0,2,5, plan:FILE, shortgpt:6; prompt= is --prompt')
+    .requiredOption(
+      '--depth <spec>',
+      'what runs, a plan: unified:2x, layers:0,2,5, plan:FILE, shortgpt:6; prompt= is --prompt',
+    )
     .requiredOption('-o, --out <file>', 'write the bridges to this file (GGUF), for --depth plan:FILE')
     .option('--texts <file...>', 'texts that the bridges are fitted on; default texts that the model samples')
     .addOption(new Option('--on <what>', 'what a bridge reads').choices(['hidden', 'mlp']).default('hidden'))

@@ -163,7 +163,7 @@ function planOf(policy: Policy, { name, layers }: ExportSource): Plan {
   const plan = everyTokenOf(policy)
   if (plan === null) {
     throw new SpecError(
-      `depth "${policy.spec}": decides while tokens run, and a checkpoint has one set of layers; use layers:A,B,.., unified:2x or plan:FILE`,
+      `depth "${policy.spec}": decides while tokens run, and a checkpoint has one plan; use layers:A,B,.., unified:2x or plan:FILE`,
     )
   }
   if (plan.length === layers) {

@@ -142,7 +142,7 @@ function explainSearch({ data, evaluated, prompt, held_out: h }: NonNullable<Pla
   const { mean, low, high } = h.difference
   const difference = interval({ mean, low: low ?? Number.NaN, high: high ?? Number.NaN, n: h.texts }, 3)
   return [
-    `searched on ${data}: ${evaluated} sets evaluated, ${prompts}`,
+    `searched on ${data}: ${evaluated} plans evaluated, ${prompts}`,
     `loss on ${h.texts} texts that the search did not see: ${h.found.toFixed(3)}, balanced ${h.balanced.toFixed(3)}, full depth ${h.full.toFixed(3)}; found - balanced ${difference}`,
   ]
 }

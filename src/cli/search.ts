@@ -12,7 +12,7 @@ import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.j
 import { interval, signed } from '../evaluate/report/format.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
-import { addModelOptions, type ModelOptions, withModel } from './model-options.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
 import { type DynamicResult, fitAndCompare, showDynamic } from './search-dynamic.js'
 import { printTable } from './table.js'
@@ -54,14 +54,12 @@ the files are named mine-1.5x.policy.json and so on.`
 
 export function buildSearch(cli: Cli): Command {
   const command = new Command('search')
-    .description(
-      'Find the layers that a target speedup should keep for your own data, and compare them with the balanced set.',
-    )
-    .argument('[model]', 'folder with a Hugging Face checkpoint, GGUF file, bundled model, or model on the Hub')
+    .description('Find the plan for a target speedup on your own texts, and compare it with the balanced plan.')
+    .argument('[model]', MODEL_HELP)
     .usage('[MODEL] --speedup S --texts FILE... [options]')
     .requiredOption('--speedup <list>', 'target speedup such as 1.5, or several with commas', speedups)
-    .requiredOption('--texts <file...>', 'texts that the layers are chosen for')
-    .option('-o, --out <file>', 'write the layers to this policy file, for --depth plan:FILE')
+    .requiredOption('--texts <file...>', 'texts that the plan is chosen for')
+    .option('-o, --out <file>', 'write the plan to this policy file, for --depth plan:FILE')
     .addOption(
       new Option('--by <what>', 'what a speedup is of; default time, as measured on this machine').choices([
         'time',
@@ -82,7 +80,7 @@ export function buildSearch(cli: Cli): Command {
       decimal(0, 1),
       0.25,
     )
-    .option('--beam <n>', 'sets that go on from one size to the next', wholeNumber(1, 1000), 2)
+    .option('--beam <n>', 'plans that go on from one size to the next', wholeNumber(1, 1000), 2)
     .option('--seed <n>', 'of the draw of texts', wholeNumber(0, 2 ** 32 - 1), 0)
     .option('--dynamic <s>', 'also fit a policy that picks one of the plans per prompt, for this mean speedup', speedup)
   addModelOptions(command).addHelpText('after', EXAMPLES)
@@ -177,13 +175,13 @@ async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchO
       journal,
       signal: cli.signal,
       ...(options.by === undefined ? {} : { by: options.by }),
-      onKept: (sets) => note(cli, `going on with ${sets} sets that ${journal} holds`),
+      onKept: (sets) => note(cli, `going on with ${sets} plans that ${journal} holds`),
       onProgress: ({ target, tried, left }) => {
         if (target !== current) started = performance.now()
         current = target
         const seconds = Math.round(((performance.now() - started) / tried) * left * 0.001)
         const wait = seconds < 90 ? `${seconds} s` : `${Math.round(seconds / 60)} min`
-        line.show(`${target}x ${bar(tried / (tried + left))} ${Math.round(tried)} sets tried · ${wait} left at most`)
+        line.show(`${target}x ${bar(tried / (tried + left))} ${Math.round(tried)} plans tried · ${wait} left at most`)
       },
     })
   } finally {
@@ -330,7 +328,7 @@ function show(
   }
   if (fitted !== null) showDynamic(cli, fitted)
   cli.stdout.write(
-    `${found.evaluated} sets evaluated on ${texts.search.length} texts in ${seconds.toFixed(0)} s; losses in nats per token on ${texts.heldOut.length} texts (${tokensOf(texts.heldOut)} tokens) that the search did not see\n`,
+    `${found.evaluated} plans evaluated on ${texts.search.length} texts in ${seconds.toFixed(0)} s; losses in nats per token on ${texts.heldOut.length} texts (${tokensOf(texts.heldOut)} tokens) that the search did not see\n`,
   )
 }
 
@@ -338,12 +336,12 @@ function verdict(result: TargetResult, own: PlanComparison['difference']): strin
   const { exhaustive } = result.found
   if (isBalanced(result)) {
     return exhaustive
-      ? 'every set of this size was tried: the balanced one is the best on this data'
-      : 'the search found no better set than the balanced one'
+      ? 'every plan of this size was tried: the balanced one is the best on these texts'
+      : 'the search found no better plan than the balanced one'
   }
   const difference = `found - balanced ${interval(own, 4, signed)}`
-  if (own.high < 0) return `${difference}: the found set is better`
-  if (own.low > 0) return `${difference}: the found set is worse on text that the search did not see`
+  if (own.high < 0) return `${difference}: the found plan is better`
+  if (own.low > 0) return `${difference}: the found plan is worse on text that the search did not see`
   return `${difference}: no difference can be told`
 }
 

@@ -15,7 +15,7 @@ import type { SpecArguments } from './spec-arguments.js'
 export const plan: PolicyDefinition = {
   kind: 'plan',
   usage: 'plan:FILE[,prompt=full|plan]',
-  summary: 'the layers that a policy file names, or a file of bridges, with its bridges over the gaps',
+  summary: 'the plan of a policy file, or of a file of bridges with its bridges over the gaps',
   keys: { prompt: PROMPT_KEY },
   examples: ['plan:examples/policies/shortgpt.policy.json', 'plan:examples/policies/shortgpt.policy.json,prompt=plan'],
   needs(args) {

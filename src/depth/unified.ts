@@ -72,7 +72,7 @@ function fewest(layers: number): number {
 export const unified: PolicyDefinition = {
   kind: 'unified',
   usage: 'unified:Sx[,batch=N][,by=time|layers][,rule=balanced|reference][,bridge=FILE][,prompt=full|plan]',
-  summary: 'the first, the last and evenly spaced layers between, for a target speedup S of decoding',
+  summary: 'the plan of the first, the last and evenly spaced layers between, for a target speedup S of decoding',
   keys: {
     batch: 'sequences at once that the speedup holds for (default 1)',
     by: 'time (default where a model is loaded): the most layers that meet S in measured time; layers: floor(L / S)',

@@ -1,11 +1,11 @@
 /**
  * Reports in Chromium, at the widths of a phone and of a laptop: nothing covers anything, nothing but a table's own scroller is
- * wider than the page. `--out FOLDER` keeps the screenshots. Ends with 1 where there is a fault; without a browser with a
- * line that says so, and 0.
+ * wider than the page. HTML files that are named are looked at in the place of those made here. `--out FOLDER`
+ * keeps the screenshots. Ends with 1 where there is a fault; without a browser with a line that says so, and 0.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { reportHtml } from '../../src/evaluate/report/html.js'
@@ -46,12 +46,20 @@ function wideMatrix(): NonNullable<EvalReport['matrix']> {
   }
 }
 
-async function check(page: Page, folder: string, shots: string | undefined): Promise<number> {
-  const source = readFileSync(new URL('faults.js', import.meta.url), 'utf8')
-  let count = 0
-  for (const [name, report] of REPORTS) {
+/** Names and files of what is looked at. */
+function pagesOf(files: readonly string[], folder: string): [string, string][] {
+  if (files.length > 0) return files.map((file) => [basename(file, '.html'), resolve(file)])
+  return REPORTS.map(([name, report]) => {
     const path = join(folder, `${name}.html`)
     writeFileSync(path, reportHtml(report))
+    return [name, path]
+  })
+}
+
+async function check(page: Page, pages: [string, string][], shots: string | undefined): Promise<number> {
+  const source = readFileSync(new URL('faults.js', import.meta.url), 'utf8')
+  let count = 0
+  for (const [name, path] of pages) {
     for (const width of [PHONE, LAPTOP]) {
       await page.open(pathToFileURL(path).href, width, false)
       const faults = (await page.evaluate(`${source};faultsOfPage(${width === PHONE})`)) as string[]
@@ -68,7 +76,7 @@ async function check(page: Page, folder: string, shots: string | undefined): Pro
   return count
 }
 
-const { values } = parseArgs({ options: { out: { type: 'string' } } })
+const { values, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true })
 const program = findChromium()
 if (program === null) {
   console.log('skipped: no Chromium; SHOAL_CHROMIUM may name one')
@@ -77,7 +85,7 @@ if (program === null) {
   const folder = mkdtempSync(join(tmpdir(), 'shoal-screens-'))
   const page = await openChromium(program)
   try {
-    const faults = await check(page, folder, values.out)
+    const faults = await check(page, pagesOf(positionals, folder), values.out)
     console.log(`${faults} faults`)
     process.exitCode = faults === 0 ? 0 : 1
   } finally {
