@@ -163,7 +163,7 @@ describe('wrong usage', () => {
   it.each([
     [['calibrate', '--policy', 'adainfer-svm', '-o', 'x'], 2, /--traces/],
     [['calibrate', '--traces', TRACES, '-o', 'x'], 2, /--policy/],
-    [['calibrate', '--traces', TRACES, '--policy', 'adainfer-svm'], 2, /--output/],
+    [['calibrate', '--traces', TRACES, '--policy', 'adainfer-svm'], 2, /--out/],
     [['calibrate', '--traces', TRACES, '--policy', 'tree', '-o', 'x'], 2, /adainfer-svm, adainfer-crf/],
     [['policy', 'apply', 'no-such.json', '--traces', TRACES], 1, /no-such\.json: no such file/],
     [['policy', 'show', TRACES], 1, /traces\.json: is not a policy file/],

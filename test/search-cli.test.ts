@@ -172,11 +172,12 @@ describe('shoal search', () => {
 describe('shoal policy import', () => {
   it('makes a plan of a published list', async () => {
     writeFileSync(at('skip_layers.json'), JSON.stringify({ a_b: { attention: [3, 5, 7], mlp: [3, 5] } }))
-    const args = ['policy', 'import', at('skip_layers.json'), '-o', at('swift.policy.json')]
+    const given = [at('skip_layers.json'), '-o', at('swift.policy.json')]
+    const args = ['policy', 'import', ...given]
     const refused = await shoal([...args, '--layers', String(LAYERS)])
     expect(refused).toMatchObject({ code: 2, stdout: '' })
     expect(refused.stderr).toMatch(/half of layers 7/)
-    const ended = await shoal([...args, '--whole-layers', '--model', folder, '--json'], { loadModel: load })
+    const ended = await shoal(['policy', 'import', folder, ...given, '--whole-layers', '--json'], { loadModel: load })
     expect(ended.stderr).toMatch(/layers 7 are left out by half/)
     expect(matches('policy-plan', ended.stdout)).toMatchObject({
       layers: [0, 1, 2, 4, 6, 7, 8],
@@ -185,6 +186,6 @@ describe('shoal policy import', () => {
     })
     const shown = await shoal(['policy', 'show', at('swift.policy.json')])
     expect(shown.stdout).toContain('left out: 3, 5\n')
-    expect((await shoal([...args, '--model', folder, '--layers', '9'])).code).toBe(2)
+    expect((await shoal(['policy', 'import', folder, ...given, '--layers', '9'])).code).toBe(2)
   })
 })

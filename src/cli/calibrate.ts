@@ -25,8 +25,8 @@ import { snakeKeys } from '../evaluate/report/json.js'
 import { CHECK_TOKENS, type GivenSettings, parseSettings, parseTarget } from './calibrate-settings.js'
 import { answersBeside, forgetAnswers, traceAnswers } from './calibrate-traces.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
-import { addModelOptions, type ModelOptions } from './model-options.js'
-import { addTaskOptions, nameList, type TaskOptions } from './task-options.js'
+import { addModelOptions, MODEL_HELP, type ModelOptions } from './model-options.js'
+import { addTaskNames, addTaskOptions, type TaskOptions } from './task-options.js'
 import { collect, decimal, wholeNumber } from './values.js'
 
 interface CalibrateOptions extends ModelOptions, TaskOptions {
@@ -41,7 +41,7 @@ interface CalibrateOptions extends ModelOptions, TaskOptions {
   readonly maxDisagreement?: number
   readonly confidence: number
   readonly measure?: 'any' | 'mean'
-  readonly output: string
+  readonly out: string
 }
 
 const EXAMPLES = `
@@ -82,9 +82,9 @@ wins against them. A target is met with the fewest layers; a bound holds for pro
 export function buildCalibrate(cli: Cli): Command {
   const command = new Command('calibrate')
     .description('Fit the classifier of an AdaInfer policy on traces, choose its threshold, bound its harm.')
-    .argument('[model]', 'with --task: folder with a checkpoint, GGUF file, bundled model, or model on the Hub')
-    .usage('[MODEL] (--task NAMES | --traces FILE) --policy KIND -o FILE [options]')
-    .option('--task <names>', 'trace the questions of these tasks first', nameList)
+    .argument('[model]', `with --task: ${MODEL_HELP}`)
+    .usage('[MODEL] (--task NAME | --traces FILE) --policy KIND -o FILE [options]')
+  addTaskNames(command, 'trace the questions of this task first')
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
     .option(
       '--draws <n>',
@@ -94,7 +94,9 @@ export function buildCalibrate(cli: Cli): Command {
     .option('--traces <file>', 'traces of full-depth runs: .jsonl of shoal trace, or JSON; needs no model')
     .option('--train-first <n>', 'fit on the first n instances; default all', wholeNumber(1))
     .addOption(
-      new Option('--policy <kind>', 'what is fitted').choices([...POLICY_KINDS, ...PAPER_NAMES]).makeOptionMandatory(),
+      new Option('--policy <kind>', 'kind of policy that is fitted')
+        .choices([...POLICY_KINDS, ...PAPER_NAMES])
+        .makeOptionMandatory(),
     )
     .option('--set <key=value>', 'a setting, see below (may be given several times)', collect)
     .option(
@@ -110,7 +112,7 @@ export function buildCalibrate(cli: Cli): Command {
         'of generated tokens: any differs in a sequence, or the mean share that differs',
       ).choices(['any', 'mean']),
     )
-    .requiredOption('-o, --output <file>', 'where the policy is written')
+    .requiredOption('-o, --out <file>', 'policy file to write')
   addModelOptions(addTaskOptions(command)).addHelpText('after', EXAMPLES)
   return command.action((name: string | undefined, options: CalibrateOptions) => calibrate(cli, name, options))
 }
@@ -131,7 +133,7 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
     throw new UsageError('--target and --max-disagreement choose the threshold: leave --set threshold= out')
   }
   if ((options.traces === undefined) === (task === undefined)) {
-    throw new UsageError('give either --task NAMES or --traces FILE; shoal calibrate --help shows examples')
+    throw new UsageError('give either --task NAME or --traces FILE; shoal calibrate --help shows examples')
   }
   if (options.traces !== undefined && name !== undefined) throw new UsageError('with --traces there is no MODEL')
   if (task === undefined && given.checkTokens !== undefined) {
@@ -139,7 +141,7 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
   }
   const bounds = maxDisagreement !== undefined && options.trainFirst === undefined
   const split = bounds ? createSplit(['train', 'test'] as const, seed) : null
-  const kept = answersBeside(options.output)
+  const kept = answersBeside(options.out)
   const { traces, checkCost } =
     task === undefined
       ? { traces: await readTraces(options.traces!), checkCost: null }
@@ -160,8 +162,8 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
         )
   const kind = isPaperName(options.policy) ? PAPER_FITS[options.policy].kind : options.policy
   const policy = makePolicy(traces, { ...fit, kind }, wanted, checkCost, split, options)
-  await writePolicyFile(options.output, policy)
-  if (task !== undefined) await forgetAnswers(options.output)
+  await writePolicyFile(options.out, policy)
+  if (task !== undefined) await forgetAnswers(options.out)
   show(cli, options, policy, wanted === undefined ? [] : besideOf(traces, seed))
 }
 
@@ -235,7 +237,7 @@ function trainAndRest(
   return { train: sliceTraces(traces, 0, trainFirst), rest: sliceTraces(traces, trainFirst) }
 }
 
-function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile, beside: readonly Beside[]): void {
+function show(cli: Cli, { out, json }: CalibrateOptions, policy: PolicyFile, beside: readonly Beside[]): void {
   const { bound, calibration } = policy
   if (bound !== null && bound.units < bound.units_needed) {
     note(
@@ -252,7 +254,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile, 
     for (const line of [...explainPolicy(policy), ...explainBeside(beside, policy.model.layers)]) {
       cli.stdout.write(`${line}\n`)
     }
-    cli.stdout.write(`written to ${printable(output)}\n`)
+    cli.stdout.write(`written to ${printable(out)}\n`)
     return
   }
   const {
@@ -271,7 +273,7 @@ function show(cli: Cli, { output, json }: CalibrateOptions, policy: PolicyFile, 
     prompts,
   } = policy
   printJson(cli, {
-    out: output,
+    out,
     kind,
     model,
     features,

@@ -66,7 +66,9 @@ export function buildEvalMatrix(cli: Cli): Command {
     .usage('[MODEL] [MODEL] --task NAME [options]')
   addTaskNames(command.argument('[models...]', MODEL_HELP), 'a task, or a .jsonl file with one of your own')
     .option('--shots <n>', 'examples before the question', wholeNumber(0, 1000), 0)
-    .addOption(new Option('--policy <kind>', 'what is fitted').choices(POLICY_KINDS).default('adainfer-svm'))
+    .addOption(
+      new Option('--policy <kind>', 'kind of policy that is fitted').choices(POLICY_KINDS).default('adainfer-svm'),
+    )
     .addOption(repeatable('--set <key=value>', 'a setting, as of calibrate'))
     .addOption(
       new Option('--target <what>', 'as of calibrate')

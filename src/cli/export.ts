@@ -82,7 +82,7 @@ export function buildExport(cli: Cli): Command {
     )
     .option('--text <file>', 'text for the perplexity; default a page that comes along')
     .option('--limit <n>', 'tokens of the text at most', wholeNumber(16), 2048)
-    .option('--no-perplexity', 'do not measure what the layers cost')
+    .option('--no-perplexity', 'do not measure what the plan costs')
     .option('--threads <n>', 'threads that compute; default all cores', wholeNumber(1, 1024))
     .option('--force', 'replace a checkpoint folder or file that exists')
   addOutputOptions(command).addHelpText('after', EXAMPLES)

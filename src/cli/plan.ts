@@ -56,11 +56,18 @@ ${depthHelp()}`
 export function buildPlan(cli: Cli): Command {
   const command = new Command('plan')
     .description('What a depth means for a model: layers, parameters, FLOPs and KV bytes per token against full depth.')
-    .argument('[model]', 'config.json, folder, GGUF file, bundled model, or model on the Hub; weights are not needed')
+    .argument(
+      '[model]',
+      'config.json, folder, GGUF file, bundled model, or model on the Hub; weights are not needed; default the bundled ripple-8m',
+    )
     .usage('[MODEL] [options]')
   return addRevisionOption(command)
     .option('--layers <n>', 'number of layers, where there is no model', wholeNumber(1, 100_000))
-    .option('--depth <spec>', 'full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below', 'full')
+    .option(
+      '--depth <spec>',
+      'what runs: full, exit:11, gap:0.8, layers:0,2,5, unified:2x, ..; all of them below',
+      'full',
+    )
     .option('--context <n>', 'tokens in the cache', wholeNumber(0), 1024)
     .option('--max-tokens <n>', 'tokens to generate, for plans that shrink along them', wholeNumber(2, 1_000_000), 128)
     .addOption(

@@ -24,7 +24,6 @@ interface ApplyOptions {
 
 interface ImportCommandOptions extends RevisionOption {
   readonly out: string
-  readonly model?: string
   readonly layers?: number
   readonly entry?: string
   readonly wholeLayers: boolean
@@ -37,23 +36,25 @@ Examples:
   $ shoal policy apply svm.policy.json --traces answers.json --from 266
   $ shoal policy apply svm.policy.json --traces answers.json --from 266 --json
   $ shoal policy import skip_layers.json --entry llama-2-13b_cnndm --layers 40 -o swift.policy.json
-  $ shoal policy import ./dropped/config.json --model ./checkpoint -o drop.policy.json`
+  $ shoal policy import ./checkpoint ./dropped/config.json -o drop.policy.json`
 
 export function buildPolicy(cli: Cli): Command {
   const policy = new Command('policy')
-    .description('Explain a policy file, run it over traces, or import a published list of layers.')
-    .usage('show|apply|import FILE [options]')
+    .description('Explain a policy file, run it over traces, or make a plan of a published list of layers.')
+    .usage('show|apply|import [options]')
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
   policy.addCommand(
     shared(new Command('show').description('explain a policy in words'))
       .argument('<policy>', 'policy file')
+      .usage('POLICY [options]')
       .addHelpText('after', EXAMPLES)
       .action((path: string, options: { json?: boolean }) => show(cli, path, options)),
   )
   policy.addCommand(
     shared(new Command('apply').description('where it would stop on traces, and with what values'))
       .argument('<policy>', 'policy file')
+      .usage('POLICY --traces FILE [options]')
       .requiredOption('--traces <file>', 'traces of full-depth runs: .parquet of shoal trace, or JSON')
       .option('--from <n>', 'leave out the first n instances', wholeNumber(0))
       .addHelpText('after', EXAMPLES)
@@ -61,15 +62,19 @@ export function buildPolicy(cli: Cli): Command {
   )
   policy.addCommand(
     shared(new Command('import').description('make a plan of a published list of layers to leave out'))
-      .argument('<file>', 'skip_layers.json of SWIFT; config.json or layer_mapping.json of LLM-Drop')
+      .argument('[model]', 'the model that the plan is for, of which name, weights and number of layers are noted')
+      .argument('[file]', 'skip_layers.json of SWIFT; config.json or layer_mapping.json of LLM-Drop')
+      .usage('[MODEL] FILE -o FILE [options]')
       .requiredOption('-o, --out <file>', 'policy file to write')
-      .option('--model <model>', 'the model that it is for: its name, weights and layers are noted')
       .option('--revision <rev>', 'of a model on the Hub: branch, tag or commit; default main')
-      .option('--layers <n>', 'layers of the model, where it is not at hand', wholeNumber(2, 100_000))
+      .option('--layers <n>', 'layers of the model, where there is no MODEL', wholeNumber(2, 100_000))
       .option('--entry <name>', 'which entry of a skip_layers.json')
       .option('--whole-layers', 'pass over layers of which only attention or only MLP is left out', false)
       .addHelpText('after', EXAMPLES)
-      .action((path: string, options: ImportCommandOptions) => importList(cli, path, options)),
+      .action((first: string | undefined, second: string | undefined, options: ImportCommandOptions) => {
+        const [model, path] = second === undefined ? [undefined, first] : [first, second]
+        return importList(cli, model, path, options)
+      }),
   )
   return requireSubcommand(policy)
 }
@@ -94,10 +99,16 @@ function print<T>(cli: Cli, policy: T, explain: (policy: T) => readonly string[]
 }
 
 /** Loads the model, where one is named, for its name, weights and number of layers. */
-async function importList(cli: Cli, path: string, options: ImportCommandOptions): Promise<void> {
+async function importList(
+  cli: Cli,
+  name: string | undefined,
+  path: string | undefined,
+  options: ImportCommandOptions,
+): Promise<void> {
   const { layers = null, entry = null, wholeLayers, out } = options
-  if (options.model !== undefined && layers !== null) throw new UsageError('give either --model or --layers N')
-  const model = options.model === undefined ? null : await factsOf(cli, options.model, options)
+  if (path === undefined) throw new UsageError('FILE is missing; shoal policy --help shows examples')
+  if (name !== undefined && layers !== null) throw new UsageError('give either MODEL or --layers N')
+  const model = name === undefined ? null : await factsOf(cli, name, options)
   const imported = await importPlan(path, { layers: model?.layers ?? layers, entry, wholeLayers })
   const file: PlanFile = {
     format: 'shoal-policy',

@@ -38,16 +38,6 @@ function taskName(text: string): string {
   return text
 }
 
-/** `fruit_v_animal_3,capitalize`; a path that ends in .jsonl or .json is a task of one's own. */
-export function nameList(text: string): string[] {
-  const names = text
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '')
-  if (names.length === 0) throw new InvalidArgumentError('It must be names such as fruit_v_animal_3,capitalize.')
-  return names
-}
-
 export async function loadTasks(names: readonly string[], { data }: TaskOptions): Promise<Task[]> {
   const tasks: Task[] = []
   for (const name of names) tasks.push(await loadTask(name, data === undefined ? {} : { data }))

@@ -9,7 +9,7 @@ import { allLayers } from './plan.js'
 export const bottom: PolicyDefinition = {
   kind: 'bottom',
   usage: 'bottom:N[,prompt=full|plan]',
-  summary: 'the first N layers only',
+  summary: 'the plan of the first N layers',
   keys: { prompt: PROMPT_KEY },
   examples: ['bottom:8', 'bottom:1', 'bottom:12,prompt=plan', 'bottom:16'],
   parse(args, layers) {

@@ -25,7 +25,7 @@ export function randomPlan(layers: number, kept: number, seed: number): Plan {
 export const random: PolicyDefinition = {
   kind: 'random',
   usage: 'random:N[,seed=S][,prompt=full|plan]',
-  summary: 'N layers drawn with a seed, the first and the last always among them',
+  summary: 'a plan of N layers drawn with a seed, the first and the last always among them',
   keys: { seed: `of the draw (default ${SEED})`, prompt: PROMPT_KEY },
   examples: ['random:8', 'random:8,seed=2', 'random:2', 'random:5,seed=7,prompt=plan'],
   parse(args, layers) {

@@ -6,7 +6,7 @@ export const TRIED_ON: readonly string[] = [
 ]
 
 const NOTE =
-  'this exit policy looks at what layers say as they are, and it was not calibrated for this model: tokens may leave far too early, and repeat themselves; shoal calibrate MODEL --task NAMES --policy adainfer-svm -o FILE fits one for it'
+  'this exit policy looks at what layers say as they are, and it was not calibrated for this model: tokens may leave far too early, and repeat themselves; shoal calibrate MODEL --task NAME --policy adainfer-svm -o FILE fits one for it'
 
 /** What to say of a threshold that nobody has fitted, on a model that it was not tried on. */
 export function rawLensNotes(fingerprint: string | null | undefined): string[] {

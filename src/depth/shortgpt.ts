@@ -11,6 +11,6 @@ export function influenceOrder(influence: readonly number[]): number[] {
 /** Keeps the layers of largest block influence (ShortGPT, arXiv 2403.03853, section 2.4). */
 export const shortgpt = orderedRemoval({
   rule: 'shortgpt',
-  summary: 'the N layers that change the hidden state most (block influence, measured on text)',
+  summary: 'the plan of the N layers that change the hidden state most (block influence, measured on text)',
   fewest: 1,
 })

@@ -51,7 +51,7 @@ export function upperPlan(layers: number, warmup: number, depth: number): Plan {
 export const skipdecode: PolicyDefinition = {
   kind: 'skipdecode',
   usage: 'skipdecode:Sx[,warmup=N][,min=N][,max=N]',
-  summary: 'fewer layers the longer the sequence, the lower ones left out, for a target speedup S on average',
+  summary: 'plans that shrink along the sequence, the lower layers left out, for a target speedup S on average',
   keys: {
     warmup: 'layers at the bottom that always run (default 1)',
     min: 'layers that run at the end (default: as many below the mean as max is above it)',

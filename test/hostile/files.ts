@@ -70,12 +70,12 @@ export async function hostileCases(folder: string): Promise<Case[]> {
     add(`${what} as a text`, ['score', '--text', place('t.txt')], says)
     add(
       `${what} as traces`,
-      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.json'), '--output', inside('out.json')],
+      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.json'), '--out', inside('out.json')],
       says,
     )
     add(
       `${what} as a file of questions`,
-      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.jsonl'), '--output', inside('out.json')],
+      ['calibrate', '--policy', 'adainfer-svm', '--traces', place('t.jsonl'), '--out', inside('out.json')],
       says,
     )
     add(
@@ -112,7 +112,7 @@ export async function hostileCases(folder: string): Promise<Case[]> {
   const traces = file('deep.json', `{"layers":${deep}}`)
   add(
     'traces nested a million deep',
-    ['calibrate', '--policy', 'adainfer-svm', '--traces', traces, '--output', inside('o.json')],
+    ['calibrate', '--policy', 'adainfer-svm', '--traces', traces, '--out', inside('o.json')],
     /nested more/,
     deep.length,
   )
