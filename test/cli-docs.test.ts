@@ -33,7 +33,9 @@ describe.each(commands)('shoal %s', (command) => {
     const usage = /^Usage: shoal (.*)$/m.exec(help)![1]!
     if (/^ {2}models? /m.test(help)) expect(usage).toMatch(new RegExp(`^${command}( \\[NAME\\])? \\[MODEL`))
     expect(help).not.toMatch(/^ {2}--(out|output|report|tasks|model) /m)
-    expect(help).not.toMatch(/depth policy|--task NAMES/)
+    expect(help).not.toMatch(/depth policy|sets? of layers|balanced set|--task NAMES|--data <file>/)
+    if (/^ {2}model /m.test(help) && command !== 'policy import')
+      expect(help).toMatch(/default\s+the\s+bundled\s+ripple-8m/)
     if (/^ {2}--task /m.test(help)) expect(help).toMatch(/^ {2}--task <name> /m)
     if (/^ {2}-o, /m.test(help)) expect(help).toMatch(/^ {2}-o, --out <(file|path)> /m)
     if (/^ {2}--depth /m.test(help)) expect(help).toMatch(/^ {2}--depth <spec> +what runs\b/m)
