@@ -11,7 +11,7 @@ import {
   type BridgeSet,
   type BridgeType,
   checkBridges,
-  planGaps,
+  checkLens,
 } from '../depth/bridge.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Plan } from '../depth/policy.js'
@@ -155,15 +155,7 @@ function check(
     if (plan !== null) {
       checkPlan(plan, layers, 'its plan')
       checkBridges(bridges, plan, layers, hidden)
-    } else {
-      for (const bridge of bridges) {
-        const plan = Array.from({ length: Math.max(0, Math.min(bridge.from, layers - 2) + 1) }, (_, l) => l)
-        if (plan.length === 0 || planGaps(plan, layers).length === 0) {
-          throw new FileError(path, `has a lens after layer ${bridge.from} of ${layers}`)
-        }
-        checkBridges([bridge], plan, layers, hidden)
-      }
-    }
+    } else checkLens(bridges, layers, hidden)
     const starts = bridges.map(({ from }) => from)
     if (new Set(starts).size < starts.length) throw new FileError(path, 'has two bridges from one layer')
   } catch (error) {

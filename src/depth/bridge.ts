@@ -67,17 +67,38 @@ export function bridgeUnits(bridges: readonly Bridge[], hidden: number): number 
 export function checkBridges(bridges: readonly Bridge[], plan: Plan, layers: number, hidden: number): void {
   const gaps = planGaps(plan, layers)
   for (const bridge of bridges) {
-    const { from, to, on, factors, bias } = bridge
+    const { from, to, on } = bridge
     const name = `the bridge from layer ${from} to ${to}`
     if (!gaps.some((gap) => gap.from === from && gap.to === to)) {
       throw new InputError(`${name} does not stand over a gap of layers ${plan.join(',')}`)
     }
     if (on === 'mlp' && from < 0) throw new InputError(`${name} reads an MLP, and there is none below it`)
-    const widths = [hidden, ...factors.slice(1).map(({ columns }) => columns), hidden]
-    const fits = factors.every((m, i) => m.columns === widths[i] && m.rows === widths[i + 1])
-    if (factors.length === 0 || !fits || bias.length !== hidden) {
-      throw new InputError(`${name} is not one of ${hidden} dimensions, which the model has`)
+    checkWidth(bridge, name, hidden)
+  }
+}
+
+/** Throws InputError unless bridges are a lens of a model: from the hidden state after a layer below the last to the end. */
+export function checkLens(lens: readonly Bridge[], layers: number, hidden: number): void {
+  for (const bridge of lens) {
+    const { from, to, on } = bridge
+    const name = `the lens of layer ${from}`
+    if (from < 0 || from > layers - 2 || to !== layers || on !== 'hidden') {
+      throw new InputError(
+        `${name} does not lead from the hidden state of layers 0 to ${layers - 2} to the end, ${layers}`,
+      )
     }
+    checkWidth(bridge, name, hidden)
+  }
+  if (new Set(lens.map(({ from }) => from)).size < lens.length) {
+    throw new InputError('a lens has two maps after one layer')
+  }
+}
+
+function checkWidth({ factors, bias }: Bridge, name: string, hidden: number): void {
+  const widths = [hidden, ...factors.slice(1).map(({ columns }) => columns), hidden]
+  const fits = factors.every((m, i) => m.columns === widths[i] && m.rows === widths[i + 1])
+  if (factors.length === 0 || !fits || bias.length !== hidden) {
+    throw new InputError(`${name} is not one of ${hidden} dimensions, which the model has`)
   }
 }
 

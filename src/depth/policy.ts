@@ -33,7 +33,7 @@ export interface PolicyNeeds {
 }
 
 /**
- * An exit check: final norm and LM head applied to one row after a layer (AdaInfer, section 3: the "early exit
+ * An exit check: final norm and LM head applied to one row after a layer, through the policy's lens where it has one (AdaInfer, section 3: the "early exit
  * features"). Probabilities are the head's own softmax at temperature 1. Arrays belong to the policy: they are copies.
  */
 export interface Check {
@@ -85,6 +85,12 @@ export interface ExitPolicy<Sequence = unknown, Token = unknown> {
    * the head is smaller; what a token says where it stops always comes from the full head.
    */
   readonly checkTokens?: readonly number[]
+  /**
+   * Linear maps on the hidden state, each from a layer to the end of the model (the "tuned lens" of arXiv 2303.08112, fitted by
+   * least squares): a check after that layer, and what a token says where it stops there, read final norm and head of the mapped
+   * row. `Check.hidden` and the caches have the row as it is. Layers without one are read as they are.
+   */
+  readonly lens?: readonly Bridge[]
   /** The last layer that a token may run, for exits known beforehand; it needs no check. Default: L - 1. */
   lastLayer?(layers: number): number
   startSequence?(info: SequenceInfo): Sequence

@@ -1,6 +1,7 @@
 import type { Weights } from '../families/family.js'
 import type { StoredTensor } from '../ggml/store.js'
-import { Head, type HeadParts } from './head.js'
+import type { LoadedBridge } from './bridges/bridge-weights.js'
+import { Head, type HeadParts, headKey } from './head.js'
 
 export interface HeadWeights extends Weights {
   /** A copy of some rows of a matrix, in the matrix's own type and in plain memory: [columns, rows]. */
@@ -22,7 +23,7 @@ export class CheckHead {
   private readonly parts: HeadParts
   private readonly matrix: StoredTensor
   private readonly bias: StoredTensor | null
-  private readonly heads = new Map<number, Head>()
+  private readonly heads = new Map<string, Head>()
 
   constructor(parts: CheckHeadParts, tokens: readonly number[]) {
     const { family, hyperparameters, weights } = parts
@@ -45,12 +46,13 @@ export class CheckHead {
     }
   }
 
-  /** The head for `count` hidden rows. */
-  of(count: number): Head {
-    let head = this.heads.get(count)
+  /** The head for `count` hidden rows, through a lens where there is one. */
+  of(count: number, lens: LoadedBridge | null): Head {
+    const key = headKey(count, lens)
+    let head = this.heads.get(key)
     if (head === undefined) {
-      head = new Head(this.parts, count)
-      this.heads.set(count, head)
+      head = new Head(this.parts, count, lens)
+      this.heads.set(key, head)
     }
     return head
   }

@@ -1,5 +1,6 @@
 import { createTopTwo, type TopTwo, topTwo } from '../depth/features.js'
 import { attempt } from './attempt.js'
+import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { exitCheck } from './exit-check.js'
 import type { Head } from './head.js'
 import type { Heads } from './heads.js'
@@ -27,43 +28,50 @@ export class Decisions {
   /** Asks the policies of those who check after a layer; all that stop there have no next layer then. */
   async decide(group: readonly Traveller[], layer: number): Promise<void> {
     for (const t of group) t.next = t.error === null ? after(t, layer) : null
-    const asking = new Map<readonly number[] | null, Traveller[]>()
+    const asking: Traveller[][] = []
     for (const t of group) {
       if (t.error !== null) continue
-      if (checksAt(t, layer)) asking.set(checkTokensOf(t), [...(asking.get(checkTokensOf(t)) ?? []), t])
-      else if (t.next === null) t.stoppedAt = layer
+      if (checksAt(t, layer)) {
+        const same = asking.find(([first]) => first && checkAlike(first, t, layer))
+        if (same) same.push(t)
+        else asking.push([t])
+      } else if (t.next === null) t.stoppedAt = layer
     }
-    for (const [tokens, travellers] of asking) {
-      for (const stopped of await this.check(travellers, layer, tokens)) {
+    for (const travellers of asking) {
+      for (const stopped of await this.check(travellers, layer)) {
         stopped.traveller.next = null
         stopped.traveller.stoppedAt = layer
         // A cut-down head decides only; the token itself always comes from the whole one.
-        if (tokens === null) finish(stopped, layer, this.top)
+        if (checkTokensOf(stopped.traveller) === null) finish(stopped, layer, this.top)
       }
     }
   }
 
-  /** Gives all that have stopped and said nothing yet their results: one pass of the head for all layers. */
+  /** Gives all that have stopped and said nothing yet their results: one pass of the head for each lens that they read through. */
   async speak(stopped: readonly Traveller[]): Promise<void> {
-    if (stopped.length === 0) return
-    const rows = stopped.map((t) => wantedRows(t, t.stoppedAt as number))
-    const head = await this.heads.run(rows.flat())
-    let end = 0
-    stopped.forEach((traveller, i) => {
-      const count = (rows[i] as RowIndex[]).length
-      end += count
-      finish({ traveller, head, index: end - 1, earlier: count - 1 }, traveller.stoppedAt as number, this.top)
-    })
+    const through = new Map<LoadedBridge | null, Traveller[]>()
+    for (const t of stopped) {
+      const lens = lensOf(t, t.stoppedAt as number)
+      through.set(lens, [...(through.get(lens) ?? []), t])
+    }
+    for (const [lens, travellers] of through) {
+      const rows = travellers.map((t) => wantedRows(t, t.stoppedAt as number))
+      const head = await this.heads.run(rows.flat(), null, lens)
+      let end = 0
+      travellers.forEach((traveller, i) => {
+        const count = (rows[i] as RowIndex[]).length
+        end += count
+        finish({ traveller, head, index: end - 1, earlier: count - 1 }, traveller.stoppedAt as number, this.top)
+      })
+    }
   }
 
-  /** Asks the policies of travellers that share a check head, and gives those that stop. */
-  private async check(
-    asking: readonly Traveller[],
-    layer: number,
-    tokens: readonly number[] | null,
-  ): Promise<Stopped[]> {
+  /** Asks the policies of travellers that share a check head and a lens, and gives those that stop. */
+  private async check(asking: readonly Traveller[], layer: number): Promise<Stopped[]> {
     const started = performance.now()
-    const head = await this.heads.run(asking.map(lastRow), tokens)
+    const [first] = asking as [Traveller]
+    const tokens = checkTokensOf(first)
+    const head = await this.heads.run(asking.map(lastRow), tokens, lensOf(first, layer))
     const stopped: Stopped[] = []
     asking.forEach((traveller, index) => {
       const exits = attempt(() => this.exits({ traveller, head, index, earlier: 0 }, layer, tokens))
@@ -111,6 +119,16 @@ function finish({ traveller: t, head, index, earlier }: Stopped, layer: number, 
     batch: t.batch,
     checkMs: t.checkMs,
   }
+}
+
+/** True where two travellers that check after a layer read the same head through the same lens. */
+function checkAlike(a: Traveller, b: Traveller, layer: number): boolean {
+  return checkTokensOf(a) === checkTokensOf(b) && lensOf(a, layer) === lensOf(b, layer)
+}
+
+/** What a traveller's rows after a layer go through before the head. */
+function lensOf(t: Traveller, layer: number): LoadedBridge | null {
+  return t.lens.get(layer) ?? null
 }
 
 /** The rows whose logits are wanted of a traveller that stops after a layer, the last one last. */

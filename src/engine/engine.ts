@@ -1,4 +1,4 @@
-import { checkBridges } from '../depth/bridge.js'
+import { checkBridges, checkLens } from '../depth/bridge.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
@@ -80,7 +80,10 @@ export class Engine {
     this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
     this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
     this.decisions = new Decisions(this.heads, rows)
-    this.bridges = new BridgeWeights(backend, () => this.stretches.clear())
+    this.bridges = new BridgeWeights(backend, () => {
+      this.stretches.clear()
+      this.heads.clear()
+    })
   }
 
   /** Time in computes so far, in ms. */
@@ -150,10 +153,16 @@ export class Engine {
         hidden: (sequence, position) => this.parts.rows.read(sequence.waitingRow(position)),
         mlp: (sequence, position) => outputs.get(sequence)?.get(position) as Float32Array,
         write: (sequence, position, row) => this.parts.rows.write(sequence.waitingRow(position), row),
-        head: async (rows, see) => {
+        head: async (rows, see, through) => {
+          if (through !== undefined) checkLens([through], this.layers, this.hidden)
+          const lens = through === undefined ? null : this.bridges.get(through)
           for (let first = 0; first < rows.length; first += MOST_HEAD_ROWS) {
             const piece = rows.slice(first, first + MOST_HEAD_ROWS)
-            const head = await this.heads.run(piece.map(({ sequence, position }) => sequence.waitingRow(position)))
+            const head = await this.heads.run(
+              piece.map(({ sequence, position }) => sequence.waitingRow(position)),
+              null,
+              lens,
+            )
             piece.forEach((_, i) => see(first + i, head.logitsOf(i), head.probabilitiesOf(i)))
           }
         },
@@ -195,6 +204,7 @@ export class Engine {
       throw new InputError(`logits from position ${wantedFrom} on are wanted, and that row is not at hand`)
     }
     const bridges = this.bridgesOf(depth)
+    const lens = this.lensOf(depth)
     sequence.reserve(ids.length)
     sequence.length += ids.length
     return {
@@ -202,6 +212,7 @@ export class Engine {
       ids,
       depth,
       bridges,
+      lens,
       countFrom,
       signal,
       start,
@@ -400,6 +411,14 @@ export class Engine {
     if (depth.kind !== 'plan' || depth.bridges === undefined || depth.bridges.length === 0) return NO_BRIDGES
     checkBridges(depth.bridges, depth.layers, this.layers, this.hidden)
     return new Map(depth.bridges.map((bridge) => [bridge.from, this.bridges.get(bridge)]))
+  }
+
+  private lensOf(depth: Feed['depth']): ReadonlyMap<number, LoadedBridge> {
+    if (depth.kind !== 'exit' || depth.lens === undefined) return NO_BRIDGES
+    const { checks, last, lens } = depth
+    checkLens(lens, this.layers, this.hidden)
+    const read = lens.filter(({ from }) => checks.has(from) || from === last)
+    return new Map(read.map((bridge) => [bridge.from, this.bridges.get(bridge)]))
   }
 
   /** Gives back the rows of a feed that has run all that it will ever run; at the top of a staircase nothing waits. */

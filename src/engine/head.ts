@@ -1,6 +1,7 @@
 import type { Family, Hyperparameters, Weights } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { Graph } from '../ggml/graph.js'
+import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { type HiddenRows, type RowIndex, UNREAD_ROW } from './hidden-rows.js'
 import type { RowPadding } from './row-padding.js'
 
@@ -13,6 +14,11 @@ export interface HeadParts {
   readonly padding: RowPadding
 }
 
+/** Tells heads for so many rows and through different lenses apart. */
+export function headKey(count: number, lens: LoadedBridge | null): string {
+  return lens === null ? String(count) : `${count} ${lens.id}`
+}
+
 /** Final norm, LM head and softmax for a fixed number of hidden rows, over the V rows of the head's matrix. */
 export class Head {
   private readonly graph: Graph
@@ -21,12 +27,15 @@ export class Head {
   private readonly probabilities: Float32Array
   private readonly vocabulary: number
 
-  constructor(parts: HeadParts, count: number) {
+  /** @param lens what rows go through before the final norm */
+  constructor(parts: HeadParts, count: number, lens: LoadedBridge | null) {
     const { family, hyperparameters: h, weights, rows } = parts
     const g = new Graph(parts.backend, 64)
     const padded = parts.padding(count)
     const source = g.input('i32', padded)
-    const all = g.output(family.head(g, h, weights, g.getRows(rows.tensor, source)))
+    const gathered = g.getRows(rows.tensor, source)
+    const read = lens === null ? gathered : lens.apply(g, gathered, gathered)
+    const all = g.output(family.head(g, h, weights, read))
     const [vocabulary] = all.shape
     const logits =
       padded === count ? all : g.output(g.view(all, [vocabulary, count, 1], [all.strides[1], all.bytes], 0))

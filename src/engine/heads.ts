@@ -1,11 +1,12 @@
+import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { CheckHead, type CheckHeadParts } from './check-head.js'
 import { GraphCache } from './graph-cache.js'
-import { Head } from './head.js'
+import { Head, headKey } from './head.js'
 import type { RowIndex } from './hidden-rows.js'
 
 /** The heads of an engine: the LM head, and what policies have cut out of it for their checks. */
 export class Heads {
-  private readonly heads = new GraphCache<Head>({ most: 16, mostBytes: 64 << 20 })
+  private readonly heads = new GraphCache<Head>({ most: 256, mostBytes: 64 << 20 })
   private readonly checkHeads = new GraphCache<CheckHead>({ most: 8, mostBytes: 256 << 20 })
 
   /** Time in heads so far, in ms. */
@@ -17,12 +18,16 @@ export class Heads {
     private readonly finish: (running: void | Promise<void>) => Promise<void>,
   ) {}
 
-  /** Runs the head of hidden rows, over the whole vocabulary or over some tokens, in that order. */
-  async run(rows: readonly RowIndex[], tokens: readonly number[] | null = null): Promise<Head> {
+  /** Runs the head of hidden rows, over the whole vocabulary or over some tokens, in that order, and through a lens. */
+  async run(
+    rows: readonly RowIndex[],
+    tokens: readonly number[] | null = null,
+    lens: LoadedBridge | null = null,
+  ): Promise<Head> {
     const head =
       tokens === null
-        ? this.heads.get(String(rows.length), () => new Head(this.parts, rows.length))
-        : this.checkHeads.get(tokens.join(), () => new CheckHead(this.parts, tokens)).of(rows.length)
+        ? this.heads.get(headKey(rows.length, lens), () => new Head(this.parts, rows.length, lens))
+        : this.checkHeads.get(tokens.join(), () => new CheckHead(this.parts, tokens)).of(rows.length, lens)
     await this.finish(head.run(rows))
     this.ms += head.lastMs
     return head

@@ -71,9 +71,13 @@ export interface RisenRows {
   mlp(sequence: Sequence, position: number): Float32Array
   /** Puts another hidden row [H] in the place of one: what comes next goes on from it. */
   write(sequence: Sequence, position: number, row: Float32Array): void
-  /** Shows the head's logits [V] and their softmax [V] of one place after the other; both are valid during the call. */
+  /**
+   * Shows the head's logits [V] and their softmax [V] of one place after the other; both are valid during the call.
+   * @param lens from the layer to the end: what rows go through before the final norm
+   */
   head(
     places: readonly Place[],
     see: (index: number, logits: Float32Array, probabilities: Float32Array) => void,
+    lens?: Bridge,
   ): Promise<void>
 }

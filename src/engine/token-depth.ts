@@ -23,6 +23,8 @@ export type TokenDepth =
       readonly checks: ReadonlySet<number>
       /** The ids of the check head; null for the whole vocabulary. */
       readonly checkTokens: readonly number[] | null
+      /** Maps from layers to the end, which checks and what is said below the last layer are read through. */
+      readonly lens?: readonly Bridge[]
       readonly last: number
       readonly needs: PolicyNeeds
       /** False for a policy that looks on and never stops: what is done so that stopping is cheap would be in vain. */
@@ -119,6 +121,7 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
   const checks = new Set(list.filter((l) => l <= mostChecked))
   const needs = policy.needs ?? {}
   const checkTokens = policy.checkTokens ?? null
+  const { lens } = policy
   if (checkTokens !== null && !isTokenList(checkTokens)) {
     throw new InputError(`depth "${policy.spec}": checkTokens must be two or more token ids, ascending`)
   }
@@ -130,6 +133,7 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
         kind: 'exit',
         checks,
         checkTokens,
+        ...(lens === undefined ? {} : { lens }),
         last,
         needs,
         mayStop: !policy.observesLast,

@@ -16,6 +16,8 @@ export interface Traveller {
   readonly depth: TokenDepth
   /** Of its plan, by the layer that they follow. */
   readonly bridges: ReadonlyMap<number, LoadedBridge>
+  /** Of its exit policy, by the layer that they are the lens of. */
+  readonly lens: ReadonlyMap<number, LoadedBridge>
   readonly countFrom: number
   readonly signal: AbortSignal | undefined
   /** First new position, and the one after the last. */

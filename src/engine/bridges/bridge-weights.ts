@@ -46,6 +46,8 @@ const MOST_BYTES = 512 << 20
 /** The bridges that an engine has loaded; what was not used for longest goes first. */
 export class BridgeWeights {
   private readonly loaded = new Map<Bridge, LoadedBridge>()
+  /** What was asked for since `trim`. */
+  private readonly used = new Set<LoadedBridge>()
   private next = 0
   private bytes = 0
 
@@ -61,14 +63,18 @@ export class BridgeWeights {
     if (known === undefined) this.bytes += loaded.bytes
     this.loaded.delete(bridge)
     this.loaded.set(bridge, loaded)
+    this.used.add(loaded)
     return loaded
   }
 
-  /** To be called where nothing runs. */
+  /** To be called where nothing runs. What the last step used stays: a lens of a large model may be more than is kept. */
   trim(): void {
-    if (this.bytes <= MOST_BYTES) return
+    const { used, loaded: all } = this
+    const old = this.bytes <= MOST_BYTES ? [] : [...all].filter(([, loaded]) => !used.has(loaded))
+    used.clear()
+    if (old.length === 0) return
     this.onDrop()
-    for (const [bridge, loaded] of this.loaded) {
+    for (const [bridge, loaded] of old) {
       if (this.bytes <= MOST_BYTES / 2) return
       this.loaded.delete(bridge)
       this.bytes -= loaded.bytes

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { largestDifference } from '../../../test/compare.js'
+import { randomBridge } from '../../../test/random-bridge.js'
 import { useWorkspace } from '../../../test/workspace.js'
 import { writeBridgeFile } from '../../convert/bridge-file.js'
 import { type Bridge, type BridgeInput, planGaps } from '../../depth/bridge.js'
 import type { Plan, SkipPolicy } from '../../depth/policy.js'
-import { quantize } from '../../ggml/quantize.js'
 import type { Model } from '../api.js'
 import type { ForcedText, TextRows } from '../known-text.js'
 
@@ -22,28 +22,15 @@ beforeAll(async () => {
   model = await workspace.loadRandom(11, SHAPE, { cacheType: 'f32' })
 })
 
-/** Numbers that look random and are the same each time. */
-function noise(seed: number, count: number, size: number): Float32Array {
-  return Float32Array.from({ length: count }, (_, i) => size * (((Math.sin(seed * 91.7 + i * 12.9) * 43758.5) % 1) * 2))
-}
-
-function matrix(seed: number, rows: number, columns: number, type: 'f32' | 'q8_0' = 'f32') {
-  const values = noise(seed, rows * columns, 0.1)
-  const data = new Uint8Array(type === 'f32' ? values.length * 4 : (values.length / 32) * 34)
-  quantize(type, values, rows, columns, data)
-  return { type, rows, columns, data } as const
-}
-
 function bridgesFor(plan: Plan, seed: number, on: BridgeInput = 'hidden', rank?: number): Bridge[] {
-  return planGaps(plan, LAYERS).map((gap, i) => ({
-    ...gap,
-    on: gap.from < 0 ? 'hidden' : on,
-    factors:
-      rank === undefined
-        ? [matrix(seed + i, HIDDEN, HIDDEN)]
-        : [matrix(seed + i, rank, HIDDEN), matrix(seed + i + 50, HIDDEN, rank)],
-    bias: noise(seed + i + 7, HIDDEN, 0.2),
-  }))
+  return planGaps(plan, LAYERS).map((gap, i) =>
+    randomBridge(gap, {
+      hidden: HIDDEN,
+      seed: seed + i,
+      on: gap.from < 0 ? 'hidden' : on,
+      ...(rank === undefined ? {} : { rank }),
+    }),
+  )
 }
 
 function policyOf(plan: Plan, bridges: readonly Bridge[], prompt: 'full' | 'plan' = 'full'): SkipPolicy {
