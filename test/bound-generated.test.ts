@@ -1,9 +1,8 @@
 import { expect, it } from 'vitest'
-import { askQuestions, planQuestions, questionFacts } from '../src/calibrate/ask.js'
+import { planQuestions, traceQuestions } from '../src/calibrate/ask.js'
 import { type BoundRequest, thresholdCandidates } from '../src/calibrate/bound.js'
 import { fitPolicy } from '../src/calibrate/fit.js'
-import type { QuestionRecord } from '../src/calibrate/question-file.js'
-import { selectTraces, traceSetOf } from '../src/calibrate/traces.js'
+import { selectTraces } from '../src/calibrate/traces.js'
 import { loadModel } from '../src/engine/load.js'
 import { loadTask } from '../src/tasks/index.js'
 import { boundTrials } from './bound-trials.js'
@@ -16,12 +15,10 @@ const REQUESTS: readonly BoundRequest[] = [
 
 it('a bound on sequences that ripple-8m generates holds for 2,000 calibration sets', async () => {
   const model = await loadModel('ripple-8m', { threads: 1, slots: 1 })
-  const records: QuestionRecord[] = []
   const asking = { shots: 0, seed: 0, positions: 'generated', maxTokens: 3, limit: 70 } as const
   const tasks = await Promise.all(['capitalize', 'fruit_v_animal_3', 'choose_first_of_3'].map((name) => loadTask(name)))
   const { questions } = planQuestions(model, tasks, asking)
-  for await (const { record } of askQuestions(model, questions, asking)) records.push(record)
-  const traces = traceSetOf(records, questionFacts(model, tasks, asking))
+  const traces = await traceQuestions(model, tasks, questions, asking)
   await model.dispose()
   const train = selectTraces(traces, (i) => i % 3 === 0)
   const population = selectTraces(traces, (i) => i % 3 !== 0)

@@ -77,7 +77,7 @@ describe('shoal reproduce adainfer', () => {
       stderr: {
         isTTY: true,
         write(text) {
-          if (/ripple-8m: \d+ of 48/.test(text) && ++lines === 4) stop.abort()
+          if (/ripple-8m: \d+ of 72/.test(text) && ++lines === 4) stop.abort()
           return true
         },
       },

@@ -1,7 +1,10 @@
+import { digest } from '../checkpoint/journal.js'
 import type { Model } from '../engine/api.js'
 import { DEFAULT_TEMPLATE, type Question, questionsOf, type Task } from '../tasks/index.js'
-import type { QuestionFacts, QuestionRecord, QuestionStore } from './question-file.js'
+import { openQuestions, type QuestionFacts, type QuestionRecord } from './question-file.js'
 import { recordPositions } from './record.js'
+import type { Split } from './split.js'
+import { type TraceSet, traceSetOf } from './traces.js'
 
 export interface AskOptions {
   readonly shots: number
@@ -25,6 +28,8 @@ export interface AskOptions {
 export interface PlannedQuestion extends Question {
   readonly task: Task
   readonly draw: number
+  /** The item's. */
+  readonly input: string
 }
 
 /** All questions of the tasks that fit the context, in order, and how many of each task do not. */
@@ -47,7 +52,9 @@ export function planQuestions(
         ...(limit === undefined ? {} : { limit }),
       })
       left = Math.max(left, asked.skipped)
-      for (const question of asked.questions) questions.push({ task, draw, ...question })
+      for (const question of asked.questions) {
+        questions.push({ task, draw, input: task.items[question.index]!.input, ...question })
+      }
     }
     return left
   })
@@ -66,6 +73,7 @@ export function questionFacts(model: Model, tasks: readonly Task[], options: Ask
       context: model.context,
     },
     tasks: tasks.map(({ name }) => name),
+    contents_of_tasks: digest(tasks.map((task) => [task.items, task.shots])),
     positions,
     prompts: {
       template,
@@ -79,36 +87,71 @@ export function questionFacts(model: Model, tasks: readonly Task[], options: Ask
   }
 }
 
+/** Where a long run keeps its records, and what it says meanwhile. */
+export interface TraceOptions {
+  /** A file of questions, which gives those that it holds already; without one nothing is kept. */
+  readonly path?: string
+  /** Called where the file holds questions already. */
+  readonly onKept?: (count: number) => void
+  /** Questions so far, of how many, and how many of them the file held. */
+  readonly onProgress?: (done: number, total: number, before: number) => void
+}
+
 /**
- * Full-depth runs over questions, one record each, in order.
- * @param store gives what it holds already, and keeps the others
+ * Full-depth runs over questions, in order; one that is stopped loses the question at hand.
+ * @throws FileError where the file is of another run
  */
-export async function* askQuestions(
+export async function traceQuestions(
   model: Model,
+  tasks: readonly Task[],
   questions: readonly PlannedQuestion[],
-  options: AskOptions,
-  store?: Pick<QuestionStore, 'recall' | 'append'>,
-): AsyncGenerator<{ readonly record: QuestionRecord; readonly known: boolean }> {
-  for (const question of questions) {
-    const { task, index, draw } = question
-    const kept = store?.recall({ task: task.name, index, draw, question: task.items[index]!.input })
-    const record = kept ?? (await ask(model, question, options))
-    if (kept === undefined) store?.append(record)
-    yield { record, known: kept !== undefined }
+  asking: AskOptions,
+  { path, onKept, onProgress }: TraceOptions = {},
+): Promise<TraceSet> {
+  const facts = questionFacts(model, tasks, asking)
+  const store = path === undefined ? null : openQuestions(path, facts)
+  const records: QuestionRecord[] = []
+  let before = 0
+  try {
+    if (store !== null && store.kept > 0) onKept?.(store.kept)
+    for (const question of questions) {
+      const { task, index, draw, input } = question
+      let record = store?.recall({ task: task.name, index, draw, question: input })
+      if (record === undefined) {
+        record = await askQuestion(model, question, asking)
+        store?.append(record)
+      } else before++
+      records.push(record)
+      onProgress?.(records.length, questions.length, before)
+    }
+    return traceSetOf(records, facts, path)
+  } finally {
+    store?.close()
   }
 }
 
-async function ask(model: Model, asked: PlannedQuestion, options: AskOptions): Promise<QuestionRecord> {
-  const { task, index, draw, prompt } = asked
-  const { positions, maxTokens, checkTokens = null } = options
-  const signal = options.signal === undefined ? {} : { signal: options.signal }
-  const about = { task: task.name, index, draw, question: task.items[index]!.input, shots: prompt.shots }
-  const position = prompt.ids.length - 1
+/** Training questions with every draw of shots, the others with the first alone. */
+export function drawnForTraining(
+  questions: readonly PlannedQuestion[],
+  split: Split<'train' | 'test'>,
+): PlannedQuestion[] {
+  const parts = split(questions.map(({ input }) => input))
+  return questions.filter(({ draw }, i) => draw === 0 || parts[i] === 'train')
+}
+
+/** One full-depth run. */
+export async function askQuestion(
+  model: Model,
+  { task, index, draw, input, prompt }: PlannedQuestion,
+  { positions, maxTokens, checkTokens, signal }: AskOptions,
+): Promise<QuestionRecord> {
+  const about = { task: task.name, index, draw, question: input, shots: prompt.shots, position: prompt.ids.length - 1 }
   if (positions === 'answer') {
-    const traces = await recordPositions(model, prompt.ids, [], options.signal, checkTokens)
-    return { ...about, golds: [...new Set(prompt.golds.map(([first]) => first!))], position, traces }
+    const traces = await recordPositions(model, prompt.ids, [], signal, checkTokens)
+    return { ...about, golds: [...new Set(prompt.golds.map(([first]) => first!))], traces }
   }
-  const { tokens } = await model.generate(prompt.ids, { depth: 'full', maxTokens, ...signal }).result
-  const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), options.signal, checkTokens)
-  return { ...about, golds: null, position, traces }
+  const how = { depth: 'full', maxTokens, ...(signal === undefined ? {} : { signal }) }
+  const { tokens } = await model.generate(prompt.ids, how).result
+  const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), signal, checkTokens)
+  return { ...about, golds: null, traces }
 }

@@ -1,6 +1,6 @@
 import type { Model } from '../engine/api.js'
 import { spread } from '../tasks/spread.js'
-import { type AskOptions, askQuestions, type PlannedQuestion } from './ask.js'
+import { type AskOptions, askQuestion, type PlannedQuestion } from './ask.js'
 import type { QuestionRecord } from './question-file.js'
 
 /** Questions that are looked at for the tokens that layers think of. */
@@ -31,6 +31,6 @@ export async function chooseCheckTokens(
   count: number,
 ): Promise<number[]> {
   const records: QuestionRecord[] = []
-  for await (const { record } of askQuestions(model, spread(questions, QUESTIONS), options)) records.push(record)
+  for (const question of spread(questions, QUESTIONS)) records.push(await askQuestion(model, question, options))
   return likelyTokens(records, count)
 }

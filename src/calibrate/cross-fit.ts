@@ -3,9 +3,10 @@ import type { PolicyFile, SplitFigures } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { applyPolicy, exitLayer } from './apply.js'
 import { type FitOptions, fitPolicy } from './fit.js'
+import { outcomes } from './outcomes.js'
 import { quantile } from './quantile.js'
 import { countQuestions, createSplit, splitTraces } from './split.js'
-import { chooseThreshold, outcomeOf, sweepDecisions, type Target, withThreshold } from './threshold.js'
+import { chooseThreshold, sweepDecisions, type Target, withThreshold } from './threshold.js'
 import type { TraceInstance, TraceSet } from './traces.js'
 
 const FOLDS = 5
@@ -67,7 +68,7 @@ export function crossFit(
       const others = pool(folds.filter((other) => other !== fold)).points
       const threshold = chooseThreshold(others, target)?.threshold ?? null
       const exits = fold.decisions.map((values) => exitLayer(values, threshold, checked, traces.layers))
-      return outcomeOf(fold.instances, exits, traces.layers)
+      return outcomes({ ...traces, instances: fold.instances }, exits)
     }),
   )
   const splits: SplitFigures = {

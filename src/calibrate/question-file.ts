@@ -20,10 +20,17 @@ export interface QuestionFacts {
     readonly context: number
   }
   readonly tasks: readonly string[]
+  /** Digest of their items and shots. */
+  readonly contents_of_tasks: string
   readonly positions: 'answer' | 'generated'
   readonly prompts: Prompts
   /** Ids of a cut-down check head that was recorded beside the whole one, ascending; null without one. */
   readonly check_tokens: readonly number[] | null
+}
+
+/** What of the facts a record's form depends on. */
+export interface RecordShape extends Pick<QuestionFacts, 'positions' | 'check_tokens'> {
+  readonly model: Pick<QuestionFacts['model'], 'layers'>
 }
 
 /** Which question, asked with which draw of shots. */
@@ -71,10 +78,11 @@ export function openQuestions(path: string, facts: QuestionFacts): QuestionStore
     kept: known.size,
     recall: (key) => known.get(textOf(key)),
     append(record) {
-      journal.append({ ...record, traces: record.traces.map(storedTrace) })
+      journal.append(storedRecord(record))
       known.set(textOf(record), record)
     },
-    close: (how) => journal.close(how),
+    // A file without questions never stays.
+    close: ({ remove } = { remove: false }) => journal.close({ remove: remove || known.size === 0 }),
   }
 }
 
@@ -92,8 +100,12 @@ function textOf({ task, index, draw, question }: QuestionKey): string {
   return JSON.stringify([task, index, draw, question])
 }
 
-/** A position's trace as JSON has it. */
-export function storedTrace({ top1, top2, cut, features }: PositionTrace): object {
+/** A record as JSON has it. */
+export function storedRecord(record: QuestionRecord): object {
+  return { ...record, traces: record.traces.map(storedTrace) }
+}
+
+function storedTrace({ top1, top2, cut, features }: PositionTrace): object {
   const columns = (values: Readonly<Record<string, Float64Array>>) =>
     Object.fromEntries(Object.entries(values).map(([name, column]) => [name, Array.from(column)]))
   return {
@@ -105,7 +117,7 @@ export function storedTrace({ top1, top2, cut, features }: PositionTrace): objec
 }
 
 function readFacts(field: json.Field): QuestionFacts {
-  const at = json.fieldsOf(field, ['model', 'tasks', 'positions', 'prompts', 'check_tokens'])
+  const at = json.fieldsOf(field, ['model', 'tasks', 'contents_of_tasks', 'positions', 'prompts', 'check_tokens'])
   const model = json.fieldsOf(at('model'), ['name', 'fingerprint', 'quantization', 'layers', 'context'])
   return {
     model: {
@@ -116,13 +128,15 @@ function readFacts(field: json.Field): QuestionFacts {
       context: json.whole(model('context'), 1),
     },
     tasks: json.listOf(at('tasks'), json.text),
+    contents_of_tasks: json.text(at('contents_of_tasks')),
     positions: json.choice(at('positions'), ['answer', 'generated'] as const),
     prompts: readPrompts(at('prompts')),
     check_tokens: json.orNull(at('check_tokens'), (ids) => json.listOf(ids, (id) => json.whole(id, 0), 2)),
   }
 }
 
-function readRecord(field: json.Field, { model, positions, check_tokens }: QuestionFacts): QuestionRecord {
+/** A record as `storedRecord` gives it. Throws FileError. */
+export function readRecord(field: json.Field, { model, positions, check_tokens }: RecordShape): QuestionRecord {
   const at = json.fieldsOf(field, ['task', 'index', 'draw', 'question', 'shots', 'golds', 'position', 'traces'])
   const most = positions === 'answer' ? 1 : Number.MAX_SAFE_INTEGER
   return {
@@ -137,8 +151,7 @@ function readRecord(field: json.Field, { model, positions, check_tokens }: Quest
   }
 }
 
-/** A trace as `storedTrace` gives it. Throws FileError. */
-export function readTrace(field: json.Field, layers: number, isCut = false): PositionTrace {
+function readTrace(field: json.Field, layers: number, isCut: boolean): PositionTrace {
   const at = json.fieldsOf<string>(field, [...FEATURE_NAMES, 'top1', 'top2', ...(isCut ? ['cut'] : [])])
   const ids = (f: json.Field) => Int32Array.from(json.listOf(f, (id) => json.whole(id, 0), layers, layers))
   return {

@@ -1,13 +1,16 @@
 import type { CrfClassifier } from '../depth/classifier.js'
 import type { PolicyKind } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
-import { applyPolicy } from './apply.js'
 import { type FitOptions, fitPolicy } from './fit.js'
+import { type Outcome, outcomes } from './outcomes.js'
 import { createSplit, splitTraces } from './split.js'
-import { type Outcome, outcomeOf, type Target } from './threshold.js'
+import type { Target } from './threshold.js'
 import { type TraceInstance, type TraceSet, wholeHead } from './traces.js'
 
 export type Settings = Omit<FitOptions, 'kind' | 'model' | 'created' | 'start'>
+
+/** Draws of shots that training questions are asked with. */
+export const DRAWS = 3
 
 /** Of policies that are fitted on a task's answers where nothing else is asked. */
 export const DEFAULT_TARGET: Target = { kind: 'accuracy-loss', value: 0.01 }
@@ -48,11 +51,9 @@ export interface Beside extends Outcome {
  */
 export function besideOf(traces: TraceSet, seed: number): Beside[] {
   const whole = wholeHead(traces)
-  const { instances, layers } = whole
-  const full = instances.map(() => layers - 1)
   return [
-    { name: 'full', ...outcomeOf(instances, full, layers) },
-    { name: 'gap:0.8', ...outcomeOf(instances, gapExits(whole, 0.8), layers) },
+    { name: 'full', ...summary(outcomes(whole, 'full')) },
+    { name: 'gap:0.8', ...summary(outcomes(whole, { gap: 0.8 })) },
     ...PAPER_NAMES.flatMap((name) => {
       const outcome = paperOutcome(whole, name, seed)
       return outcome === null ? [] : [{ name, ...outcome }]
@@ -71,19 +72,15 @@ function paperOutcome(traces: TraceSet, name: PaperName, seed: number): Outcome 
       if (policy.kind === 'adainfer-crf') start = policy.classifiers as readonly CrfClassifier[]
       const held = part(fold)
       instances.push(...held.instances)
-      exits.push(...applyPolicy(policy, held).map(({ exit }) => exit))
+      exits.push(...outcomes(held, policy).exits)
     }
   } catch (error) {
     if (error instanceof InputError) return null
     throw error
   }
-  return outcomeOf(instances, exits, traces.layers)
+  return summary(outcomes({ ...traces, instances }, exits))
 }
 
-/** The fixed baseline of the paper: stop at the first layer whose gap is greater. */
-export function gapExits({ instances, layers }: TraceSet, threshold: number): number[] {
-  return instances.map(({ features }) => {
-    const exit = features.gap?.findIndex((gap, layer) => layer === layers - 1 || gap > threshold)
-    return exit ?? layers - 1
-  })
+function summary({ meanLayers, agreement, accuracy, losses }: Outcome): Outcome {
+  return { meanLayers, agreement, accuracy, losses }
 }

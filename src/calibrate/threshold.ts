@@ -1,38 +1,13 @@
 import type { Calibration, PolicyFile, TargetKind } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { applyPolicy } from './apply.js'
-import { type TraceInstance, type TraceSet, taskNames } from './traces.js'
+import type { Outcome } from './outcomes.js'
+import { type TraceSet, taskNames } from './traces.js'
 
 /** What a threshold gives on traces. */
-export interface SweepPoint {
+export interface SweepPoint extends Outcome {
   /** Null: no token ever exits. */
   readonly threshold: number | null
-  /** Mean depth, 1 to L. */
-  readonly meanLayers: number
-  /** Share of instances whose token is the last layer's. */
-  readonly agreement: number
-  /** Share of instances with the gold answer; null where it is not known of all. */
-  readonly accuracy: number | null
-  /**
-   * Share of instances that full depth answers right and this does not; null likewise. What this answers right and full depth
-   * does not is luck, and is not set against them.
-   */
-  readonly losses: number | null
-}
-
-export type Outcome = Omit<SweepPoint, 'threshold'>
-
-/** What exits at these layers give. */
-export function outcomeOf(instances: readonly TraceInstance[], exits: readonly number[], layers: number): Outcome {
-  const share = (of: (instance: TraceInstance, exit: number) => number): number =>
-    instances.reduce((sum, instance, i) => sum + of(instance, exits[i]!), 0) / instances.length
-  const judged = instances.every(({ correct }) => correct !== null)
-  return {
-    meanLayers: share((_, exit) => exit + 1),
-    agreement: share(({ agree }, exit) => agree[exit]!),
-    accuracy: judged ? share(({ correct }, exit) => correct![exit]!) : null,
-    losses: judged ? share(({ correct }, exit) => correct![layers - 1]! & ~correct![exit]!) : null,
-  }
 }
 
 /**

@@ -193,6 +193,15 @@ export function selectTraces(traces: TraceSet, keep: (sequence: number) => boole
   return { ...traces, instances, sequences: new Set(instances.map(({ sequence }) => sequence)).size }
 }
 
+/** Answers of one model, of several sets, as one set. */
+export function pooledTraces(
+  sets: readonly TraceSet[],
+  keep: (instance: TraceInstance) => boolean = () => true,
+): TraceSet {
+  const own = sets.flatMap(({ instances }) => instances.filter(keep))
+  return { ...sets[0]!, sequences: own.length, instances: own.map((instance, sequence) => ({ ...instance, sequence })) }
+}
+
 /** Names of the tasks, sorted. */
 export function taskNames(traces: TraceSet): string[] {
   return [...new Set(traces.instances.map(({ task }) => task))].sort()

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { basename } from 'node:path'
 import { FileError, printable } from '../errors.js'
@@ -72,6 +73,11 @@ export async function readJournal(path: string, format: string): Promise<{ run: 
   return { run: header.run, records: records.map((line, i) => parseLine(path, line, i + 2)) }
 }
 
+/** What stands in a run's facts for any JSON value that is too long for them. */
+export function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
+}
+
 /** A record's line. Throws FileError. */
 export function parseLine(path: string, line: string, number: number): JsonObject {
   let value: unknown
@@ -104,15 +110,24 @@ function checkHeader(path: string, line: string, format: string, run: RunFacts):
     throw new FileError(path, `is no ${format} file of this version; remove it, or choose another name`)
   }
   // As JSON has it: without what is undefined.
-  const now: JsonObject = JSON.parse(JSON.stringify(run))
-  for (const key of new Set([...Object.keys(now), ...Object.keys(before)])) {
-    const [was, is] = [before[key], now[key]].map((value) => (value === undefined ? 'none' : JSON.stringify(value)))
+  const [earlier, now] = [flatFacts(before), flatFacts(JSON.parse(JSON.stringify(run)))]
+  for (const key of new Set([...Object.keys(now), ...Object.keys(earlier)])) {
+    const [was, is] = [earlier[key], now[key]].map((value) => (value === undefined ? 'none' : JSON.stringify(value)))
     if (was === is) continue
     throw new FileError(
       path,
       `was begun by a run with ${key.replaceAll('_', ' ')} ${was}, not ${is}; give the same command to go on with it, or remove it to start over`,
     )
   }
+}
+
+/** Facts of facts by both names, such as `prompts seed`. */
+function flatFacts(facts: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(facts).flatMap(([key, value]) =>
+      isJsonObject(value) ? Object.entries(value).map(([own, item]) => [`${key} ${own}`, item]) : [[key, value]],
+    ),
+  )
 }
 
 /** Two processes that write one journal would write everything twice. Returns what takes the lock away. */

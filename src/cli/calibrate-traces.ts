@@ -1,16 +1,14 @@
 import { rm } from 'node:fs/promises'
-import { type AskOptions, askQuestions, planQuestions, questionFacts } from '../calibrate/ask.js'
+import { type AskOptions, planQuestions, traceQuestions } from '../calibrate/ask.js'
 import { measureCheckCost } from '../calibrate/check-cost.js'
 import { chooseCheckTokens } from '../calibrate/check-tokens.js'
-import { openQuestions, type QuestionRecord } from '../calibrate/question-file.js'
 import type { Split } from '../calibrate/split.js'
-import { type TraceSet, traceSetOf } from '../calibrate/traces.js'
+import type { TraceSet } from '../calibrate/traces.js'
 import { type FeatureName, featureNeeds } from '../depth/exit-features.js'
-import { printable } from '../errors.js'
-import { type Cli, note } from './cli.js'
+import type { Cli } from './cli.js'
 import { type ModelOptions, withModel } from './model-options.js'
-import { bar, createProgressLine } from './progress-line.js'
-import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-options.js'
+import { loadTasks, type TaskOptions, templateOf } from './task-options.js'
+import { withTraceProgress } from './trace-progress.js'
 
 interface AnswerOptions extends ModelOptions, TaskOptions {
   readonly task: readonly string[]
@@ -52,37 +50,19 @@ export async function traceAnswers(cli: Cli, name: string | undefined, options: 
         ...(limit === undefined ? {} : { limit }),
       }
       const { questions } = planQuestions(model, tasks, base)
-      const parts = split?.(questions.map(({ task, index }) => task.items[index]!.input))
+      const parts = split?.(questions.map(({ input }) => input))
       const seen = questions.filter((_, i) => parts === undefined || parts[i] === 'train')
       const asking: AskOptions =
         count === 0 || count >= model.hyperparameters.vocabulary
           ? base
           : { ...base, checkTokens: await chooseCheckTokens(model, seen, base, count) }
-      const facts = questionFacts(model, tasks, asking)
-      const store = openQuestions(kept, facts)
-      if (store.kept > 0) note(cli, `going on with the ${store.kept} answers that ${printable(kept)} holds`)
-      const line = createProgressLine(cli)
-      const started = performance.now()
-      const records: QuestionRecord[] = []
-      let before = 0
-      try {
-        for await (const { record, known } of askQuestions(model, questions, asking, store)) {
-          records.push(record)
-          if (known) before++
-          const [done, total] = [records.length, questions.length]
-          const left = timeLeft(started, done - before, total - before)
-          line.show(`${bar(done / total)} ${done} of ${total} questions · ${left}`)
-        }
-      } finally {
-        line.clear()
-        store.close()
-      }
+      const traces = await withTraceProgress(cli, kept, '', (keeping) =>
+        traceQuestions(model, tasks, questions, asking, keeping),
+      )
       const needs = featureNeeds(options.features)
-      const checkCost =
-        questions[0] === undefined
-          ? 0
-          : await measureCheckCost(model, questions[0].prompt.ids, facts.check_tokens, needs, cli.signal)
-      return { traces: traceSetOf(records, facts), checkCost }
+      const ids = questions[0]?.prompt.ids
+      const checkCost = ids ? await measureCheckCost(model, ids, traces.checkTokens, needs, cli.signal) : 0
+      return { traces, checkCost }
     },
     { slots: 1 },
   )

@@ -10,6 +10,7 @@ import {
   type Beside,
   besideOf,
   DEFAULT_TARGET,
+  DRAWS,
   PAPER_FITS,
   PAPER_NAMES,
   type PaperName,
@@ -17,7 +18,7 @@ import {
 } from '../calibrate/settings.js'
 import { createSplit, type Split, splitTraces } from '../calibrate/split.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
-import { readTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
+import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
 import { needsCheckBefore } from '../depth/exit-features.js'
 import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
 import { printable } from '../errors.js'
@@ -26,12 +27,11 @@ import { CHECK_TOKENS, type GivenSettings, parseSettings, parseTarget } from './
 import { answersBeside, forgetAnswers, traceAnswers } from './calibrate-traces.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions } from './model-options.js'
-import { addTaskNames, addTaskOptions, type TaskOptions } from './task-options.js'
-import { collect, decimal, wholeNumber } from './values.js'
+import { addTaskNames, addTaskOptions, type TaskNames, type TaskOptions } from './task-options.js'
+import { decimal, repeatable, wholeNumber } from './values.js'
 
-interface CalibrateOptions extends ModelOptions, TaskOptions {
+interface CalibrateOptions extends ModelOptions, TaskOptions, TaskNames {
   readonly traces?: string
-  readonly task?: readonly string[]
   readonly shots: number
   readonly draws?: number
   readonly trainFirst?: number
@@ -98,7 +98,7 @@ export function buildCalibrate(cli: Cli): Command {
         .choices([...POLICY_KINDS, ...PAPER_NAMES])
         .makeOptionMandatory(),
     )
-    .option('--set <key=value>', 'a setting, see below (may be given several times)', collect)
+    .addOption(repeatable('--set <key=value>', 'a setting, see below'))
     .option(
       '--target <what>',
       'accuracy-loss=0.01 (with --task the default), agreement=0.98 or mean-layers=12',
@@ -167,9 +167,6 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
   show(cli, options, policy, wanted === undefined ? [] : besideOf(traces, seed))
 }
 
-/** Draws of shots that a question of a task is asked with. */
-const DRAWS = 3
-
 function isPaperName(policy: CalibrateOptions['policy']): policy is PaperName {
   return policy === 'paper-svm' || policy === 'paper-crf'
 }
@@ -218,7 +215,7 @@ function defaultTarget(
   return maxDisagreement !== undefined || threshold !== undefined ? undefined : DEFAULT_TARGET
 }
 
-/** What the classifier is fitted on, and the others. */
+/** What the classifier is fitted on, and others that share no question with it. */
 function trainAndRest(
   traces: TraceSet,
   trainFirst: number | undefined,
@@ -234,7 +231,11 @@ function trainAndRest(
   if (trainFirst > sequences || (chooses && trainFirst === sequences)) {
     throw new UsageError(`--train-first ${trainFirst}: ${traces.path} has ${sequences} instances`)
   }
-  return { train: sliceTraces(traces, 0, trainFirst), rest: sliceTraces(traces, trainFirst) }
+  const train = sliceTraces(traces, 0, trainFirst)
+  const seen = new Set(train.instances.map(({ question }) => question))
+  const fresh = traces.instances.filter(({ question }) => !seen.has(question))
+  const own = new Set(fresh.map(({ sequence }) => sequence))
+  return { train, rest: selectTraces(traces, (sequence) => own.has(sequence)) }
 }
 
 function show(cli: Cli, { out, json }: CalibrateOptions, policy: PolicyFile, beside: readonly Beside[]): void {
@@ -257,38 +258,6 @@ function show(cli: Cli, { out, json }: CalibrateOptions, policy: PolicyFile, bes
     cli.stdout.write(`written to ${printable(out)}\n`)
     return
   }
-  const {
-    kind,
-    model,
-    features,
-    tokens,
-    check_tokens,
-    label,
-    checked_layers,
-    per_layer,
-    parameters,
-    class_weights,
-    threshold,
-    training,
-    prompts,
-  } = policy
-  printJson(cli, {
-    out,
-    kind,
-    model,
-    features,
-    tokens,
-    check_tokens,
-    label,
-    checked_layers,
-    per_layer,
-    parameters,
-    class_weights,
-    threshold,
-    training,
-    prompts,
-    calibration,
-    bound,
-    beside: snakeKeys(beside),
-  })
+  const { format: _format, version: _version, created: _created, classifiers: _classifiers, ...shown } = policy
+  printJson(cli, { out, ...shown, beside: snakeKeys(beside) })
 }

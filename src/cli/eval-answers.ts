@@ -4,9 +4,10 @@ import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
 import { openAnswersFile } from '../evaluate/answers-file.js'
 import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
+import { interval, signed } from '../evaluate/report/format.js'
 import { reportJson } from '../evaluate/report/json.js'
 import { reportPaths } from '../evaluate/report/write.js'
-import type { EvalCell, EvalReport, Interval } from '../evaluate/result.js'
+import type { EvalReport } from '../evaluate/result.js'
 import { isTextName, SCORE_MODES, type ScoreMode } from '../tasks/index.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { announceDepth } from './generation-options.js'
@@ -162,9 +163,9 @@ function show(cli: Cli, report: EvalReport, { out: path }: EvalAnswersOptions): 
       c.shotsUsed === c.shots ? String(c.shots) : `${c.shots} (${c.shotsUsed.toFixed(1)})`,
       c.depth,
       String(c.prompts),
-      share(c.accuracy),
-      ...(squad ? [c.f1 === null ? '–' : share(c.f1)] : []),
-      difference(c),
+      interval(c.accuracy, 3),
+      ...(squad ? [interval(c.f1, 3)] : []),
+      c.depth === 'full' ? '' : interval(c.accuracyDifference, 2, signed),
       c.agreement.mean.toFixed(3),
       c.depthMean.mean.toFixed(1),
       c.flopsRatio.toFixed(2),
@@ -182,15 +183,4 @@ function show(cli: Cli, report: EvalReport, { out: path }: EvalAnswersOptions): 
     `${report.model} · ${report.quantization} · ${report.layers} layers · FLOPs and time against full depth\n`,
   )
   if (path !== undefined) cli.stdout.write(`written to ${printable(path)}\n`)
-}
-
-function share({ mean, low, high }: Interval): string {
-  return `${mean.toFixed(3)} [${low.toFixed(2)}, ${high.toFixed(2)}]`
-}
-
-function difference(c: EvalCell): string {
-  if (c.depth === 'full') return ''
-  const sign = (x: number) => `${x > 0 ? '+' : ''}${x.toFixed(2)}`
-  const { mean, low, high } = c.accuracyDifference
-  return `${sign(mean)} [${sign(low)}, ${sign(high)}]`
 }

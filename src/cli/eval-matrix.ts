@@ -1,4 +1,8 @@
+import { rm } from 'node:fs/promises'
 import { Command, Option } from 'commander'
+import type { AskOptions } from '../calibrate/ask.js'
+import { DEFAULT_TARGET, DRAWS } from '../calibrate/settings.js'
+import { createSplit } from '../calibrate/split.js'
 import type { Target } from '../calibrate/threshold.js'
 import { baseModels } from '../convert/lineage.js'
 import { DEFAULT_MODEL } from '../convert/package.js'
@@ -7,23 +11,14 @@ import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
 import { machineName } from '../evaluate/machine.js'
 import { generalisationMatrix, type MatrixFit, matrixChecks } from '../evaluate/matrix.js'
-import { type MatrixFile, openMatrixFile } from '../evaluate/matrix-file.js'
-import {
-  createSplit,
-  type KeptTraces,
-  type Split,
-  shapeOf,
-  type TracedModel,
-  traceParts,
-} from '../evaluate/matrix-traces.js'
+import { PARTS, shapeOf, type TracedModel, traceParts } from '../evaluate/matrix-traces.js'
 import { relativesNote } from '../evaluate/relatives.js'
 import { reportJson } from '../evaluate/report/json.js'
 import { fullDepthCell, MATRIX_KEY, matrixCell } from '../evaluate/report/matrix-tables.js'
 import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalReport, GeneralisationMatrix } from '../evaluate/result.js'
-import type { Task } from '../tasks/index.js'
-import { DEFAULT_TARGET, parseSettings, parseTarget } from './calibrate-settings.js'
-import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { parseSettings, parseTarget } from './calibrate-settings.js'
+import { type Cli, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { fetchNamed } from './loading-line.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
@@ -37,8 +32,8 @@ import {
   type TaskNames,
   type TaskOptions,
   templateOf,
-  timeLeft,
 } from './task-options.js'
+import { withTraceProgress } from './trace-progress.js'
 import { repeatable, wholeNumber } from './values.js'
 
 /** What is kept of a model that is closed again. */
@@ -102,7 +97,7 @@ async function evalMatrix(cli: Cli, names: readonly string[], options: EvalMatri
   const twice = tasks.find((task, i) => tasks.findIndex((other) => other.name === task.name) < i)
   if (twice !== undefined) throw new UsageError(`two of the tasks are called ${twice.name}`)
 
-  const split = createSplit(options.seed)
+  const split = createSplit(PARTS, options.seed)
   const sources: string[] = []
   for (const source of names.length === 0 ? [DEFAULT_MODEL] : names) {
     sources.push(await fetchNamed(cli, source, options))
@@ -117,46 +112,48 @@ async function evalMatrix(cli: Cli, names: readonly string[], options: EvalMatri
       : []
   const opened: Opened[] = []
   const traced: TracedModel[] = []
-  const kept = keep(cli, tasks, options)
-  let written = false
-  try {
-    for (const source of sources) {
-      await withModel(
-        cli,
-        source,
-        loading,
-        async (model) => {
-          const { quantization, fingerprint, hyperparameters, parameters } = model
-          const shown = opened.some((other) => other.name === model.name) ? `${model.name} (2)` : model.name
-          if (opened.length === 0) matrixChecks(fit, [shapeOf(model, shown), ...others])
-          traced.push(await trace(cli, model, shown, tasks, split, { ...options, kept }))
-          opened.push({ name: shown, quantization, fingerprint, hyperparameters, parameters })
-        },
-        { slots: 1 },
-      )
-    }
-    const report = await reportOf(cli, fit, traced, opened, lineages, options)
-    await writeReportFiles(cli, report, options)
-    written = true
-    if (options.json) printJson(cli, reportJson(report))
-    else show(cli, report.matrix!, options)
-  } finally {
-    kept?.close({ remove: written })
+  const kept = sources.map((_, i) => keptTraces(options, i))
+  const { shots, seed, limit } = options
+  const asking: AskOptions = {
+    shots,
+    draws: DRAWS,
+    seed,
+    positions: 'answer',
+    maxTokens: 1,
+    signal: cli.signal,
+    ...templateOf(options),
+    ...(limit === undefined ? {} : { limit }),
   }
+  for (const [i, source] of sources.entries()) {
+    await withModel(
+      cli,
+      source,
+      loading,
+      async (model) => {
+        const { quantization, fingerprint, hyperparameters, parameters } = model
+        const shown = opened.some((other) => other.name === model.name) ? `${model.name} (2)` : model.name
+        if (opened.length === 0) matrixChecks(fit, [shapeOf(model, shown), ...others])
+        traced.push(
+          await withTraceProgress(cli, kept[i], `${shown} `, (keeping) =>
+            traceParts(model, shown, tasks, split, asking, keeping),
+          ),
+        )
+        opened.push({ name: shown, quantization, fingerprint, hyperparameters, parameters })
+      },
+      { slots: 1 },
+    )
+  }
+  const report = await reportOf(cli, fit, traced, opened, lineages, options)
+  await writeReportFiles(cli, report, options)
+  for (const path of kept) if (path !== undefined) await rm(path, { force: true })
+  if (options.json) printJson(cli, reportJson(report))
+  else show(cli, report.matrix!, options)
 }
 
-/** With -o, traces are kept beside it until it is written, so that the same command goes on where one was stopped. */
-function keep(
-  cli: Cli,
-  tasks: readonly Task[],
-  options: EvalMatrixOptions,
-): (MatrixFile & { readonly path: string }) | null {
-  if (options.out === undefined) return null
-  const path = reportPaths(options.out).answers
-  const { shots, seed, cacheType = null } = options
-  const file = openMatrixFile(path, tasks, { shots, seed, cacheType, ...templateOf(options) })
-  if (file.kept > 0) note(cli, `going on with the traces that ${path} holds`)
-  return { ...file, path }
+/** With -o, a model's traces are kept beside it until it is written, so that the same command goes on where one was stopped. */
+function keptTraces({ out }: EvalMatrixOptions, model: number): string | undefined {
+  const answers = out && reportPaths(out).answers
+  return model === 0 ? answers : answers?.replace(/\.jsonl$/, `-${model + 1}.jsonl`)
 }
 
 async function reportOf(
@@ -201,31 +198,6 @@ async function reportOf(
 
 function describeOther({ name, quantization, hyperparameters, parameters }: Opened): string {
   return `The matrix has a second model: ${name}, ${quantization}, ${hyperparameters.layers} layers, ${parameters.toLocaleString('en-US')} parameters.`
-}
-
-async function trace(
-  cli: Cli,
-  model: Model,
-  name: string,
-  tasks: readonly Task[],
-  split: Split,
-  options: EvalMatrixOptions & { readonly kept: KeptTraces | null },
-): Promise<TracedModel> {
-  const { shots, seed, limit, kept } = options
-  const line = createProgressLine(cli)
-  const started = performance.now()
-  return await traceParts(model, name, tasks, split, {
-    shots,
-    seed,
-    signal: cli.signal,
-    ...templateOf(options),
-    ...(limit === undefined ? {} : { limit }),
-    ...(kept === null ? {} : { kept }),
-    onProgress: (done, total, before) =>
-      line.show(
-        `${name} ${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done - before, total - before)}`,
-      ),
-  }).finally(() => line.clear())
 }
 
 /** One table for the classifiers of each model on the tasks of each. */

@@ -2,8 +2,9 @@ import { Command } from 'commander'
 import { type Applied, applyPolicy } from '../calibrate/apply.js'
 import { explainPolicy } from '../calibrate/explain.js'
 import { importPlan } from '../calibrate/import-plan.js'
+import { outcomes } from '../calibrate/outcomes.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
-import { readTraces, sliceTraces, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
+import { readTraces, sliceTraces, type TraceSet, taskNames } from '../calibrate/traces.js'
 import { type DynamicFile, parseDynamicFile } from '../depth/dynamic-file.js'
 import { allLayers } from '../depth/plan.js'
 import { type PlanFile, parsePlanFile } from '../depth/plan-file.js'
@@ -55,7 +56,7 @@ export function buildPolicy(cli: Cli): Command {
     shared(new Command('apply').description('where it would stop on traces, and with what values'))
       .argument('<policy>', 'policy file')
       .usage('POLICY --traces FILE [options]')
-      .requiredOption('--traces <file>', 'traces of full-depth runs: .parquet of shoal trace, or JSON')
+      .requiredOption('--traces <file>', 'traces of full-depth runs: .jsonl of shoal trace, or JSON')
       .option('--from <n>', 'leave out the first n instances', wholeNumber(0))
       .addHelpText('after', EXAMPLES)
       .action((path: string, options: ApplyOptions) => apply(cli, path, options)),
@@ -196,28 +197,17 @@ function instanceJson(policy: PolicyFile, { decision, smoothed, exit }: Applied)
 }
 
 function printSummary(cli: Cli, traces: TraceSet, applied: readonly Applied[]): void {
-  const tasks = new Map<string, { instance: TraceInstance; exit: number }[]>()
-  for (const [i, instance] of traces.instances.entries()) {
-    const group = tasks.get(instance.task) ?? []
-    group.push({ instance, exit: applied[i]!.exit })
-    tasks.set(instance.task, group)
+  const percent = (share: number | null): string => (share === null ? '–' : `${(100 * share).toFixed(1)}%`)
+  const row = (name: string, keep: (task: string) => boolean): string[] => {
+    const own = { ...traces, instances: traces.instances.filter(({ task }) => keep(task)) }
+    const exits = applied.flatMap(({ exit }, i) => (keep(traces.instances[i]!.task) ? [exit] : []))
+    const { meanLayers, agreement, accuracy } = outcomes(own, exits)
+    const full = outcomes(own, 'full').accuracy
+    return [name, String(exits.length), meanLayers.toFixed(2), percent(agreement), percent(accuracy), percent(full)]
   }
-  const row = (name: string, group: readonly { instance: TraceInstance; exit: number }[]): string[] => {
-    const mean = (of: (instance: TraceInstance, exit: number) => number): number =>
-      group.reduce((sum, { instance, exit }) => sum + of(instance, exit), 0) / group.length
-    const judged = group.every(({ instance }) => instance.correct !== null)
-    const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
-    return [
-      name,
-      String(group.length),
-      mean((_, exit) => exit + 1).toFixed(2),
-      percent(mean(({ agree }, exit) => agree[exit]!)),
-      judged ? percent(mean(({ correct }, exit) => correct![exit]!)) : '–',
-      judged ? percent(mean(({ correct }) => correct!.at(-1)!)) : '–',
-    ]
-  }
-  const rows = [...tasks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, group]) => row(name, group))
-  if (tasks.size > 1) rows.push(row('all', [...tasks.values()].flat()))
+  const tasks = taskNames(traces)
+  const rows = tasks.map((name) => row(name, (task) => task === name))
+  if (tasks.length > 1) rows.push(row('all', () => true))
   printTable(cli, [['task', 'instances', 'mean depth', 'agreement', 'accuracy', 'at full depth'], ...rows])
   cli.stdout.write(`\n${traces.layers} layers\n`)
 }

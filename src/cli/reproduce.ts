@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { DRAWS } from '../calibrate/settings.js'
 import { createAtomicFile } from '../checkpoint/atomic-file.js'
 import { printable } from '../errors.js'
 import { type ReproducedCell, reproduceAdaInfer } from '../evaluate/reproduce/adainfer.js'
@@ -69,11 +70,13 @@ async function reproduce(cli: Cli, names: readonly string[], options: ReproduceC
   // A long run should not end with a folder that does not exist.
   const file = out === undefined ? null : await createAtomicFile(out)
   try {
-    const { sets, missing } = await loadSets(tasks, { seed, ...(data && { data }), ...(limit && { limit }) })
+    const { sets, missing } = await loadSets(tasks, { ...(data && { data }), ...(limit && { limit }) })
     for (const line of missing) note(cli, line)
     if (sets.length === 0) throw new UsageError('there is no task left to run')
     const questions = sets.flatMap((set) => set.tasks).reduce((sum, { items }) => sum + items.length, 0)
-    const total = models.length * shots.length * questions
+    // Of the questions with shots, the half that trains is asked with every draw.
+    const asked = shots.reduce((sum, n) => sum + (n === 0 ? 1 : (DRAWS + 1) / 2), 0)
+    const total = Math.ceil(models.length * asked * questions)
     const line = createProgressLine(cli)
     const started = performance.now()
     let done = 0

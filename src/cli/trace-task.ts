@@ -1,13 +1,13 @@
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { askQuestions, planQuestions, questionFacts } from '../calibrate/ask.js'
+import { type AskOptions, planQuestions, traceQuestions } from '../calibrate/ask.js'
 import { exportParquet } from '../calibrate/parquet-export.js'
-import { openQuestions } from '../calibrate/question-file.js'
 import { printable } from '../errors.js'
-import { type Cli, note, printJson, UsageError } from './cli.js'
+import { type Cli, NOTHING_KEPT, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { noteFullDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
-import { bar, createProgressLine } from './progress-line.js'
-import { loadTasks, type TaskOptions, templateOf, timeLeft } from './task-options.js'
+import { loadTasks, type TaskOptions, templateOf } from './task-options.js'
+import { withTraceProgress } from './trace-progress.js'
 
 export interface TraceTaskOptions extends ModelOptions, TaskOptions {
   readonly task: readonly string[]
@@ -26,60 +26,47 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
   if (!parquet && !out.toLowerCase().endsWith('.jsonl'))
     throw new UsageError('traces of tasks go to a file that ends in .jsonl, or in .parquet for other programs')
   const path = parquet ? `${out}.partial` : out
-  await withModel(
-    cli,
-    name,
-    options,
-    async (model) => {
-      const tasks = await loadTasks(names, options)
-      await noteFullDepth(cli, model)
-      const asking = {
-        shots,
-        draws,
-        seed,
-        positions,
-        maxTokens,
-        signal: cli.signal,
-        ...templateOf(options),
-        ...(limit === undefined ? {} : { limit }),
-      }
-      const { questions } = planQuestions(model, tasks, asking)
-      const total = questions.length
-      const store = openQuestions(path, questionFacts(model, tasks, asking))
-      const line = createProgressLine(cli)
-      const started = performance.now()
-      let done = 0
-      let before = 0
-      if (store.kept > 0) note(cli, `going on with the ${store.kept} questions that ${printable(path)} holds`)
-      try {
-        for await (const { known } of askQuestions(model, questions, asking, store)) {
-          done++
-          if (known) before++
-          line.show(
-            `${bar(done / total)} ${done} of ${total} questions · ${timeLeft(started, done - before, total - before)}`,
-          )
+  const run = () =>
+    withModel(
+      cli,
+      name,
+      options,
+      async (model) => {
+        const tasks = await loadTasks(names, options)
+        await noteFullDepth(cli, model)
+        const asking: AskOptions = {
+          shots,
+          draws,
+          seed,
+          positions,
+          maxTokens,
+          signal: cli.signal,
+          ...templateOf(options),
+          ...(limit === undefined ? {} : { limit }),
         }
-      } catch (error) {
-        line.clear()
-        if (cli.signal.aborted)
-          note(cli, `stopped; ${printable(path)} keeps ${done} of ${total} questions, and the same command goes on`)
-        throw error
-      } finally {
-        line.clear()
-        store.close()
-      }
-      if (parquet) {
-        await exportParquet(path, out)
-        await rm(path)
-      }
-      if (options.json) {
-        printJson(cli, { model: model.name, quantization: model.quantization, tasks: names, questions: total, out })
-        return
-      }
-      cli.stdout.write(
-        `${printable(out)}: ${total} questions of ${names.join(', ')}, ${model.hyperparameters.layers} layers each\n`,
-      )
-    },
-    { slots: 1 },
-  )
+        const { questions } = planQuestions(model, tasks, asking)
+        await withTraceProgress(cli, path, '', (keeping) => traceQuestions(model, tasks, questions, asking, keeping))
+        if (parquet) {
+          await exportParquet(path, out)
+          await rm(path)
+        }
+        if (options.json) {
+          printJson(cli, {
+            model: model.name,
+            quantization: model.quantization,
+            tasks: names,
+            questions: questions.length,
+            out,
+          })
+          return
+        }
+        cli.stdout.write(
+          `${printable(out)}: ${questions.length} questions of ${names.join(', ')}, ${model.hyperparameters.layers} layers each\n`,
+        )
+      },
+      { slots: 1 },
+    )
+  const kept = () =>
+    existsSync(path) ? `${printable(path)} keeps the questions so far, and the same command goes on` : NOTHING_KEPT
+  await tellWhenStopped(cli, kept, run)
 }

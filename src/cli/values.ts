@@ -60,8 +60,3 @@ export function shotList(text: string): number[] {
   if (new Set(counts).size < counts.length) throw new InvalidArgumentError('No number may be there twice.')
   return counts
 }
-
-/** For an option that may be given several times. */
-export function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value]
-}

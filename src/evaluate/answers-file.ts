@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto'
-import { readTrace, storedTrace } from '../calibrate/question-file.js'
-import type { PositionTrace } from '../calibrate/record.js'
-import { damaged, openJournal } from '../checkpoint/journal.js'
+import { type QuestionRecord, readRecord as readQuestion, storedRecord } from '../calibrate/question-file.js'
+import { damaged, digest, openJournal } from '../checkpoint/journal.js'
 import * as json from '../depth/json-field.js'
 import type { Policy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
@@ -28,7 +26,7 @@ export interface KeptAnswers {
   /** By name of the depth. */
   readonly answers: ReadonlyMap<string, Answer>
   /** Of the full-depth run, where controls need it. */
-  readonly trace: PositionTrace | null
+  readonly record: QuestionRecord | null
 }
 
 /** The answers of an evaluation that is under way, a line for each question and turn. */
@@ -61,18 +59,19 @@ export async function openAnswersFile(
   const journal = openJournal(path, 'shoal-answers', factsOf(model, options, named, settings), (record, line) => {
     const [key, answers] = readRecord({ file: path, name: `line ${line}`, value: record }, layers)
     const asked = key.control === null ? depths : [key.control, 'full']
-    const whole = asked.every((name) => answers.answers.has(name)) && (!traced || key.control !== null || answers.trace)
+    const whole =
+      asked.every((name) => answers.answers.has(name)) && (!traced || key.control !== null || answers.record)
     if (!whole) throw damaged(path, line)
     known.set(textOf(key), answers)
   })
   return {
     kept: known.size,
     recall: (key) => known.get(textOf(key)),
-    append(key, { answers, trace }) {
+    append(key, { answers, record }) {
       journal.append({
         ...key,
         answers: Array.from(answers, ([name, answer]) => ({ name, ...answer })),
-        trace: trace === null ? null : storedTrace(trace),
+        record: record && storedRecord(record),
       })
     },
     close: (how) => journal.close(how),
@@ -124,20 +123,16 @@ export function contentsOf(policy: Policy | null): unknown {
   return policy?.kind === 'skip' && policy.speedup !== undefined ? (policy.everyToken ?? null) : null
 }
 
-/** Of any JSON value. */
-export function digest(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
-}
-
 function readRecord(field: json.Field, layers: number): [QuestionKey, KeptAnswers] {
-  const at = json.fieldsOf(field, ['group', 'question', 'control', 'answers', 'trace'])
+  const at = json.fieldsOf(field, ['group', 'question', 'control', 'answers', 'record'])
   const key = {
     group: json.whole(at('group'), 0),
     question: json.whole(at('question'), 0),
     control: json.orNull(at('control'), json.text),
   }
   const answers = new Map(json.listOf(at('answers'), (answer) => readAnswer(answer, layers), 1))
-  return [key, { answers, trace: json.orNull(at('trace'), (trace) => readTrace(trace, layers)) }]
+  const shape = { model: { layers }, positions: 'answer' as const, check_tokens: null }
+  return [key, { answers, record: json.orNull(at('record'), (record) => readQuestion(record, shape)) }]
 }
 
 function readAnswer(field: json.Field, layers: number): [string, Answer] {

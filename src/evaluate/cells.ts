@@ -1,3 +1,5 @@
+import { type ExitRule, outcomes } from '../calibrate/outcomes.js'
+import type { TraceSet } from '../calibrate/traces.js'
 import type { Policy } from '../depth/policy.js'
 import type { Question } from '../tasks/index.js'
 import { answerFlops } from './answer-cost.js'
@@ -17,6 +19,24 @@ export interface Asked {
   readonly question: Question
   readonly answer: Answer
   readonly full: Answer
+}
+
+/** Answers as a rule's exits in full-depth traces have them: right to the token, and without a time. */
+export function tracedAnswers(questions: readonly Question[], traces: TraceSet, rule: ExitRule): Asked[] {
+  const { exits } = outcomes(traces, rule)
+  return questions.map((question, i) => {
+    const { correct, top1, agree } = traces.instances[i]!
+    const at = (layer: number): Answer => ({
+      correct: correct?.[layer] ?? 0,
+      f1: null,
+      choice: (top1 ?? agree)[layer]!,
+      depth: layer + 1,
+      runs: [[layer + 1]],
+      ms: Number.NaN,
+      checkMs: Number.NaN,
+    })
+    return { question, answer: at(exits[i]!), full: at(traces.layers - 1) }
+  })
 }
 
 interface CellKey {
@@ -78,17 +98,6 @@ export function cellOf(
     checkShare: measured ? sum(asked.map((a) => a.answer.checkMs)) / sum(asked.map((a) => a.answer.ms)) : null,
     histogram,
   }
-}
-
-/** A cell over the questions of all tasks. */
-export function pooledCell(
-  key: { shots: number; skipped: number; window: number },
-  depth: DepthName,
-  asked: readonly Asked[],
-  size: ModelSize,
-  seed: number,
-): EvalCell {
-  return cellOf({ task: 'overall', group: 'overall', ...key }, depth, asked, size, seed)
 }
 
 function totalFlops({ policy }: DepthName, asked: readonly Asked[], size: ModelSize) {

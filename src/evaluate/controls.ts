@@ -1,14 +1,14 @@
-import type { PositionTrace } from '../calibrate/record.js'
+import type { ExitRule } from '../calibrate/outcomes.js'
+import type { TraceSet } from '../calibrate/traces.js'
 import { keptOf } from '../depth/ordered-removal.js'
 import type { Plan, Policy } from '../depth/policy.js'
 import { influenceOrder } from '../depth/shortgpt.js'
 import { parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
 import { createRandomStream } from '../engine/random-stream.js'
-import { isGoldToken, type Task } from '../tasks/index.js'
+import type { Task } from '../tasks/index.js'
 import { type Answer, answer } from './answers.js'
-import type { Asked, DepthName } from './cells.js'
-import { stableFrom } from './curves.js'
+import { type Asked, type DepthName, tracedAnswers } from './cells.js'
 
 /** A control and what it answers. */
 export interface Control {
@@ -38,29 +38,15 @@ export async function controlsOf(
   model: Model,
   task: Task,
   full: readonly Asked[],
-  traces: readonly PositionTrace[],
+  traces: TraceSet,
   byDepth: ReadonlyMap<string, readonly Asked[]>,
   depths: readonly DepthName[],
   options: ControlOptions,
 ): Promise<Control[]> {
   const { layers } = model.hyperparameters
-  const at = (exits: readonly number[]): Asked[] =>
-    full.map(({ question, full: own }, i) => {
-      const exit = exits[i] as number
-      const top = (traces[i] as PositionTrace).top1[exit] as number
-      const correct = Number(isGoldToken(top, question.prompt.golds))
-      const computed = {
-        correct,
-        f1: null,
-        choice: top,
-        depth: exit + 1,
-        runs: [[exit + 1]],
-        ms: Number.NaN,
-        checkMs: Number.NaN,
-      }
-      return { question, answer: computed, full: own }
-    })
-  const controls: Control[] = [named('oracle', at(traces.map(stableFrom)))]
+  const questions = full.map(({ question }) => question)
+  const at = (rule: ExitRule): Asked[] => tracedAnswers(questions, traces, rule)
+  const controls: Control[] = [named('oracle', at('oracle'))]
   for (const { name, policy } of depths) {
     if (policy?.kind !== 'exit') continue
     const own = byDepth.get(name) as readonly Asked[]
@@ -70,7 +56,7 @@ export async function controlsOf(
     controls.push(named(`fixed at ${name}`, at(fixedExits(meanDepth, exits.length, random))))
     controls.push(named(`random at ${name}`, at(shuffled(exits, random))))
     const kept = Math.min(layers, Math.max(1, Math.round(meanDepth)))
-    const plan = shortGptPlan(traces, layers, kept)
+    const plan = shortGptPlan(traces, kept)
     const spec = kept === layers ? 'full' : `layers:${plan.join(',')},prompt=plan`
     const pruned = parseDepth(spec, { layers })
     const control = `shortgpt at ${name}`
@@ -114,16 +100,17 @@ function fixedExits(meanDepth: number, count: number, random: () => number): num
 }
 
 /** Influence of the layers on the answers' own rows (ShortGPT, arXiv 2403.03853). */
-function shortGptPlan(traces: readonly PositionTrace[], layers: number, kept: number): Plan {
+export function shortGptPlan({ instances, layers }: TraceSet, kept: number): Plan {
   const influence = Array.from({ length: layers }, (_, l) => {
     // Traces have no cosine for the first layer, and it is never the one to go.
     if (l === 0) return Number.POSITIVE_INFINITY
-    return 1 - traces.reduce((sum, t) => sum + (t.features.cos_hidden[l] as number), 0) / traces.length
+    return 1 - instances.reduce((sum, { features }) => sum + features.cos_hidden![l]!, 0) / instances.length
   })
   return keptOf(influenceOrder(influence), kept)
 }
 
-function shuffled(values: readonly number[], random: () => number): number[] {
+/** A permutation. */
+export function shuffled(values: readonly number[], random: () => number): number[] {
   const result = [...values]
   for (let i = result.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1))

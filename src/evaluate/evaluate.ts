@@ -1,4 +1,6 @@
-import { type PositionTrace, recordPositions } from '../calibrate/record.js'
+import { type AskOptions, askQuestion, questionFacts } from '../calibrate/ask.js'
+import type { QuestionRecord } from '../calibrate/question-file.js'
+import { type TraceInstance, traceSetOf } from '../calibrate/traces.js'
 import type { Model } from '../engine/api.js'
 import { familyByArchitecture } from '../families/index.js'
 import {
@@ -11,7 +13,7 @@ import {
 } from '../tasks/index.js'
 import { type Answer, answer } from './answers.js'
 import type { AnswersFile, KeptAnswers, QuestionKey } from './answers-file.js'
-import { type Asked, cellOf, type DepthName, pooledCell } from './cells.js'
+import { type Asked, cellOf, type DepthName } from './cells.js'
 import { controlsOf } from './controls.js'
 import { type ModelSize, modelSize } from './cost.js'
 import { curvesOf } from './curves.js'
@@ -71,25 +73,31 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
   const remember = createMemory(options, answersInAll(groups, depths, traced))
   const cells: EvalCell[] = []
   const asked: { group: Group; name: string; asked: Asked[] }[] = []
-  const traces: { task: string; trace: PositionTrace }[] = []
+  const traces: TraceInstance[] = []
   for (const [g, group] of groups.entries()) {
     const byDepth = new Map<string, Asked[]>(depths.map(({ name }) => [name, []]))
-    const groupTraces: PositionTrace[] = []
+    const { task, shots } = group
+    const asking: AskOptions = {
+      ...questionOptions(options, shots),
+      positions: 'answer',
+      ...(options.signal && { signal: options.signal }),
+    }
+    const records: QuestionRecord[] = []
     let warm = false
     for (const [i, question] of group.questions.entries()) {
-      const { answers, trace } = await remember({ group: g, question: i, control: null }, async () => {
+      const { answers, record } = await remember({ group: g, question: i, control: null }, async () => {
         // The first question also builds graphs: it is asked once more, and only the second time counts.
         if (!warm) await askInTurn(model, group, question, depths, options, i)
         warm = true
         const given = await askInTurn(model, group, question, depths, options, i)
-        const [recorded] = traced ? await recordPositions(model, question.prompt.ids, [], options.signal) : []
-        return { answers: given, trace: recorded ?? null }
+        const planned = { ...question, task, draw: 0, input: task.items[question.index]!.input }
+        return { answers: given, record: traced ? await askQuestion(model, planned, asking) : null }
       })
       const full = answers.get('full') as Answer
       for (const { name } of depths) {
         byDepth.get(name)?.push({ question, answer: answers.get(name) as Answer, full })
       }
-      if (trace !== null) groupTraces.push(trace)
+      if (record !== null) records.push(record)
     }
     if (group.questions.length === 0) continue
     for (const depth of depths) {
@@ -97,12 +105,13 @@ export async function evaluate(model: Model, options: EvaluateOptions): Promise<
       cells.push(cell(group, depth, of, size, options))
       asked.push({ group, name: depth.name, asked: of })
     }
-    if (groupTraces.length > 0) {
-      traces.push(...groupTraces.map((trace) => ({ task: group.task.name, trace })))
+    if (records.length > 0) {
+      const groupTraces = traceSetOf(records, questionFacts(model, [task], asking))
+      traces.push(...groupTraces.instances)
       const full = byDepth.get('full') as Asked[]
       const ask = (question: number, control: string, given: () => Promise<ReadonlyMap<string, Answer>>) =>
-        remember({ group: g, question, control }, async () => ({ answers: await given(), trace: null }))
-      const controls = await controlsOf(model, group.task, full, groupTraces, byDepth, depths, { ...options, ask })
+        remember({ group: g, question, control }, async () => ({ answers: await given(), record: null }))
+      const controls = await controlsOf(model, task, full, groupTraces, byDepth, depths, { ...options, ask })
       for (const control of controls) {
         cells.push(cell(group, control.depth, control.asked, size, options))
         asked.push({ group, name: control.depth.name, asked: control.asked })
@@ -164,7 +173,7 @@ function createMemory({ kept, onProgress }: EvaluateOptions, total: number) {
     const known = kept?.recall(key)
     const given = known ?? (await ask())
     if (known === undefined) kept?.append(key, given)
-    const count = given.answers.size + (given.trace === null ? 0 : 1)
+    const count = given.answers.size + (given.record === null ? 0 : 1)
     done += count
     if (known !== undefined) before += count
     onProgress?.(done, total, before)
@@ -235,8 +244,8 @@ function overall(
       const depth = depths.find((d) => d.name === name) ?? { name, policy: null }
       const skipped = of.reduce((sum, { group }) => sum + group.skipped, 0)
       return [
-        pooledCell(
-          { shots, skipped, window: (of[0] as (typeof of)[0]).group.window },
+        cellOf(
+          { task: 'overall', group: 'overall', shots, skipped, window: (of[0] as (typeof of)[0]).group.window },
           depth,
           of.flatMap(({ asked }) => asked),
           size,

@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { createSplit, PARTS } from './matrix-traces.js'
+import { createSplit } from '../calibrate/split.js'
+import { PARTS } from './matrix-traces.js'
 
 it('an input has one part, in whatever task, and the same seed gives the same parts', () => {
   const inputs = fc.array(fc.string({ maxLength: 2 }), { maxLength: 30 })
   fc.assert(
     fc.property(fc.nat(), fc.array(inputs, { maxLength: 4 }), (seed, tasks) => {
-      const [split, again] = [createSplit(seed), createSplit(seed)]
+      const [split, again] = [createSplit(PARTS, seed), createSplit(PARTS, seed)]
       const known = new Map<string, string>()
       for (const task of tasks) {
         const parts = split(task)
@@ -22,7 +23,7 @@ it('an input has one part, in whatever task, and the same seed gives the same pa
 
 it('half of the questions are for testing, whatever their order', () => {
   const inputs = Array.from({ length: 400 }, (_, i) => `question ${i}`)
-  const parts = createSplit(1)(inputs)
+  const parts = createSplit(PARTS, 1)(inputs)
   const share = (of: readonly string[]) => PARTS.map((part) => of.filter((one) => one === part).length)
   expect(share(parts)).toEqual([200, 200])
   // Files often have two labels in turn.

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { TraceInstance } from '../calibrate/traces.js'
+import { pooledTraces, type TraceInstance, type TraceSet } from '../calibrate/traces.js'
 import { InputError } from '../errors.js'
 import { generalisationMatrix, type MatrixOptions, matrixChecks } from './matrix.js'
-import { type TracedModel, type TracedTask, traceSet } from './matrix-traces.js'
+import type { TracedModel, TracedTask } from './matrix-traces.js'
 
 /** Gap by layer, and from which layer on the argmax is the last one's and the gold answer. */
 interface Shape {
@@ -27,6 +27,19 @@ function instances(task: string, { gap, from }: Shape, count: number): TraceInst
     agree: right,
     correct: right,
   }))
+}
+
+function traceSet(layers: number, own: readonly TraceInstance[]): TraceSet {
+  const about = {
+    path: '',
+    layers,
+    unit: 'answer',
+    checkTokens: null,
+    model: null,
+    prompts: null,
+    sequences: 0,
+  } as const
+  return pooledTraces([{ ...about, instances: own }])
 }
 
 function traced(task: string, group: string, shape: Shape, test = shape): TracedTask {

@@ -1,15 +1,16 @@
 import { setImmediate } from 'node:timers/promises'
-import { applyPolicy } from '../calibrate/apply.js'
 import { crossFit } from '../calibrate/cross-fit.js'
 import { type FitOptions, plannedChecks } from '../calibrate/fit.js'
+import { outcomes } from '../calibrate/outcomes.js'
+import { countQuestions } from '../calibrate/split.js'
 import type { Target } from '../calibrate/threshold.js'
-import type { TraceInstance, TraceSet } from '../calibrate/traces.js'
+import { pooledTraces, type TraceSet } from '../calibrate/traces.js'
 import { type Checks, transferChecks, transferPolicy } from '../calibrate/transfer.js'
 import type { PolicyFile } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { pairedBootstrap, SHARE_DIFFERENCE } from './bootstrap.js'
 import { matrixNotes } from './matrix-notes.js'
-import { type ModelShape, type Part, type TracedModel, type TracedTask, traceSet } from './matrix-traces.js'
+import type { ModelShape, Part, TracedModel, TracedTask } from './matrix-traces.js'
 import type { GeneralisationMatrix, Interval, MatrixColumn, MatrixRow } from './result.js'
 
 export type MatrixFit = Omit<FitOptions, 'model' | 'created' | 'threshold'>
@@ -65,14 +66,6 @@ interface Fitted {
   readonly reason: string
 }
 
-/** One row's figures over the columns. */
-interface Figures {
-  readonly accuracy: number[]
-  readonly accuracyDifference: Interval[]
-  readonly agreement: number[]
-  readonly depthMean: number[]
-}
-
 /**
  * Trains a classifier on each task, and on each group's tasks pooled, chooses its threshold over random splits of the same
  * prompts, and tries it on the test prompts of every task (AdaInfer, arXiv 2403.02181: within and across task groups and
@@ -90,7 +83,7 @@ export async function generalisationMatrix(
     inGroups(model.tasks).flatMap(({ tasks }) => tasks.map((task) => ({ model, task }))),
   )
   const rows: MatrixRow[] = []
-  const figures: Figures[] = []
+  const figures: ReturnType<typeof tryOn>[][] = []
   const failures: string[] = []
   const unreached: string[] = []
   for (const training of trainings) {
@@ -102,26 +95,21 @@ export async function generalisationMatrix(
     if (policy === null) failures.push(`${row.name}: ${reason}`)
     else if (policy.threshold === null) unreached.push(row.name)
     rows.push(row)
-    figures.push(
-      tryOn(
-        policy,
-        columns.map(({ task }) => task.parts.test),
-        options.seed,
-      ),
-    )
+    figures.push(columns.map(({ task }) => tryOn(policy, task.parts.test, options.seed)))
     options.onProgress?.(rows.length, trainings.length)
   }
   if (failures.length === rows.length) throw new InputError(failures[0] ?? 'there are no tasks')
+  const each = <T>(of: (cell: ReturnType<typeof tryOn>) => T): T[][] => figures.map((row) => row.map(of))
   return {
     policy: options.policy,
     target: `${options.target.kind}=${options.target.value}`,
     shots: options.shots,
     train: rows,
     test: columns.map(({ model, task }) => columnOf(model, task, several)),
-    accuracy: figures.map(({ accuracy }) => accuracy),
-    accuracyDifference: figures.map(({ accuracyDifference }) => accuracyDifference),
-    agreement: figures.map(({ agreement }) => agreement),
-    depthMean: figures.map(({ depthMean }) => depthMean),
+    accuracy: each(({ accuracy }) => accuracy),
+    accuracyDifference: each(({ difference }) => difference),
+    agreement: each(({ agreement }) => agreement),
+    depthMean: each(({ meanLayers }) => meanLayers),
     notes: [...(options.notes ?? []), ...matrixNotes(models, options, { failures, unreached })],
   }
 }
@@ -146,11 +134,8 @@ function trainingsOf(model: TracedModel, layers: readonly number[]): Training[] 
   )
 }
 
-function pool({ model, tasks }: Training, part: Part): TraceSet {
-  return traceSet(
-    model.layers,
-    tasks.flatMap(({ parts }) => parts[part].instances),
-  )
+function pool({ tasks }: Training, part: Part): TraceSet {
+  return pooledTraces(tasks.map(({ parts }) => parts[part]))
 }
 
 /** A task may give nothing to fit (every layer agrees already); the other rows stand nevertheless. */
@@ -172,13 +157,15 @@ function rowOf(training: Training, policy: PolicyFile | null, several: boolean):
     model: model.name,
     group,
     tasks: tasks.map(({ task }) => task),
-    trained: pool(training, 'train').instances.length,
+    trained: tasks.reduce((sum, { parts }) => sum + countQuestions(parts.train), 0),
     threshold: policy?.threshold ?? null,
   }
 }
 
 function columnOf(model: TracedModel, { task, group, parts }: TracedTask, several: boolean): MatrixColumn {
   const { layers, instances } = parts.test
+  const { accuracy } = outcomes(parts.test, 'full')
+  if (accuracy === null) throw new InputError('the matrix needs traces with the gold answer of every question')
   return {
     name: named(task, model, several),
     model: model.name,
@@ -186,7 +173,7 @@ function columnOf(model: TracedModel, { task, group, parts }: TracedTask, severa
     task,
     layers,
     prompts: instances.length,
-    accuracy: mean(instances.map((instance) => correctAt(instance, layers - 1))),
+    accuracy,
   }
 }
 
@@ -194,33 +181,12 @@ function named(name: string, model: TracedModel, several: boolean): string {
   return several ? `${name} · ${model.name}` : name
 }
 
-function tryOn(policy: PolicyFile | null, tests: readonly TraceSet[], seed: number): Figures {
-  const none: Interval = { mean: Number.NaN, low: Number.NaN, high: Number.NaN, n: 0 }
-  const cells = tests.map((test) => {
-    if (policy === null) return { accuracy: Number.NaN, difference: none, agreement: Number.NaN, depth: Number.NaN }
-    const exits = applyPolicy(transferPolicy(policy, test.layers), test).map(({ exit }) => exit)
-    const right = test.instances.map((instance, i) => correctAt(instance, exits[i]!))
-    const full = test.instances.map((instance) => correctAt(instance, test.layers - 1))
-    return {
-      accuracy: mean(right),
-      difference: pairedBootstrap(right, full, { seed, range: SHARE_DIFFERENCE }),
-      agreement: mean(test.instances.map(({ agree }, i) => agree[exits[i]!]!)),
-      depth: mean(exits) + 1,
-    }
-  })
-  return {
-    accuracy: cells.map(({ accuracy }) => accuracy),
-    accuracyDifference: cells.map(({ difference }) => difference),
-    agreement: cells.map(({ agreement }) => agreement),
-    depthMean: cells.map(({ depth }) => depth),
+function tryOn(policy: PolicyFile | null, test: TraceSet, seed: number) {
+  if (policy === null) {
+    const none: Interval = { mean: Number.NaN, low: Number.NaN, high: Number.NaN, n: 0 }
+    return { accuracy: Number.NaN, difference: none, agreement: Number.NaN, meanLayers: Number.NaN }
   }
-}
-
-function correctAt({ correct }: TraceInstance, layer: number): number {
-  if (correct === null) throw new InputError('the matrix needs traces with the gold answer of every question')
-  return correct[layer]!
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
+  const { accuracy, agreement, meanLayers, right, fullRight } = outcomes(test, transferPolicy(policy, test.layers))
+  const difference = pairedBootstrap(right!, fullRight!, { seed, range: SHARE_DIFFERENCE })
+  return { accuracy: accuracy!, difference, agreement, meanLayers }
 }

@@ -28,9 +28,9 @@ const HARD = { gap: [0.1, 0.2, 0.2, 0.7], agree: [0, 0, 0, 1], correct: [0, 0, 0
 /** Sure of itself, and wrong. */
 const FALSE = { gap: [0.1, 0.85, 0.3, 0.4], agree: [0, 0, 1, 1], correct: [0, 0, 1, 1] }
 
-function asking(parts: Asking['parts']): Asking {
+function asking(parts: Asking['parts'], traces: Asking['traces']): Asking {
   const prompt = { text: '', ids: [1, 2, 3], shots: 4, golds: [[1]], candidates: null }
-  return { parts, skipped: 2, questions: parts.map((_, index): Question => ({ index, prompt })) }
+  return { parts, skipped: 2, traces, questions: parts.map((_, index): Question => ({ index, prompt })) }
 }
 
 /** Best tokens that agree as the traces say. */
@@ -47,7 +47,7 @@ function withTokens(...args: Parameters<typeof tracesOf>): ReturnType<typeof tra
 describe('ruleCells', () => {
   const parts = [...Array.from({ length: 12 }, () => 'train' as const), 'test', 'test', 'test'] as const
   const traces = withTokens(LAYERS, [...Array.from({ length: 6 }, () => [EASY, HARD]).flat(), EASY, HARD, FALSE])
-  const cells = ruleCells(ABOUT, asking(parts), traces, SIZE, 0)
+  const cells = ruleCells(ABOUT, asking(parts, traces), SIZE, 0)
   const of = (rule: string) => cells.find((cell) => cell.rule === rule)!
 
   it('reads every exit off the traces of the test part alone', () => {
@@ -80,7 +80,7 @@ describe('ruleCells', () => {
       LAYERS,
       Array.from({ length: 15 }, () => EASY),
     )
-    const fitted = ruleCells(ABOUT, asking(parts), same, SIZE, 0)
+    const fitted = ruleCells(ABOUT, asking(parts, same), SIZE, 0)
     expect(fitted.map(({ result }) => result === null)).toEqual([
       false,
       false,
@@ -90,9 +90,9 @@ describe('ruleCells', () => {
       expect.any(Boolean),
     ])
     expect(fitted[2]!.note).toMatch(/every sample has label 1/)
-    const few = ruleCells(ABOUT, asking(['test', 'test']), withTokens(LAYERS, [EASY, HARD]), SIZE, 0)
+    const few = ruleCells(ABOUT, asking(['test', 'test'], withTokens(LAYERS, [EASY, HARD])), SIZE, 0)
     expect(few.every(({ result, note }) => result === null && /2 questions are too few/.test(note!))).toBe(true)
-    expect(ruleCells(ABOUT, asking([]), null, SIZE, 0)[0]!.note).toMatch(/no question fits/)
+    expect(ruleCells(ABOUT, asking([], null), SIZE, 0)[0]!.note).toMatch(/no question fits/)
   })
 
   it('is printed in per cent and points, with what is published under the task', () => {

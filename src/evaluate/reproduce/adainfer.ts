@@ -1,9 +1,13 @@
-import { applyPolicy } from '../../calibrate/apply.js'
-import { type PlannedQuestion, planQuestions } from '../../calibrate/ask.js'
+import { join } from 'node:path'
+import { type AskOptions, drawnForTraining, planQuestions, questionFacts, traceQuestions } from '../../calibrate/ask.js'
 import { crossFit } from '../../calibrate/cross-fit.js'
 import { fitPolicy } from '../../calibrate/fit.js'
-import { answerSettings, DEFAULT_TARGET, gapExits, PAPER_FITS } from '../../calibrate/settings.js'
-import type { TraceSet } from '../../calibrate/traces.js'
+import type { ExitRule } from '../../calibrate/outcomes.js'
+import { answerSettings, DEFAULT_TARGET, DRAWS, PAPER_FITS } from '../../calibrate/settings.js'
+import { countQuestions, createSplit } from '../../calibrate/split.js'
+import { selectTraces, type TraceSet } from '../../calibrate/traces.js'
+import { digest } from '../../checkpoint/journal.js'
+import { makeFolder } from '../../checkpoint/make-folder.js'
 import { adainferPolicy } from '../../depth/adainfer.js'
 import type { PolicyFile } from '../../depth/policy-file.js'
 import { parseDepth } from '../../depth/spec.js'
@@ -11,13 +15,12 @@ import type { Model } from '../../engine/api.js'
 import { InputError } from '../../errors.js'
 import { familyByArchitecture } from '../../families/index.js'
 import type { Question } from '../../tasks/index.js'
-import { type Asked, cellOf, type DepthName } from '../cells.js'
+import { cellOf, type DepthName, tracedAnswers } from '../cells.js'
 import { type ModelSize, modelSize } from '../cost.js'
-import { createSplit, type Part } from '../matrix-traces.js'
+import { PARTS, type Part } from '../matrix-traces.js'
 import type { EvalCell } from '../result.js'
 import { trainedWindow } from '../trained-window.js'
 import type { TaskSet } from './sets.js'
-import { keptTraces } from './traces.js'
 
 /** Full depth, the paper's exit rules, and classifiers whose threshold was chosen for an accuracy. */
 export const RULES = ['full', 'gap:0.8', 'paper-svm', 'paper-crf', 'adainfer-svm', 'adainfer-crf'] as const
@@ -55,11 +58,14 @@ export interface ReproduceOptions {
   readonly onQuestions?: (count: number, traced: boolean) => void
 }
 
-/** The questions of a set with one number of shots, and what they are for. */
-export interface Asking<Q extends Question = Question> {
-  readonly questions: readonly Q[]
+/** The questions of a set with one number of shots, what they are for, and their traces. */
+export interface Asking {
+  readonly questions: readonly Question[]
+  /** In the order of the questions. */
   readonly parts: readonly Part[]
   readonly skipped: number
+  /** Null where there are no questions. */
+  readonly traces: TraceSet | null
 }
 
 /** The rules on every set and number of shots, from full-depth traces: an exit gives exactly that layer's answer. */
@@ -70,87 +76,93 @@ export async function reproduceAdaInfer(model: Model, options: ReproduceOptions)
   for (const set of options.sets) {
     for (const shots of options.shots) {
       options.signal?.throwIfAborted()
-      const asking = askSet(model, set, shots, options)
+      const asking = await askSet(model, set, shots, options)
       const { name, quantization } = model
       const about = { model: name, quantization, layers: h.layers, set: set.name, group: set.group, shots }
-      options.onQuestions?.(asking.skipped, false)
-      const traces = await keptTraces(model, set, shots, asking.questions, options)
-      cells.push(...ruleCells(about, asking, traces, size, options.seed))
+      cells.push(...ruleCells(about, asking, size, options.seed))
     }
   }
   return cells
 }
 
-function askSet(
+/**
+ * Traces come from the work folder as far as they are there, else are made and kept there. The name of the file depends on
+ * everything that a question's answer does, so one folder serves all runs.
+ */
+async function askSet(
   model: Model,
-  { tasks }: TaskSet,
+  { name, tasks }: TaskSet,
   shots: number,
-  { seed, template }: ReproduceOptions,
-): Asking<PlannedQuestion> {
-  const { questions, skipped } = planQuestions(model, tasks, {
+  options: ReproduceOptions,
+): Promise<Asking> {
+  const { seed, template, signal, work, onQuestions } = options
+  const asking: AskOptions = {
     shots,
+    draws: DRAWS,
     seed,
     positions: 'answer',
     maxTokens: 1,
     ...(template === undefined ? {} : { template }),
-  })
+    ...(signal === undefined ? {} : { signal }),
+  }
+  const planned = planQuestions(model, tasks, asking)
+  const skipped = planned.skipped.reduce((sum, n) => sum + n, 0)
+  onQuestions?.(skipped, false)
   // All tasks at once, so that of a few questions each not all are of the same part.
-  const split = createSplit(seed)
+  const split = createSplit(PARTS, seed)
   split(tasks.flatMap(({ items }) => items.map(({ input }) => input)))
-  const parts = split(questions.map(({ task, index }) => task.items[index]!.input))
-  return { questions, parts, skipped: skipped.reduce((sum, n) => sum + n, 0) }
+  const questions = drawnForTraining(planned.questions, split)
+  const parts = split(questions.map(({ input }) => input))
+  if (questions.length === 0) return { questions, parts, skipped, traces: null }
+  const words = `${model.name}-${name}`.replace(/[^\w.-]+/g, '_').slice(-80)
+  await makeFolder(work)
+  const path = join(work, `${words}-${shots}-${digest(questionFacts(model, tasks, asking)).slice(0, 12)}.jsonl`)
+  let known = 0
+  const traces = await traceQuestions(model, tasks, questions, asking, {
+    path,
+    onProgress(_done, _total, before) {
+      onQuestions?.(1, before === known)
+      known = before
+    },
+  })
+  return { questions, parts, skipped, traces }
 }
 
-/**
- * The rules on one set.
- * @param traces of all questions at full depth, in order; null where there are none
- */
+/** The rules on one set. */
 export function ruleCells(
   about: Pick<ReproducedCell, 'model' | 'quantization' | 'layers' | 'set' | 'group' | 'shots'>,
-  { questions, parts, skipped }: Asking,
-  traces: TraceSet | null,
+  { questions, parts, skipped, traces }: Asking,
   size: ModelSize,
   seed: number,
 ): ReproducedCell[] {
   const none = { trained: 0, threshold: null, result: null }
   const empty = (rule: Rule, note: string): ReproducedCell => ({ ...about, ...none, rule, note })
   if (traces === null) return RULES.map((rule) => empty(rule, 'no question fits the context'))
-  const part = (wanted: Part): TraceSet => {
-    const instances = traces.instances.filter((_, i) => parts[i] === wanted)
-    return { ...traces, instances, sequences: instances.length }
-  }
+  const part = (wanted: Part): TraceSet => selectTraces(traces, (i) => parts[i] === wanted)
   const [train, test] = [part('train'), part('test')]
   if (train.sequences === 0 || test.sequences === 0) {
     return RULES.map((rule) => empty(rule, `${traces.sequences} questions are too few to be divided into parts`))
   }
   const asked = questions.filter((_, i) => parts[i] === 'test')
   const key = { task: about.set, group: about.group, shots: about.shots, skipped, window: trainedWindow(about.model) }
-  const result = (depth: DepthName, exits: readonly number[]): EvalCell =>
-    cellOf(
-      key,
-      depth,
-      asked.map((question, i) => answered(question, test, i, exits[i] as number)),
-      size,
-      seed,
-    )
+  const result = (depth: DepthName, exitRule: ExitRule): EvalCell =>
+    cellOf(key, depth, tracedAnswers(asked, test, exitRule), size, seed)
   return RULES.map((rule): ReproducedCell => {
     if (rule === 'full') {
-      const exits = asked.map(() => about.layers - 1)
-      return { ...about, ...none, rule, result: result({ name: rule, policy: null }, exits), note: null }
+      return { ...about, ...none, rule, result: result({ name: rule, policy: null }, rule), note: null }
     }
     if (rule === 'gap:0.8') {
       const policy = parseDepth(rule, { layers: about.layers })
-      return { ...about, ...none, rule, result: result({ name: rule, policy }, gapExits(test, 0.8)), note: null }
+      return { ...about, ...none, rule, result: result({ name: rule, policy }, { gap: 0.8 }), note: null }
     }
     const file = fitted(rule, train)
     if (typeof file === 'string') return empty(rule, file)
-    const exits = applyPolicy(file, test).map(({ exit }) => exit)
     return {
       ...about,
       rule,
-      trained: train.sequences,
+      trained: countQuestions(train),
       threshold: file.threshold,
-      result: result({ name: rule, policy: adainferPolicy(file, rule) }, exits),
+      result: result({ name: rule, policy: adainferPolicy(file, rule) }, file),
       note: thresholdNote(file),
     }
   })
@@ -171,14 +183,4 @@ function fitted(rule: Exclude<Rule, 'full' | 'gap:0.8'>, train: TraceSet): Polic
     if (error instanceof InputError) return error.message
     throw error
   }
-}
-
-function answered(question: Question, { instances, layers }: TraceSet, i: number, exit: number): Asked {
-  const { agree, correct } = instances[i] as TraceSet['instances'][number]
-  const at = (layer: number) => {
-    const right = correct?.[layer] ?? 0
-    const own = { correct: right, f1: null, choice: agree[layer] as number, depth: layer + 1, runs: [[layer + 1]] }
-    return { ...own, ms: Number.NaN, checkMs: 0 }
-  }
-  return { question, answer: at(exit), full: at(layers - 1) }
 }

@@ -1,6 +1,6 @@
-import { createRandomStream } from '../../engine/random-stream.js'
 import { InputError } from '../../errors.js'
 import { loadTask, TASKS, type Task, taskDefinition } from '../../tasks/index.js'
+import { spread } from '../../tasks/spread.js'
 
 /** The name under which all rule-understanding tasks are pooled. */
 const RULES = 'rules'
@@ -17,9 +17,8 @@ export interface TaskSet {
 
 export interface LoadSetsOptions {
   readonly data?: string
-  /** Questions of a set at most, drawn with `seed`; default all. */
+  /** Questions of a set at most; default all. */
   readonly limit?: number
-  readonly seed: number
 }
 
 /**
@@ -29,7 +28,7 @@ export interface LoadSetsOptions {
  */
 export async function loadSets(
   names: readonly string[],
-  options: LoadSetsOptions,
+  options: LoadSetsOptions = {},
 ): Promise<{ sets: TaskSet[]; missing: string[] }> {
   const sets: TaskSet[] = []
   const missing: string[] = []
@@ -52,7 +51,7 @@ export async function loadSets(
       )
     }
     const first = tasks[0]
-    if (first !== undefined) sets.push({ name, group: first.group, tasks: draw(tasks, options) })
+    if (first !== undefined) sets.push({ name, group: first.group, tasks: limited(tasks, options.limit) })
   }
   return { sets, missing }
 }
@@ -72,27 +71,14 @@ async function loadIfThere(name: string, data: string | undefined): Promise<Task
   }
 }
 
-/**
- * At most `limit` questions over all tasks, as many of each as can be. Of a task one is drawn from each of equal
- * stretches: files are often sorted, MMLU's by subject, so the first would be of one kind.
- */
-function draw(tasks: readonly Task[], { limit, seed }: LoadSetsOptions): Task[] {
+/** At most `limit` questions over all tasks, as many of each as can be, spread over its file. */
+function limited(tasks: readonly Task[], limit: number | undefined): Task[] {
   if (limit === undefined) return [...tasks]
   const counts = shares(
     tasks.map(({ items }) => items.length),
     limit,
   )
-  const random = createRandomStream(seed)
-  return tasks.flatMap((task, t) => {
-    const count = counts[t] as number
-    const step = task.items.length / count
-    const items = Array.from({ length: count }, (_, i) => {
-      const from = Math.ceil(i * step)
-      const to = Math.ceil((i + 1) * step)
-      return task.items[from + Math.floor(random() * (to - from))] as Task['items'][number]
-    })
-    return count === 0 ? [] : [{ ...task, items }]
-  })
+  return tasks.flatMap((task, t) => (counts[t] === 0 ? [] : [{ ...task, items: spread(task.items, counts[t]!) }]))
 }
 
 /** How many of each, so that they sum to `limit` or to all there are, and none has fewer than it must. */
