@@ -42,11 +42,12 @@ export function resultJson(model: Pick<Model, 'name' | 'quantization'>, result: 
 }
 
 function losslessJson(lossless: LosslessResult): object {
-  const { drafted, accepted, passes, tokensPerPass, speedup } = lossless
+  const { drafted, accepted, fromText, passes, tokensPerPass, speedup } = lossless
   return {
     drafted,
     accepted,
     acceptance: drafted === 0 ? null : accepted / drafted,
+    from_text: { drafted: fromText.drafted, accepted: fromText.accepted },
     passes,
     tokens_per_pass: tokensPerPass,
     speedup,

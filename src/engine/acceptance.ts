@@ -1,7 +1,8 @@
 /** Verdicts that a rate remembers. */
 const MEMORY = 256
-/** Before anything is known, and as much as this many verdicts. */
-const PRIOR = { rate: 0.7, weight: 4 }
+/** Before anything is known a rate is a prior, which counts as much as so many verdicts. */
+const PRIOR_WEIGHT = 4
+const PRIOR_RATE = 0.7
 
 interface Verdicts {
   accepted: number
@@ -10,12 +11,12 @@ interface Verdicts {
 
 /** How often drafts stand, told apart by how sure their source is of them. */
 export class Acceptance {
-  private readonly all: Verdicts = { accepted: PRIOR.rate * PRIOR.weight, judged: PRIOR.weight }
+  private readonly all: Verdicts = { accepted: PRIOR_RATE * PRIOR_WEIGHT, judged: PRIOR_WEIGHT }
   private readonly grades: readonly Verdicts[]
 
-  /** @param grades how many degrees of sureness there are */
-  constructor(grades: number) {
-    this.grades = Array.from({ length: grades }, () => ({ accepted: 0, judged: 0 }))
+  /** @param priors one for each degree of sureness: a rate, or null for that of all drafts */
+  constructor(private readonly priors: readonly (number | null)[]) {
+    this.grades = priors.map(() => ({ accepted: 0, judged: 0 }))
   }
 
   /** Of all drafts. */
@@ -25,7 +26,7 @@ export class Acceptance {
 
   rateOf(grade: number): number {
     const { accepted, judged } = this.grades[grade] as Verdicts
-    return (accepted + PRIOR.weight * this.rate) / (judged + PRIOR.weight)
+    return (accepted + PRIOR_WEIGHT * (this.priors[grade] ?? this.rate)) / (judged + PRIOR_WEIGHT)
   }
 
   note(grade: number, stands: boolean): void {

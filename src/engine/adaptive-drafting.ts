@@ -56,8 +56,8 @@ export class AdaptiveDrafting implements Drafting {
   private readonly members = new Set<DraftMember>()
   private readonly draftCosts = new RowCosts()
   private readonly fullCosts = new RowCosts()
-  private readonly ofDepth = new Acceptance(PROBABILITY_GRADES)
-  private readonly ofText = new Acceptance(MATCH_GRADES.length)
+  private readonly ofDepth = new Acceptance(Array.from({ length: PROBABILITY_GRADES }, () => null))
+  private readonly ofText = new Acceptance(MATCH_GRADES.map(priorOf))
   private step: Step | null = null
   /** When the step before ended; null where this one does not follow on it. */
   private ended: number | null = null
@@ -244,6 +244,15 @@ function newCycle(): Cycle {
 
 function probabilityGrade(probability: number): number {
   return Math.min(PROBABILITY_GRADES - 1, Math.floor(probability * PROBABILITY_GRADES))
+}
+
+/**
+ * Of what follows on so many equal tokens. In texts of three models, copied to freely written (those of `npm run
+ * bench:lossless`), 0.59 of 171 proposals stood after two tokens, 0.61 of 115 after three, 0.73 after four, 0.92 after eight and
+ * 0.99 from sixteen on.
+ */
+function priorOf(matched: number): number {
+  return 1 - 1 / matched
 }
 
 function matchGrade(matched: number): number {

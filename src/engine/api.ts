@@ -123,6 +123,8 @@ export interface LosslessResult {
   /** Tokens that the policy or the text drafted and the full model has judged, and how many of them stood. */
   readonly drafted: number
   readonly accepted: number
+  /** How many of both the text proposed. */
+  readonly fromText: { readonly drafted: number; readonly accepted: number }
   /** Passes of the full model after the prompt's. */
   readonly passes: number
   /** Tokens that a pass gave on average; 0 without a pass. */

@@ -134,6 +134,69 @@ describe('adaptive drafting', () => {
   })
 })
 
+describe('what the text proposes', () => {
+  /** Proposals of 15 tokens after so many equal ones, each of which stands with a probability of its own. */
+  function copy(costs: Costs, acceptance: number, { members = 1, tokens = 3000, share = 1 } = {}): number {
+    const clock = { ms: 0 }
+    const random = createRandomStream(5)
+    const drafting = new AdaptiveDrafting({ byDepth: false, now: () => clock.ms })
+    const all = Array.from({ length: members }, () => ({ drafted: [], proposal: null as Proposal | null }))
+    for (const member of all) drafting.join(member)
+    let said = 0
+    while (said < tokens * members) {
+      for (const member of all) member.proposal = random() < share ? { count: MOST_DRAFTS, matched: 4 } : null
+      const proposed = all.map((member) => {
+        const move = drafting.next(member)
+        const count = move.kind === 'verify' ? move.proposed : Number.NaN
+        drafting.feeds('verify', count + 1)
+        return count
+      })
+      clock.ms += costs(proposed.reduce((sum, count) => sum + count + 1, 0))
+      for (const count of proposed) {
+        drafting.ran(members)
+        let stood = 0
+        for (let accepted = true; accepted && stood < count; ) {
+          accepted = random() < acceptance
+          drafting.judged({ source: 'text', matched: 4 + stood }, accepted)
+          if (accepted) stood++
+        }
+        drafting.emitted(stood + 1)
+        said += stood + 1
+      }
+    }
+    return clock.ms / said
+  }
+
+  /** Rows of a pass are all that a proposed token costs. */
+  function bestCopyMs(costs: Costs, acceptance: number): number {
+    return Math.min(
+      ...Array.from({ length: MOST_DRAFTS + 1 }, (_, i) => {
+        const expected = (1 - acceptance ** (i + 1)) / (1 - acceptance)
+        return costs(i + 1) / expected
+      }),
+    )
+  }
+
+  it.each([
+    ['cheap rows', CHEAP_ROWS],
+    ['rows by fours', FOURS],
+    ['dear rows', DEAR_ROWS],
+  ] as const)('is verified as far as that pays with %s', (_name, costs) => {
+    for (const acceptance of [0.05, 0.3, 0.6, 0.8, 0.9, 0.97]) {
+      const ratio = bestCopyMs(costs, acceptance) / copy(costs, acceptance)
+      expect(ratio, `acceptance ${acceptance}`).toBeGreaterThan(0.94)
+    }
+  })
+
+  it('makes batches faster where only some members repeat themselves', () => {
+    expect(copy(CHEAP_ROWS, 0.9, { members: 4, share: 0.5 })).toBeLessThan(0.7 * (CHEAP_ROWS(4) / 4))
+  })
+
+  it('loses nothing where nothing is proposed', () => {
+    expect(copy(DEAR_ROWS, 0.9, { share: 0 })).toBe(DEAR_ROWS(1))
+  })
+})
+
 describe('a fixed number of drafts', () => {
   it('is drafted before every pass', () => {
     const drafting = fixedDrafting(2)

@@ -281,8 +281,9 @@ export class GenerationJob implements Job, Generation {
 function draftResult({ judged, accepted, passes, tokens, fullMs }: DraftCounts, ms: number): LosslessResult {
   const speedup = fullMs / ms
   return {
-    drafted: judged,
-    accepted,
+    drafted: judged.depth + judged.text,
+    accepted: accepted.depth + accepted.text,
+    fromText: { drafted: judged.text, accepted: accepted.text },
     passes,
     tokensPerPass: passes === 0 ? 0 : tokens / passes,
     speedup: Number.isFinite(speedup) ? speedup : null,

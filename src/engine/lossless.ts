@@ -10,8 +10,8 @@ import { type AcceptRule, acceptDraft } from './verify.js'
 /** What drafting came to. */
 export interface DraftCounts {
   /** Tokens that the policy or the text drafted and the full model has looked at. */
-  readonly judged: number
-  readonly accepted: number
+  readonly judged: Record<Sureness['source'], number>
+  readonly accepted: Record<Sureness['source'], number>
   /** Passes of the full model after the prompt's, and the tokens that they gave. */
   readonly passes: number
   readonly tokens: number
@@ -45,7 +45,13 @@ export class LosslessDecoder implements Decoder, DraftMember {
   /** Position of the newest token that stands: where the cycle's first row goes. */
   private base = 0
   private generated = 0
-  private readonly counted = { judged: 0, accepted: 0, passes: 0, tokens: 0, fullMs: 0 }
+  private readonly counted = {
+    judged: { depth: 0, text: 0 },
+    accepted: { depth: 0, text: 0 },
+    passes: 0,
+    tokens: 0,
+    fullMs: 0,
+  }
 
   /**
    * @param layers L
@@ -118,13 +124,13 @@ export class LosslessDecoder implements Decoder, DraftMember {
       this.sampler.remember(id)
       tokens.push({ id, logprob: logProbability(row.logits, id, row.logSumExp), depth: this.layers })
       this.drafting.judged(sureness, accepted)
-      this.counted.judged++
+      this.counted.judged[sureness.source]++
       if (!accepted) {
         sequence.truncate(this.base + tokens.length)
         standing = false
         break
       }
-      this.counted.accepted++
+      this.counted.accepted[sureness.source]++
     }
     if (standing) tokens.push(this.next(result))
     this.counted.passes++

@@ -104,7 +104,7 @@ function decode({ prompt, tokens, source, sampler, rule = acceptDraft, length }:
       : [logitsAfter(fed, 'draft')]
     take(decoder.accept(sequence, resultOf(rows)))
   }
-  return { said: said.slice(0, tokens), drafted: decoder.counts.judged }
+  return { said: said.slice(0, tokens), drafted: decoder.counts.judged.text }
 }
 
 /** Three tokens after the prompt, by drafts of lengths 0 to 3 that depend on what was said. */

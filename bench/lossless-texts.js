@@ -1,0 +1,125 @@
+/**
+ * What drafts gain on texts of a known kind: full depth and every way of drafting take turns on the same prompts, in another
+ * order each round. Their time per token is held against full depth's of the same prompt and round, and the median counts.
+ * What steps cost and how often drafts stand is learned in a first round that does not count.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { loadModel } from '../dist/index.js'
+import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
+import { TEXT_KINDS } from './lossless-prompts.js'
+
+const MODELS = {
+  'ripple-8m': { label: 'ripple-8m, f32', chat: false, path: () => 'ripple-8m' },
+  smollm2: { label: 'SmolLM2-135M-Instruct, q4_1', chat: true, path: () => realModel(SMOLLM2) },
+  gemma3: { label: 'Gemma 3 270M, Q4_K_M', chat: false, path: () => realModel(GEMMA3) },
+}
+const FULL = { depth: 'full' }
+const MARKS = { begin: '<!-- npm run bench:lossless -- --doc writes from here -->', end: '<!-- to here -->' }
+
+/** @param {number} layers of the model */
+function waysOf(layers) {
+  const exit = `exit:${Math.round(layers / 4) - 1}`
+  return [
+    { name: 'text', options: { depth: 'full', lossless: true } },
+    { name: `text and \`${exit}\``, options: { depth: exit, lossless: true } },
+    { name: `\`${exit}\`, 3 drafts`, options: { depth: exit, lossless: { drafts: 3 } } },
+    { name: '`unified:1.5x`, 3 drafts', options: { depth: 'unified:1.5x,by=layers', lossless: { drafts: 3 } } },
+  ]
+}
+
+/** @param options of the command line, all texts */
+export async function texts(options) {
+  const [rounds, tokens, threads] = [options.rounds, options.tokens, options.threads].map(Number)
+  const reports = []
+  for (const name of options.models.split(',')) {
+    if (!(name in MODELS)) throw new Error(`--models has ${name}; there are ${Object.keys(MODELS).join(', ')}`)
+    const { label, chat, path } = MODELS[name]
+    const found = path()
+    if (found !== null) reports.push({ label, ...(await measure(found, chat, { rounds, tokens, threads })) })
+  }
+  const page = [
+    `${cpus()[0]?.model ?? 'A processor'}, ${threads} threads; up to ${tokens} tokens after each of two prompts of a kind, ${rounds} rounds.`,
+    ...reports.map(table),
+  ].join('\n\n')
+  console.log(page)
+  console.log(JSON.stringify({ threads, rounds, tokens, reports }))
+  if (options.doc !== undefined) writeBetweenMarks(options.doc, page)
+}
+
+async function measure(path, chat, { rounds, tokens, threads }) {
+  const model = await loadModel(path, { threads, context: 1024 })
+  const ways = waysOf(model.hyperparameters.layers)
+  const rows = []
+  for (const { kind, prompts, sampling } of TEXT_KINDS) {
+    const samples = ways.map(() => [])
+    for (let round = 0; round <= rounds; round++) {
+      for (const [i, prompt] of prompts(chat).entries()) {
+        const how = { ...sampling, seed: 10 * round + i, maxTokens: tokens }
+        const order = [FULL, ...ways.map((way) => way.options)]
+        if (round % 2 === 1) order.reverse()
+        const results = new Map()
+        for (const way of order) results.set(way, await model.generate(prompt, { ...how, ...way }).result)
+        if (round === 0) continue
+        const full = results.get(FULL)
+        ways.forEach((way, w) => {
+          samples[w].push(sampleOf(results.get(way.options), full))
+        })
+      }
+    }
+    process.stderr.write(`${path}: ${kind} is measured\n`)
+    rows.push({ kind, ways: samples.map((of) => summary(of, sampling.temperature === 0)) })
+  }
+  await model.dispose()
+  return { ways: ways.map((way) => way.name), rows }
+}
+
+function sampleOf(own, full) {
+  const { drafted, accepted, fromText, passes } = own.lossless
+  const msPerToken = ({ tokens, timing }) => timing.decodeMs / (tokens.length - 1)
+  return {
+    gain: msPerToken(full) / msPerToken(own),
+    tokens: own.tokens.length - 1,
+    same: own.tokens.join() === full.tokens.join(),
+    drafted,
+    accepted,
+    fromText: fromText.drafted,
+    passes,
+  }
+}
+
+/** @param {boolean} greedy where texts have to be equal */
+function summary(samples, greedy) {
+  const sum = (field) => samples.reduce((all, sample) => all + sample[field], 0)
+  const gains = samples.map(({ gain }) => gain).sort((a, b) => a - b)
+  const at = (share) => gains[Math.round(share * (gains.length - 1))]
+  return {
+    gain: at(0.5),
+    quartiles: [at(0.25), at(0.75)],
+    drafted: sum('drafted'),
+    fromText: sum('fromText'),
+    acceptance: sum('drafted') === 0 ? null : sum('accepted') / sum('drafted'),
+    tokensPerPass: sum('tokens') / sum('passes'),
+    ...(greedy ? { different: samples.filter(({ same }) => !same).length } : {}),
+  }
+}
+
+function table({ label, ways, rows }) {
+  const cell = ({ gain, acceptance, tokensPerPass }) =>
+    acceptance === null
+      ? `${gain.toFixed(2)}x, none`
+      : `${gain.toFixed(2)}x, ${Math.round(100 * acceptance)}%, ${tokensPerPass.toFixed(1)}`
+  const line = (cells) => `| ${cells.join(' | ')} |`
+  return [
+    line([label, ...ways]),
+    line(['---', ...ways.map(() => '---')]),
+    ...rows.map((row) => line([row.kind, ...row.ways.map(cell)])),
+  ].join('\n')
+}
+
+function writeBetweenMarks(file, page) {
+  const text = readFileSync(file, 'utf8')
+  const [from, to] = [text.indexOf(MARKS.begin), text.indexOf(MARKS.end)]
+  if (from < 0 || to < from) throw new Error(`${file} lacks the lines ${MARKS.begin} and ${MARKS.end}`)
+  writeFileSync(file, `${text.slice(0, from + MARKS.begin.length)}\n\n${page}\n\n${text.slice(to)}`)
+}
