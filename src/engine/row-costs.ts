@@ -29,8 +29,11 @@ export class RowCosts {
     return this.costs.has(rows)
   }
 
-  /** Where a number of rows is not known, a little more than fewer rows and not more than more rows; NaN where none is known. */
-  of(rows: number): number {
+  /**
+   * Where a number of rows is not known, more than fewer rows and not more than more rows; NaN where none is known.
+   * @param guess what one more row is taken to cost then, as a share of a row
+   */
+  of(rows: number, guess = GUESS): number {
     const known = this.costs.get(rows)
     if (known !== undefined) return known
     let below = 0
@@ -42,6 +45,6 @@ export class RowCosts {
     const low = this.costs.get(below)
     const high = this.costs.get(above)
     if (low === undefined) return high ?? Number.NaN
-    return Math.min(low * (1 + (GUESS * (rows - below)) / below), high ?? Number.POSITIVE_INFINITY)
+    return Math.min(low * (1 + (guess * (rows - below)) / below), high ?? Number.POSITIVE_INFINITY)
   }
 }
