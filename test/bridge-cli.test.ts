@@ -110,3 +110,40 @@ describe('shoal bridge', () => {
     expect(other.stderr).toMatch(/made for a model of 16 layers and this one has 5/)
   })
 })
+
+describe('shoal search --bridge', () => {
+  const TEXT = ['--texts', 'pretrained/sample.txt', '--window', '48', '--samples', '8', '--held-out', '6']
+  const SEARCH = ['search', ...MODEL, '--bridge', '--by', 'layers', ...TEXT]
+
+  it('writes a plan with its bridges, and goes on where it was stopped', async () => {
+    const out = at('s.bridge.gguf')
+    const stop = new AbortController()
+    const stopping = {
+      ...load,
+      signal: stop.signal,
+      stderr: { isTTY: true, write: (text: string) => /3 plans tried/.test(text) && stop.abort() },
+    }
+    const command = [...SEARCH, '--speedup', '1.3', '-o', out, '--json']
+    expect((await shoal(command, stopping)).code).toBe(130)
+    expect(existsSync(`${out}.search.jsonl`)).toBe(true)
+    const ended = await shoal(command, load)
+    expect(ended).toMatchObject({ code: 0, stderr: expect.stringMatching(/going on with [34] plans/) })
+    const { targets } = matches('search-bridge', ended.stdout) as unknown as {
+      targets: readonly [{ plan: number[]; held_out: Result['held_out'] }]
+    }
+    const [{ plan, held_out: heldOut }] = targets
+    expect(plan).toHaveLength(12)
+    expect(heldOut.bridged.mean).toBeLessThan(heldOut.plain.mean)
+    expect(await readBridgeFile(out)).toMatchObject({ plan })
+    expect(existsSync(`${out}.search.jsonl`)).toBe(false)
+  })
+
+  it.each([
+    [['--speedup', '1.5', '-o', 'x.json'], /must end in \.gguf/],
+    [['--speedup', '1.5,2', '--dynamic', '2'], /--dynamic picks from plans without bridges/],
+    [['--speedup', '1'], /leaves out no layer/],
+  ])('refuses %j', async (args, message) => {
+    const ended = await shoal([...SEARCH, ...args], load)
+    expect(ended).toMatchObject({ code: 2, stderr: expect.stringMatching(message) })
+  })
+})

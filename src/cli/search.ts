@@ -14,6 +14,7 @@ import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } 
 import { resolveDepth } from './generation-options.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { bar, createProgressLine } from './progress-line.js'
+import { searchWithBridges } from './search-bridges.js'
 import { type DynamicResult, fitAndCompare, showDynamic } from './search-dynamic.js'
 import { printTable } from './table.js'
 import { decimal, wholeNumber } from './values.js'
@@ -31,7 +32,14 @@ interface SearchOptions extends ModelOptions {
   readonly beam: number
   readonly seed: number
   readonly dynamic?: number
+  readonly bridge?: true
+  readonly rank?: number
 }
+
+/** Drawn texts, where the command does not say. */
+const WITHOUT = { samples: 24, window: 128, promptShare: 0.25 } as const
+const WITH_BRIDGES = { samples: 60, window: 256, promptShare: 0.125 } as const
+type GivenOptions = Omit<SearchOptions, keyof typeof WITHOUT> & Partial<Pick<SearchOptions, keyof typeof WITHOUT>>
 
 /** One target: what the search saw of it, and what it is worth on texts that the search did not see. */
 export interface TargetResult {
@@ -45,6 +53,7 @@ Examples:
   $ shoal search --speedup 1.5 --texts prompts.jsonl -o mine.policy.json
   $ shoal run "Once upon a time" --depth plan:mine.policy.json
   $ shoal search ./checkpoint --speedup 1.25,1.5,2,3 --texts book.txt -o book.policy.json
+  $ shoal search model.gguf --speedup 1.5 --bridge --texts news.txt prose.txt -o mine.bridge.gguf
   $ shoal search --speedup 1.25,1.5,2,3 --dynamic 2 --texts book.txt -o book.policy.json
 
 A file of texts is plain text, or a .jsonl file of {"input", "output"}, {"text"}, {"tokens"} or {"prompt"} lines. Prompts run every
@@ -71,26 +80,32 @@ export function buildSearch(cli: Cli): Command {
         .choices(['full', 'plan'])
         .default('full'),
     )
-    .option('--samples <n>', 'texts that the search sees at most', wholeNumber(1, 100_000), 24)
+    .option('--samples <n>', 'texts that the search sees at most (24; with --bridge 60)', wholeNumber(1, 100_000))
     .option('--held-out <n>', 'texts for the report at most', wholeNumber(1, 100_000), 64)
-    .option('--window <n>', 'tokens that plain text is cut into', wholeNumber(4, 100_000), 128)
+    .option('--window <n>', 'tokens that plain text is cut into (128; with --bridge 256)', wholeNumber(4, 100_000))
     .option(
       '--prompt-share <x>',
-      'share of a text that is its prompt, where the file does not say',
+      'share of a text that is its prompt, where the file does not say (0.25; with --bridge 0.125)',
       decimal(0, 1),
-      0.25,
     )
     .option('--beam <n>', 'plans that go on from one size to the next', wholeNumber(1, 1000), 2)
     .option('--seed <n>', 'of the draw of texts', wholeNumber(0, 2 ** 32 - 1), 0)
+    .option('--bridge', 'fit bridges over the gaps, and choose plan and bridges together; -o FILE.gguf')
+    .option(
+      '--rank <r>',
+      'with --bridge: maps of lower rank, 2 r H multiply-adds in place of H x H',
+      wholeNumber(1, 65_536),
+    )
     .option('--dynamic <s>', 'also fit a policy that picks one of the plans per prompt, for this mean speedup', speedup)
   addModelOptions(command).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: SearchOptions) =>
-    tellWhenStopped(
+  return command.action((name: string | undefined, given: GivenOptions) => {
+    const options = { ...(given.bridge ? WITH_BRIDGES : WITHOUT), ...given }
+    return tellWhenStopped(
       cli,
       () => keptOf(options),
       () => search(cli, name, options),
-    ),
-  )
+    )
+  })
 }
 
 /** What a stopped search leaves behind. */
@@ -110,6 +125,7 @@ async function search(cli: Cli, name: string | undefined, options: SearchOptions
   if (dynamic !== undefined && !(targets.includes(dynamic) && targets.length > 1)) {
     throw new UsageError(`--dynamic ${dynamic} must be one of several --speedup targets, whose plans it picks from`)
   }
+  checkBridgeOptions(options)
   await withModel(
     cli,
     name,
@@ -118,8 +134,11 @@ async function search(cli: Cli, name: string | undefined, options: SearchOptions
       if (model.settings.depth !== undefined) {
         note(cli, `note: this checkpoint was made for ${model.settings.depth}; other layers do not do it justice`)
       }
-      const drawn = options
-      const texts = await searchTexts(model, options.texts, { ...drawn, signal: cli.signal })
+      if (options.bridge) {
+        await searchWithBridges(cli, model, out === undefined ? null : journalOf(out), options)
+        return
+      }
+      const texts = await searchTexts(model, options.texts, { ...options, signal: cli.signal })
       if (texts.cut) note(cli, 'the texts are long: only the beginning of each file was read')
       const started = performance.now()
       const found = await find(cli, model, texts, options)
@@ -157,6 +176,17 @@ async function search(cli: Cli, name: string | undefined, options: SearchOptions
     },
     { slots: 8 },
   )
+}
+
+function checkBridgeOptions({ bridge, rank, dynamic, out }: SearchOptions): void {
+  if (!bridge) {
+    if (rank !== undefined) throw new UsageError('--rank is for --bridge')
+    return
+  }
+  if (dynamic !== undefined)
+    throw new UsageError('--dynamic picks from plans without bridges; leave out --bridge or --dynamic')
+  if (out !== undefined && !out.endsWith('.gguf'))
+    throw new UsageError('with --bridge, -o FILE must end in .gguf: bridges are a GGUF file')
 }
 
 async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchOptions): Promise<FoundPlans> {

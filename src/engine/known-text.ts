@@ -77,6 +77,13 @@ export interface TextRows {
   write(row: number, values: Float32Array): void
 }
 
+/** Rows that texts go on from. */
+export interface TextStart {
+  readonly layer: number
+  /** [H] */
+  row(index: number): Float32Array
+}
+
 /** Losses of the same texts under one plan after another; holds their prompts in the KV cache until it is disposed. */
 export interface PlanLosses {
   /**
@@ -90,6 +97,8 @@ export interface PlanLosses {
       readonly to?: number
       /** Over gaps of the layers. */
       readonly bridges?: readonly Bridge[]
+      /** Layers below `layer` are not run: these hidden rows enter it, those of text `from` first, as `rise` shows them. */
+      readonly start?: TextStart
       readonly signal?: AbortSignal
     },
   ): Promise<Float64Array>

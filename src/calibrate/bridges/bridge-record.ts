@@ -20,7 +20,7 @@ export function bridgeRecord({ bridge, ridge, unexplained }: FittedBridge): Json
 /** Null where a record is none of a bridge of this width. */
 export function readBridgeRecord(record: JsonObject, hidden: number): FittedBridge | null {
   const { from, to, on, ridge, unexplained, factors, bias } = record
-  const numbers = [from, to, ridge, unexplained]
+  const numbers = [from, to, ridge, unexplained ?? 0]
   if (!numbers.every((value) => typeof value === 'number') || (on !== 'hidden' && on !== 'mlp')) return null
   if (!Array.isArray(factors) || typeof bias !== 'string') return null
   const matrices = factors.map(matrixOf)
@@ -36,7 +36,7 @@ export function readBridgeRecord(record: JsonObject, hidden: number): FittedBrid
       bias: new Float32Array(values.buffer),
     },
     ridge: ridge as number,
-    unexplained: unexplained as number,
+    unexplained: unexplained as number | null,
   }
 }
 

@@ -18,6 +18,8 @@ export interface MapOptions {
   readonly type: BridgeType
   /** What the model multiplies an MLP's output by before it joins the residual stream; default 1. */
   readonly mlpScale?: number
+  /** Default `RIDGES`. */
+  readonly ridges?: readonly number[]
 }
 
 export interface FitOptions extends MapOptions {
@@ -32,8 +34,8 @@ export interface FitOptions extends MapOptions {
 export interface FittedBridge {
   readonly bridge: Bridge
   readonly ridge: number
-  /** Share of the squares of what the gap adds, on rows without a part in the fit. */
-  readonly unexplained: number
+  /** Share of the squares of what the gap adds, on rows without a part in the fit; null where one ridge was given. */
+  readonly unexplained: number | null
 }
 
 /** After which layers `fitBridges` needs the full model's rows. */
@@ -107,7 +109,7 @@ export function fitOne(
   backend: Backend,
   gap: Gap,
   { hidden, mlp, target }: GapRows,
-  { type, rank, mlpScale = 1 }: Omit<MapOptions, 'on'>,
+  { type, rank, mlpScale = 1, ridges }: Omit<MapOptions, 'on'>,
 ): FittedBridge {
   const { width, count } = hidden
   const moments = [new Moments(backend, width, width), new Moments(backend, width, width)] as const
@@ -121,7 +123,7 @@ export function fitOne(
       for (let j = 0; j < width; j++) difference[j] = (above[j]! - below[j]!) / scale
       moments[i < chosenFrom ? 0 : 1].add((mlp ?? hidden).row(i), difference, 1 / Math.max(rms(above), 1e-12))
     }
-    const { map, ridge, unexplained } = chooseRidge(...moments)
+    const { map, ridge, unexplained } = chooseRidge(...moments, ridges)
     const bridge = toBridge(map, { ...gap, on: mlp === null ? 'hidden' : 'mlp' }, { type, rank })
     return { bridge, ridge, unexplained }
   } finally {

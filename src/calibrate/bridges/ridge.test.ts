@@ -77,7 +77,7 @@ describe('ridge regression', () => {
     const { a, b } = few.sums()
     const shares = [1e-4, 1e-2, 1].map((r) => unexplained(solveRidge(a, b, r), many))
     expect(share).toBe(Math.min(...shares))
-    expect(ridge).toBe([1e-4, 1e-2, 1][shares.indexOf(share)])
+    expect(ridge).toBe([1e-4, 1e-2, 1][shares.indexOf(share as number)])
   })
 
   it('ends where inputs say nothing or the same', () => {

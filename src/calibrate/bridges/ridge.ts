@@ -86,15 +86,18 @@ export function unexplained({ weights }: LinearMap, rows: Moments): number {
   return error / squares
 }
 
-/** The map whose ridge does best on the rows of `choice`, fitted on all rows. */
+/** The map whose ridge does best on the rows of `choice`, fitted on all rows. Where one ridge is given it is taken untried. */
 export function chooseRidge(
   fit: Moments,
   choice: Moments,
   ridges: readonly number[] = RIDGES,
-): { readonly map: LinearMap; readonly ridge: number; readonly unexplained: number } {
+): { readonly map: LinearMap; readonly ridge: number; readonly unexplained: number | null } {
   const own = fit.sums()
-  const tried = ridges.map((ridge) => ({ ridge, share: unexplained(solveRidge(own.a, own.b, ridge), choice) }))
-  const best = tried.reduce((least, one) => (one.share < least.share ? one : least))
+  const tried = ridges.map((ridge) => ({
+    ridge,
+    share: ridges.length === 1 ? null : unexplained(solveRidge(own.a, own.b, ridge), choice),
+  }))
+  const best = tried.reduce((least, one) => ((one.share ?? 0) < (least.share ?? 0) ? one : least))
   const other = choice.sums()
   const sum = (x: readonly Float64Array[], y: readonly Float64Array[]): Float64Array[] =>
     x.map((row, i) => row.map((value, j) => value + y[i]![j]!))

@@ -130,6 +130,21 @@ async function endRows(bridges: readonly Bridge[]): Promise<Float32Array[]> {
 }
 
 describe('bridges', () => {
+  it('leave losses as they are where a text goes on from rows between two layers', async () => {
+    const bridges = bridgesFor(PLAN, 3)
+    const texts = [TEXT, { ids: TEXT.ids.slice(3), promptLength: 2 }, { ids: TEXT.ids.slice(1), promptLength: 5 }]
+    const losses = model.planLosses(texts)
+    const rows: Float32Array[] = []
+    await losses.rise({ layers: PLAN, bridges, from: 1 }, (now) => {
+      if (now.layer === 2) for (let i = 0; i < now.count; i++) rows.push(now.hidden(i))
+    })
+    const whole = await losses.of(PLAN, { bridges, from: 1 })
+    const start = { layer: 5, row: (i: number) => rows[i] as Float32Array }
+    const upper = await losses.of(PLAN, { bridges, from: 1, start })
+    await losses.dispose()
+    for (const [i, loss] of whole.entries()) expect(upper[i]).toBeCloseTo(loss, 4)
+  })
+
   it('that do not fit end their own generation and no other', async () => {
     const narrow = bridgesFor(PLAN, 3).map((bridge) => ({ ...bridge, bias: bridge.bias.slice(1) }))
     const bad = model.generate([1, 2, 3], { depth: policyOf(PLAN, narrow), maxTokens: 4 }).result

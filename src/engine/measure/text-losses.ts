@@ -5,7 +5,7 @@ import type { Plan, PromptPass } from '../../depth/policy.js'
 import { InputError } from '../../errors.js'
 import { abortedError } from '../aborted.js'
 import type { Engine } from '../engine.js'
-import type { ForcedText, TextRows } from '../known-text.js'
+import type { ForcedText, TextRows, TextStart } from '../known-text.js'
 import type { Sequence } from '../sequence.js'
 import type { Feed, Place, Rise } from '../step.js'
 import { promptPass } from '../token-depth.js'
@@ -18,6 +18,12 @@ interface Opened {
   /** Loss of the first token after the prompt, in nats; 0 where the prompt runs the plan too. */
   readonly firstLoss: number
   readonly pass: PromptPass
+}
+
+interface LossOptions {
+  readonly bridges?: readonly Bridge[]
+  readonly start?: TextStart
+  readonly signal?: AbortSignal | undefined
 }
 
 interface OpenText extends ForcedText, Opened {
@@ -54,9 +60,12 @@ export class TextLosses {
     layers: Plan,
     from: number,
     to: number,
-    { bridges = [], signal }: { readonly bridges?: readonly Bridge[]; readonly signal?: AbortSignal | undefined } = {},
+    { bridges = [], start, signal }: LossOptions = {},
   ): Promise<Float64Array> {
     const losses = new Float64Array(to - from)
+    const run = start === undefined ? layers : layers.filter((layer) => layer >= start.layer)
+    const over = start === undefined ? bridges : bridges.filter((bridge) => bridge.from >= start.layer)
+    let before = 0
     for (const group of groups(this.texts, from, to, (text) => this.fed(text).length)) {
       await this.withOpen(group, signal, async (texts) => {
         for (const { index, firstLoss } of texts) losses[index - from] = firstLoss
@@ -70,7 +79,13 @@ export class TextLosses {
             next,
           })),
         )
-        await this.engine.rise(feeds, { layers, bridges }, async (rows) => {
+        const fed = this.places(texts)
+        const first = before
+        before += fed.length
+        await this.engine.rise(feeds, { layers: run, bridges: over }, async (rows) => {
+          if (rows.layer < 0 && start !== undefined) {
+            for (const [i, place] of fed.entries()) rows.write(place.sequence, place.position, start.row(first + i))
+          }
           if (rows.layer !== layers.at(-1)) return
           await rows.head(places, (i, logits, probabilities) => {
             const { index, next } = places[i] as (typeof places)[number]
@@ -90,9 +105,7 @@ export class TextLosses {
   ): Promise<void> {
     const all = Array.from({ length: to - from }, (_, i) => from + i)
     await this.withOpen(all, signal, async (texts) => {
-      const places = texts.flatMap(({ sequence, ids, promptLength }): Place[] =>
-        this.fed({ ids, promptLength }).map((_, i) => ({ sequence, position: this.start(promptLength) + i })),
-      )
+      const places = this.places(texts)
       const at = (row: number): Place => places[row] as Place
       if (places.length === 0) return
       await this.engine.rise(this.feeds(texts, signal), rise, async (rows) => {
@@ -141,6 +154,13 @@ export class TextLosses {
       const fed = this.fed({ ids, promptLength })
       return fed.length === 0 ? [] : [{ sequence, ids: fed, signal }]
     })
+  }
+
+  /** The rows that go through a plan, text by text. */
+  private places(texts: readonly OpenText[]): Place[] {
+    return texts.flatMap(({ sequence, ...text }) =>
+      this.fed(text).map((_, i) => ({ sequence, position: this.start(text.promptLength) + i })),
+    )
   }
 
   /** Tokens that go through a plan: all but the last, whose output nobody asks for. */
