@@ -96,7 +96,8 @@ export function explainBeside(beside: readonly Beside[], layers: number): string
   })
 }
 
-function splitsText({ count, mean_layers: depth, agreement, losses }: SplitFigures, layers: number): string {
+/** What to expect on other questions. */
+export function splitsText({ count, mean_layers: depth, agreement, losses }: SplitFigures, layers: number): string {
   const range = ([low, middle, high]: Spread, text: (value: number) => string): string =>
     `${text(middle)} (${text(low)} to ${text(high)})`
   const lost = losses === null ? '' : `, answers lost ${range(losses, percent)}`

@@ -70,6 +70,7 @@ describe('ruleCells', () => {
   it('fits and chooses on the other part', () => {
     for (const rule of ['adainfer-svm', 'adainfer-crf']) {
       expect(of(rule)).toMatchObject({ trained: 12 })
+      expect(of(rule).note).toMatch(/^on other questions, median and 90% of 20 random splits: mean depth /)
       expect(of(rule).threshold).not.toBeNull()
       expect(of(rule).result!.depthMean.mean).toBeLessThan(4)
     }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type AskOptions, drawnForTraining, planQuestions, questionFacts, traceQuestions } from '../../calibrate/ask.js'
 import { crossFit } from '../../calibrate/cross-fit.js'
+import { splitsText } from '../../calibrate/explain.js'
 import { fitPolicy } from '../../calibrate/fit.js'
 import type { ExitRule } from '../../calibrate/outcomes.js'
 import { answerSettings, DEFAULT_TARGET, DRAWS, PAPER_FITS } from '../../calibrate/settings.js'
@@ -168,9 +169,10 @@ export function ruleCells(
   })
 }
 
-/** What a reader must know of how the threshold was chosen. */
-function thresholdNote({ threshold }: PolicyFile): string | null {
-  return threshold === null ? 'every threshold lost more than a point where it was chosen: full depth' : null
+/** What a reader must know of how the threshold was chosen, and what it gives on the questions of other splits. */
+function thresholdNote({ threshold, calibration, model }: PolicyFile): string | null {
+  if (threshold === null) return 'every threshold lost more than a point where it was chosen: full depth'
+  return calibration?.splits ? splitsText(calibration.splits, model.layers) : null
 }
 
 /** A classifier, the paper's at its own boundary and the others with a threshold, or why there is none. */
