@@ -82,13 +82,44 @@ describe('shoal bridge', () => {
     const ended = await shoal(['bridge', ...MODEL, ...args, '-o', out], load)
     expect(ended.code).toBe(0)
     expect(ended.stdout).toMatch(/^4 of 16 layers; bridges over layers 3-14$/m)
-    expect((await readBridgeFile(out)).bridges[0]).toMatchObject({ from: 2, to: 15, on: 'mlp' })
+    const [bridge] = (await readBridgeFile(out)).bridges
+    expect(bridge).toMatchObject({ from: 2, to: 15, on: 'mlp' })
+    // The model's down projections have no bias that one could go into.
+    expect(bridge?.bias.every((value) => value === 0)).toBe(true)
+  })
+
+  it('on MLPs become part of a checkpoint, those on the hidden state do not', async () => {
+    const folder = at('folded')
+    const target = ['--format', 'hf', '-o', folder, '--threads', '1', '--limit', '64', '--json']
+    const ended = await shoal(['export', 'ripple-8m', '--depth', `plan:${at('d.bridge.gguf')}`, ...target], load)
+    expect(ended.code).toBe(0)
+    const { folded, layers, perplexity } = matches('export', ended.stdout) as unknown as {
+      folded: number[]
+      layers: number[]
+      perplexity: { plan: { loss: number } }
+    }
+    expect({ folded, layers }).toEqual({ folded: [2], layers: [0, 1, 2, 15] })
+    const plain = ['export', 'ripple-8m', '--depth', 'layers:0,1,2,15', ...target.with(3, at('plain'))]
+    const without = matches('export', (await shoal(plain, load)).stdout) as unknown as { perplexity: typeof perplexity }
+    expect(perplexity.plan.loss).not.toBeCloseTo(without.perplexity.plan.loss, 2)
+    const run = ['run', folder, 'The', '--max-tokens', '2', '--threads', '1', '--depth', 'full']
+    expect(await shoal(run, load)).toMatchObject({ code: 0 })
+
+    const hidden = ['export', 'ripple-8m', '--depth', `plan:${at('a.bridge.gguf')}`, ...target.with(3, at('none'))]
+    const refused = await shoal(hidden, load)
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/layers 4-7 reads the hidden state/) })
+    expect(existsSync(at('none'))).toBe(false)
   })
 
   it.each([
     [['--depth', 'full', '-o', 'x.gguf'], 2, /leaves out no layer/],
     [['--depth', 'gap:0.8', '-o', 'x.gguf'], 2, /has no plan that all tokens run/],
     [['--depth', 'layers:0,15', '-o', 'x.json'], 2, /must end in \.gguf/],
+    [
+      ['--depth', 'layers:1,15', '--on', 'mlp', '-o', 'x.gguf'],
+      1,
+      /over layer 0 folds .*: there is none below it; leave/,
+    ],
     [['--depth', 'layers:0,15', '--texts', 'few.jsonl', '-o', 'x.gguf'], 2, /must hold ten texts/],
     [['--depth', 'layers:0,15', '--texts', 'none.txt', '-o', 'x.gguf'], 1, /none\.txt: no such file/],
     [['--depth', 'layers:0,15'], 2, /--out/],

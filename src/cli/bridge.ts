@@ -12,6 +12,7 @@ import {
   type BridgeType,
   bridgeType,
   bridgeUnits,
+  type Gap,
   gapText,
   planGaps,
 } from '../depth/bridge.js'
@@ -19,8 +20,10 @@ import type { Plan, Policy } from '../depth/policy.js'
 import { balancedPlan, layersInTime } from '../depth/unified.js'
 import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
-import { printable, SpecError } from '../errors.js'
+import { printable, SpecError, UnsupportedError } from '../errors.js'
 import { type BridgeQuality, bridgeQuality } from '../evaluate/bridge-figures.js'
+import { downProjection } from '../families/down-projection.js'
+import { familyByArchitecture } from '../families/index.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
@@ -122,6 +125,7 @@ async function bridge(cli: Cli, name: string | undefined, options: BridgeOptions
       const gaps = planGaps(plan, layers)
       if (gaps.length === 0)
         throw new SpecError(`depth "${options.depth}" leaves out no layer: there is no gap to bridge`)
+      const bias = options.on === 'hidden' || foldsWithBias(model, gaps)
       const type = options.type ?? bridgeType(hidden)
       if (type === 'q8_0' && hidden % 32 !== 0) {
         throw new UsageError(`--type q8_0 needs rows that divide by 32, and this model has ${hidden}; give f16`)
@@ -129,7 +133,7 @@ async function bridge(cli: Cli, name: string | undefined, options: BridgeOptions
       const texts = await readTexts(cli, model, options)
       const memory = bytesText(fitMemory(hidden, gaps.length, texts.fit))
       note(cli, `fitting ${gaps.length} bridges on ${texts.fit.length} texts: about ${memory} beside the model`)
-      const made = await fitted(cli, model, plan, texts, { ...options, prompt, type })
+      const made = await fitted(cli, model, plan, texts, { ...options, prompt, type, bias })
       let written = false
       try {
         const bridges = made.fitted.map(({ bridge }) => bridge)
@@ -153,6 +157,23 @@ async function bridge(cli: Cli, name: string | undefined, options: BridgeOptions
     },
     { slots: 8 },
   )
+}
+
+/**
+ * Whether bridges of MLP outputs may have a bias: where every down projection below a gap has one, it goes in there.
+ * @throws UnsupportedError where a bridge could not be folded
+ */
+function foldsWithBias({ hyperparameters: h, name }: Model, gaps: readonly Gap[]): boolean {
+  const family = familyByArchitecture(h.architecture, name)
+  const places = gaps.map((gap) => {
+    const place = gap.from < 0 ? 'there is none below it' : downProjection(family, h, gap.from)
+    if (typeof place !== 'string') return place
+    const where = gap.from < 0 ? '' : `layer ${gap.from} of ${family.architecture}: `
+    throw new UnsupportedError(
+      `--on mlp: a bridge over ${gapText(gap)} folds into no down projection: ${where}${place}; leave --on out`,
+    )
+  })
+  return places.every(({ bias }) => bias !== null)
 }
 
 /** The plan of a depth; of a speedup in time, one that meets it with its bridges. */
@@ -215,9 +236,9 @@ async function fitted(
   model: Model,
   plan: Plan,
   texts: BridgeTexts,
-  options: BridgeOptions & { readonly prompt: 'full' | 'plan'; readonly type: BridgeType },
+  options: BridgeOptions & { readonly prompt: 'full' | 'plan'; readonly type: BridgeType; readonly bias: boolean },
 ): Promise<MadeBridges> {
-  const { on, rank = null, type, prompt, out } = options
+  const { on, rank = null, type, prompt, out, bias } = options
   const line = createProgressLine(cli)
   const started = performance.now()
   try {
@@ -225,6 +246,7 @@ async function fitted(
       on,
       rank,
       type,
+      bias,
       prompt,
       signal: cli.signal,
       journal: journalOf(out),
@@ -236,6 +258,7 @@ async function fitted(
         on,
         rank,
         type,
+        bias,
         prompt,
       },
       onProgress: (done) => {

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { Command, Option } from 'commander'
 import { QUANTIZATIONS } from '../checkpoint/tensor-type.js'
 import {
+  checkFolds,
   EXPORT_FORMATS,
   type Exported,
   type ExportFormat,
@@ -11,7 +12,8 @@ import {
   prepareExport,
 } from '../convert/export.js'
 import { DEFAULT_MODEL } from '../convert/package.js'
-import type { Plan, Policy } from '../depth/policy.js'
+import type { Bridge } from '../depth/bridge.js'
+import type { Plan, Policy, SkipPolicy } from '../depth/policy.js'
 import { everyTokenOf } from '../depth/same-layers.js'
 import { measurementsOf, parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
@@ -39,8 +41,9 @@ interface ExportCommandOptions extends Pick<ModelOptions, 'threads' | 'quantizat
 
 /** What is known before anything is written. */
 interface Chosen {
-  readonly policy: Policy
+  readonly policy: SkipPolicy
   readonly plan: Plan
+  readonly bridges: readonly Bridge[]
   readonly perplexity: PlanPerplexity | null
   /** Said already when the model was loaded. */
   readonly warned: readonly string[]
@@ -54,15 +57,20 @@ Examples:
   $ shoal export --depth unified:2x --format gguf -o half.gguf
   $ shoal export ./checkpoint --depth layers:0,1,2,5,6,7 --format hf -o ./checkpoint-6 --text chapter.txt
   $ shoal export ./checkpoint --depth plan:found.policy.json --format gguf --quantization q4_0 -o found-q4_0.gguf
+  $ shoal export ./checkpoint --depth plan:fold.bridge.gguf --format gguf -o bridged.gguf
   $ shoal export model-q4_0.gguf --depth unified:1.5x,by=layers --format gguf -o smaller.gguf --no-perplexity
 
+Bridges that were fitted with shoal bridge --on mlp are folded into the down projections below the gaps: the result has no
+layer and no tensor more, and any program runs it.
 The perplexity is measured on the same tokens three times: with every layer; with prompts at full depth and the plan after
 them, as run does it and Unified Layer Skipping describes it; and with the plan everywhere, which is all that a checkpoint
 without the other layers can do.`
 
 export function buildExport(cli: Cli): Command {
   const command = new Command('export')
-    .description('Write a checkpoint that has only the layers of a plan, for transformers, vLLM or llama.cpp.')
+    .description(
+      'Write a checkpoint that has only the layers of a plan, its bridges folded in, for transformers, vLLM or llama.cpp.',
+    )
     .argument('[model]', MODEL_HELP)
     .usage('[MODEL] --depth SPEC --format hf|gguf -o OUT [options]')
   addRevisionOption(command)
@@ -97,7 +105,7 @@ export function buildExport(cli: Cli): Command {
 }
 
 async function runExport(cli: Cli, model: string, options: ExportCommandOptions): Promise<void> {
-  const { format, out, quantization, force } = options
+  const { format, out, quantization, force, threads } = options
   const target: ExportTarget = {
     format,
     path: out,
@@ -111,6 +119,8 @@ async function runExport(cli: Cli, model: string, options: ExportCommandOptions)
   const line = createProgressLine(cli)
   const exported = await exportModel(model, chosen.plan, {
     ...target,
+    bridges: chosen.bridges,
+    ...(threads !== undefined && { threads }),
     card: { measured: cardLines(source, chosen, options) },
     signal: cli.signal,
     progress: (loaded, total) =>
@@ -129,7 +139,7 @@ async function choose(
   options: ExportCommandOptions,
 ): Promise<Chosen> {
   const unloaded = options.perplexity ? null : withoutModel(source, options.depth)
-  if (unloaded !== null) return { policy: unloaded, plan: planOf(unloaded, source), perplexity: null, warned: [] }
+  if (unloaded !== null) return { ...planOf(unloaded, source), perplexity: null, warned: [] }
   const { threads } = options
   const loading: ModelOptions = {
     device: 'cpu',
@@ -142,9 +152,9 @@ async function choose(
     loading,
     async (loaded) => {
       const policy = await announceDepth(cli, loaded, options.depth)
-      const plan = planOf(policy, source)
-      const perplexity = options.perplexity ? await measure(cli, loaded, plan, text, options) : null
-      return { policy, plan, perplexity, warned: loaded.warnings }
+      const chosen = planOf(policy, source)
+      const perplexity = options.perplexity ? await measure(cli, loaded, chosen.policy, text, options) : null
+      return { ...chosen, perplexity, warned: loaded.warnings }
     },
     { slots: 1 },
   )
@@ -158,10 +168,11 @@ function withoutModel({ layers, depth }: ExportSource, spec = depth): Policy | n
   return policy.source === undefined && (policy.notes ?? []).length === 0 ? policy : null
 }
 
-/** @throws SpecError where the policy has no one plan, or one that leaves nothing out */
-function planOf(policy: Policy, { name, layers }: ExportSource): Plan {
+/** @throws SpecError where the policy has no one plan, or one that leaves nothing out; UnsupportedError where bridges do not fold */
+function planOf(policy: Policy, source: ExportSource): Pick<Chosen, 'policy' | 'plan' | 'bridges'> {
+  const { name, layers } = source
   const plan = everyTokenOf(policy)
-  if (plan === null) {
+  if (plan === null || policy.kind !== 'skip') {
     throw new SpecError(
       `depth "${policy.spec}": decides while tokens run, and a checkpoint has one plan; use layers:A,B,.., unified:2x or plan:FILE`,
     )
@@ -169,13 +180,15 @@ function planOf(policy: Policy, { name, layers }: ExportSource): Plan {
   if (plan.length === layers) {
     throw new SpecError(`depth "${policy.spec}": leaves no layer of ${name} out; shoal convert writes all of them`)
   }
-  return plan
+  const { bridges = [] } = policy
+  checkFolds(source, plan, bridges)
+  return { policy, plan, bridges }
 }
 
 async function measure(
   cli: Cli,
   model: Model,
-  plan: Plan,
+  policy: SkipPolicy,
   text: string | null,
   options: ExportCommandOptions,
 ): Promise<PlanPerplexity | null> {
@@ -186,7 +199,7 @@ async function measure(
   }
   const line = createProgressLine(cli)
   try {
-    return await planPerplexity(model, model.tokenizer, text ?? (await readTextFile(SAMPLE)), plan, {
+    return await planPerplexity(model, model.tokenizer, text ?? (await readTextFile(SAMPLE)), policy, {
       path: options.text ?? SAMPLE,
       maxTokens: options.limit,
       signal: cli.signal,
@@ -219,7 +232,7 @@ function show(
   exported: Exported,
   options: ExportCommandOptions,
 ): void {
-  const { path, format, quantization, tensors, bytes, parameters, totalParameters, warnings } = exported
+  const { path, format, quantization, tensors, bytes, parameters, totalParameters, folded, warnings } = exported
   if (options.json) {
     printJson(cli, {
       model: source.name,
@@ -233,6 +246,7 @@ function show(
       bytes,
       parameters,
       total_parameters: totalParameters,
+      folded,
       perplexity: perplexity && { text: options.text ?? null, ...perplexity },
       warnings,
     })
@@ -240,14 +254,16 @@ function show(
   }
   const size = `${count(parameters)} of ${count(totalParameters)} parameters · ${bytesText(bytes)}`
   cli.stdout.write(`${printable(path)} · ${plan.length} of ${source.layers} layers: ${plan.join(', ')} · ${size}\n`)
-  if (perplexity !== null) showPerplexity(cli, perplexity, textName(options))
+  if (folded.length > 0) cli.stdout.write(`bridges folded into the down projections of layers ${folded.join(', ')}\n`)
+  if (perplexity !== null) showPerplexity(cli, perplexity, folded.length > 0, textName(options))
 }
 
 function count(parameters: number): string {
   return parameters >= 1e5 ? `${(parameters / 1e6).toFixed(1)}M` : String(parameters)
 }
 
-function showPerplexity(cli: Cli, perplexity: PlanPerplexity, text: string): void {
+function showPerplexity(cli: Cli, perplexity: PlanPerplexity, bridged: boolean, text: string): void {
+  const what = bridged ? 'the plan and its bridges' : 'the plan'
   const { full, prompted, plan, tokens, windows } = perplexity
   const row = (what: string, { perplexity, loss }: PlanPerplexity['full']): string[] => [
     what,
@@ -259,8 +275,8 @@ function showPerplexity(cli: Cli, perplexity: PlanPerplexity, text: string): voi
   printTable(cli, [
     ['', 'perplexity', 'nats per token', 'change'],
     row('every layer', full),
-    row('the plan after prompts at full depth', prompted),
-    row('the plan everywhere: what was written', plan),
+    row(`${what} after prompts at full depth`, prompted),
+    row(`${what} everywhere: what was written`, plan),
   ])
   cli.stdout.write(
     `\n${tokens} tokens of ${printable(text)} in ${windows === 1 ? 'one window, its first quarter the' : `${windows} windows, the first quarter of each its`} prompt.\n` +

@@ -4,6 +4,7 @@ import { type GgufFile, type GgufTensor, readGguf } from '../checkpoint/gguf.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { createGgufWriter, type GgufTensorDeclaration } from '../checkpoint/gguf-write.js'
 import { checkUnchanged } from '../checkpoint/regular-file.js'
+import { rowBytes } from '../checkpoint/tensor-type.js'
 import {
   BRIDGE_TYPES,
   type Bridge,
@@ -16,6 +17,8 @@ import {
 import { checkPlan } from '../depth/plan.js'
 import type { Plan } from '../depth/policy.js'
 import { FileError, ShoalError } from '../errors.js'
+import { dequantize } from '../ggml/dequantize.js'
+import { checkValues } from './check-values.js'
 
 /** `general.architecture` of files of bridges. */
 export const BRIDGE_ARCHITECTURE = 'shoal-bridge'
@@ -23,6 +26,8 @@ export const BRIDGE_ARCHITECTURE = 'shoal-bridge'
 const VERSION = 1
 /** Far more than any model has. */
 const MOST_HIDDEN = 1 << 20
+/** Values that are checked at a time. */
+const BLOCK_VALUES = 1 << 20
 
 /** What a file of bridges says beside the maps: numbers by name, in nats per token where they are losses. */
 export type BridgeFigures = Readonly<Record<string, number>>
@@ -120,7 +125,9 @@ export async function readBridgeFile(path: string): Promise<BridgeSet> {
       const factors: BridgeMatrix[] = []
       for (const tensor of tensors) {
         const [columns = 0, rows = 0] = tensor.shape
-        factors.push({ type: tensor.type as BridgeType, columns, rows, data: await read(tensor) })
+        const matrix = { type: tensor.type as BridgeType, columns, rows, data: await read(tensor) }
+        checkFinite(path, tensor.name, matrix)
+        factors.push(matrix)
       }
       const values = new Float32Array((await read(bias)).buffer)
       if (!values.every(Number.isFinite)) throw new FileError(path, `tensor ${bias.name} holds what is no number`)
@@ -202,6 +209,18 @@ function vectorOf(gguf: GgufFile, name: string, hidden: number): GgufTensor {
     throw new FileError(gguf.path, `tensor ${name} is no vector of ${hidden} numbers in f32`)
   }
   return tensor
+}
+
+/** One NaN in a map would be in every row that a bridge gives. */
+function checkFinite(path: string, tensor: string, { type, columns, rows, data }: BridgeMatrix): void {
+  const width = rowBytes(type, columns)
+  const height = Math.min(rows, Math.ceil(BLOCK_VALUES / columns))
+  const values = new Float32Array(height * columns)
+  for (let start = 0; start < rows; start += height) {
+    const count = Math.min(height, rows - start)
+    dequantize(type, data.subarray(start * width, (start + count) * width), count, columns, values)
+    checkValues(path, tensor, values.subarray(0, count * columns), 'f32')
+  }
 }
 
 function integers(metadata: GgufMetadata, key: string): number[] {

@@ -1,6 +1,7 @@
 import { createGgufWriter } from '../checkpoint/gguf-write.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { openPrequantized } from '../checkpoint/prequantized/open.js'
+import type { PrequantizedSource } from '../checkpoint/prequantized/view.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { type Quantization, rowBytes, type TensorType } from '../checkpoint/tensor-type.js'
@@ -75,7 +76,7 @@ export async function convert(
 ): Promise<Conversion> {
   const weights = await openWeights(checkpoint.folder)
   try {
-    return await convertWeights(checkpoint, weights, family, options)
+    return await convertWeights(checkpoint, await openPrequantized(checkpoint.config, weights), family, options)
   } finally {
     await weights.close()
   }
@@ -84,11 +85,10 @@ export async function convert(
 /** Like `convert`, with the checkpoint's weights from wherever they are; they stay open. */
 export async function convertWeights(
   checkpoint: HuggingFaceFolder,
-  stored: TensorSource,
+  weights: PrequantizedSource,
   family: Family,
   options: ConvertOptions,
 ): Promise<Conversion> {
-  const weights = await openPrequantized(checkpoint.config, stored)
   const { path, quantization, name = checkpoint.name, baseModel, forLlamaCpp = false, progress, signal } = options
   const hyperparameters = await family.withScalars(family.fromConfig(checkpoint.config), weights)
   const mappings = family.tensors(hyperparameters)

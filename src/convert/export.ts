@@ -9,6 +9,7 @@ import type { TensorSource } from '../checkpoint/safetensors.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import type { Quantization } from '../checkpoint/tensor-type.js'
 import { readOptionalTextFile, readTextFile } from '../checkpoint/text-file.js'
+import type { Bridge } from '../depth/bridge.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Plan } from '../depth/policy.js'
 import { FileError, InputError, ShoalError, UnsupportedError } from '../errors.js'
@@ -23,8 +24,10 @@ import { readPackageFacts } from './metadata.js'
 import { chooseQuantization, familyOf, locateModel } from './package.js'
 import { type CardFacts, modelCard } from './reduce/card.js'
 import { readerOf, reduceConfig } from './reduce/config.js'
+import { type DownFold, downFolds, type FoldOptions } from './reduce/down-folds.js'
+import { foldWeights } from './reduce/folded-weights.js'
 import { copySmallFiles, type Written, writeText, writeWeights } from './reduce/folder.js'
-import { keptTensors, reduceMetadata, writeReducedGguf } from './reduce/gguf.js'
+import { type KeptTensor, keptBytes, keptTensors, reduceMetadata, writeReducedGguf } from './reduce/gguf.js'
 import { keptName } from './reduce/layer-name.js'
 import { reduceWeights } from './reduce/weights.js'
 
@@ -43,7 +46,11 @@ export interface ExportTarget {
 
 export interface ExportOptions extends ExportTarget {
   /** What the model card says beside the layers. */
-  readonly card: Omit<CardFacts, 'name' | 'baseModel' | 'layers' | 'plan' | 'licence'>
+  readonly card: Omit<CardFacts, 'name' | 'baseModel' | 'layers' | 'plan' | 'licence' | 'folded'>
+  /** Bridges over the plan's gaps, which are folded into the down projections below them; default none. */
+  readonly bridges?: readonly Bridge[]
+  /** Threads that fold; default all cores. */
+  readonly threads?: number
   /** Told bytes written, of how many. */
   readonly progress?: (loaded: number, total: number) => void
   readonly signal?: AbortSignal
@@ -59,6 +66,8 @@ export interface Exported {
   readonly bytes: number
   readonly parameters: number
   readonly totalParameters: number
+  /** Layers of the source whose down projection has a bridge in it. */
+  readonly folded: readonly number[]
   readonly warnings: readonly string[]
 }
 
@@ -70,6 +79,8 @@ export interface ExportSource {
   readonly depth: string
   /** Where a GGUF file is to be made: what its matrices become. */
   readonly quantization: Target | null
+  readonly family: Family
+  readonly h: Hyperparameters
 }
 
 /**
@@ -89,9 +100,9 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
     checkFile(target, location.path)
     const gguf = await readGgufModel(location.path)
     for (const part of gguf.parts) checkFile(target, part.path)
-    const { h } = openGgufModel(gguf)
+    const { family, h } = openGgufModel(gguf)
     const { depth = 'full' } = readPackageFacts(gguf.metadata).settings
-    return { name: location.name, layers: h.layers, depth, quantization: null }
+    return { name: location.name, layers: h.layers, depth, quantization: null, family, h }
   }
   if (target.format === 'hf' && target.quantization !== undefined) {
     throw new InputError(`--quantization is for --format gguf; a folder keeps its tensors as they are`)
@@ -101,37 +112,46 @@ export async function prepareExport(model: string, target: ExportTarget): Promis
   const checkpoint = await openHuggingFace(location.path)
   const family = familyOf(checkpoint)
   await (await openWeights(checkpoint.folder)).close()
-  const { layers } = family.fromConfig(checkpoint.config)
+  const h = family.fromConfig(checkpoint.config)
   return {
     name: location.name,
-    layers,
+    layers: h.layers,
     depth: checkpoint.settings.depth ?? 'full',
     quantization: target.format === 'gguf' ? await chooseQuantization(checkpoint, family, target.quantization) : null,
+    family,
+    h,
   }
 }
 
 /**
- * Writes a checkpoint that has the layers of a plan and no others. What is written appears under its name only when it is
+ * Refuses bridges that become no part of a checkpoint.
+ * @throws UnsupportedError, InputError
+ */
+export function checkFolds({ family, h }: ExportSource, plan: Plan, bridges: readonly Bridge[]): void {
+  downFolds(bridges, plan, family, h)
+}
+
+/**
+ * Writes a checkpoint that has the layers of a plan and no others, with bridges in their down projections. What is written appears under its name only when it is
  * complete.
  * @throws FileError, InputError, UnsupportedError, SpecError; ShoalError `aborted`
  */
 export async function exportModel(model: string, plan: Plan, options: ExportOptions): Promise<Exported> {
-  const { name, layers } = await prepareExport(model, options)
+  const { name, layers, family, h: whole } = await prepareExport(model, options)
   checkPlan(plan, layers, 'plan')
+  const folds = downFolds(options.bridges ?? [], plan, family, whole)
   const location = locateModel(model)
-  if (location.kind === 'gguf') return exportGguf(await readGgufModel(location.path), name, plan, options)
+  if (location.kind === 'gguf') return exportGguf(await readGgufModel(location.path), name, plan, folds, options)
   const checkpoint = await openHuggingFace(location.path)
-  const family = familyOf(checkpoint)
   const weights = await openWeights(checkpoint.folder)
   try {
     const text = reduceConfig(checkpoint.config, await readTextFile(checkpoint.config.path), layers, plan)
     const { depth: _, ...settings } = checkpoint.settings
     const reduced = { ...checkpoint, settings, config: readerOf(checkpoint.config, text) }
     const view = reduceWeights(weights, keptName(family.layersAt, plan))
-    const whole = family.fromConfig(checkpoint.config)
     const h = family.fromConfig(reduced.config)
     if (!haveSameLayers(h, keepLayers(whole, plan))) throw otherLayers(checkpoint.config.path)
-    const source = { checkpoint: reduced, family, weights: view, configText: text, plan, whole, h }
+    const source = { checkpoint: reduced, family, weights: view, configText: text, plan, folds, whole, h }
     return options.format === 'hf' ? await writeFolder(source, options) : await writeGguf(source, options)
   } finally {
     await weights.close()
@@ -144,20 +164,29 @@ interface Reduced {
   readonly weights: TensorSource
   readonly configText: string
   readonly plan: Plan
+  readonly folds: ReadonlyMap<string, DownFold>
   /** Of the source, and of what is written. */
   readonly whole: Hyperparameters
   readonly h: Hyperparameters
 }
 
 async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exported> {
-  const { checkpoint, family, weights, configText, plan, whole, h } = source
+  const { checkpoint, family, configText, plan, folds, whole, h } = source
   const mappings = family.tensors(h)
-  const matrices = await openPrequantized(checkpoint.config, weights)
+  const matrices = await openPrequantized(checkpoint.config, source.weights)
+  if (folds.size > 0 && matrices.summary !== null) {
+    throw new UnsupportedError(
+      `${checkpoint.folder}: is quantised, and its matrices change where bridges fold into them; use --format gguf`,
+    )
+  }
   for (const mapping of mappings) findTensor(matrices, checkpoint.folder, mapping)
+  const weights = foldWeights(source.weights, checkpoint.folder, mappings, folds, foldOptions(options))
   const bytes = [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0)
   const licence = licenceLines((await readOptionalTextFile(join(checkpoint.folder, 'README.md'))) ?? '')
   const name = basename(resolve(options.path))
-  const card = modelCard({ ...options.card, name, baseModel: checkpoint.name, layers: whole.layers, plan, licence })
+  const folded = foldedLayers(folds)
+  const facts = { ...options.card, name, baseModel: checkpoint.name, layers: whole.layers, plan, licence, folded }
+  const card = modelCard(facts)
   const folder = await createAtomicFolder(options.path, options.force ? { marker: 'config.json' } : null)
   try {
     await copySmallFiles(checkpoint.folder, folder.temporary)
@@ -176,14 +205,17 @@ async function writeFolder(source: Reduced, options: ExportOptions): Promise<Exp
     tensors: weights.tensors.size,
     bytes,
     ...parametersOf(family, h, whole),
+    folded,
     warnings: [],
   }
 }
 
 async function writeGguf(source: Reduced, options: ExportOptions): Promise<Exported> {
-  const { checkpoint, family, weights, whole, h } = source
+  const { checkpoint, family, folds, whole, h } = source
   const quantization = await chooseQuantization(checkpoint, family, options.quantization)
   const { path, progress, signal } = options
+  const stored = await openPrequantized(checkpoint.config, source.weights)
+  const weights = foldWeights(stored, checkpoint.folder, family.tensors(h), folds, foldOptions(options))
   const {
     bytes,
     warnings,
@@ -205,30 +237,53 @@ async function writeGguf(source: Reduced, options: ExportOptions): Promise<Expor
     tensors,
     bytes,
     ...parametersOf(family, h, whole),
+    folded: foldedLayers(folds),
     warnings: [...warnings, ...unlikeLlamaCpp(family, h)],
   }
 }
 
-async function exportGguf(gguf: GgufFile, source: string, plan: Plan, options: ExportOptions): Promise<Exported> {
+async function exportGguf(
+  gguf: GgufFile,
+  source: string,
+  plan: Plan,
+  folds: ReadonlyMap<string, DownFold>,
+  options: ExportOptions,
+): Promise<Exported> {
   const { family, h } = openGgufModel(gguf)
   const names = { name: basename(options.path, '.gguf'), baseModel: source }
   const reduced = keepLayers(h, plan)
   const metadata = reduceMetadata(gguf.metadata, family.architecture, h.layers, plan, names)
   for (const [key, value] of family.toMetadata(reduced).values) metadata.values.set(key, value)
-  const kept = keptTensors(gguf, plan)
+  const kept = keptTensors(gguf, plan, folds)
   const written = family.fromMetadata(metadata, new Set(kept.map(({ name }) => name)))
   if (!haveSameLayers(written, reduced)) throw otherLayers(gguf.path)
-  const total = kept.reduce((sum, { tensor }) => sum + tensor.bytes, 0)
-  const bytes = await writeReducedGguf(gguf, metadata, kept, options.path, counter(total, options))
+  const total = kept.reduce((sum, each) => sum + keptBytes(each), 0)
+  const { path } = options
+  const bytes = await writeReducedGguf(gguf, metadata, kept, path, counter(total, options), foldOptions(options))
   return {
-    path: options.path,
+    path,
     format: 'gguf',
     quantization: metadata.has('shoal.quantization') ? metadata.string('shoal.quantization') : null,
     tensors: kept.length,
     bytes,
     ...parametersOf(family, reduced, h),
-    warnings: unlikeLlamaCpp(family, reduced),
+    folded: foldedLayers(folds),
+    warnings: [...roundedWarnings(kept), ...unlikeLlamaCpp(family, reduced)],
   }
+}
+
+function foldedLayers(folds: ReadonlyMap<string, DownFold>): number[] {
+  return [...new Set([...folds.values()].map(({ bridge }) => bridge.from))]
+}
+
+/** Matrices of a quantised file are rounded once more where something was folded into them. */
+function roundedWarnings(kept: readonly KeptTensor[]): string[] {
+  const types = kept.flatMap(({ fold, type }) => (fold === null || ['f32', 'f16', 'bf16'].includes(type) ? [] : [type]))
+  if (types.length === 0) return []
+  const matrices = types.length === 1 ? '1 down projection was' : `${types.length} down projections were`
+  return [
+    `${matrices} rounded to ${[...new Set(types)].join(', ')} again with a bridge inside; from the original checkpoint it would be more exact`,
+  ]
 }
 
 function openGgufModel(gguf: GgufFile): { family: Family; h: Hyperparameters } {
@@ -260,13 +315,21 @@ function otherLayers(path: string): UnsupportedError {
 }
 
 /** Adds up what is written, and stops where it is to stop. */
-function counter(total: number, { path, progress, signal }: ExportOptions): Written {
+function counter(total: number, options: ExportOptions): Written {
   let loaded = 0
   return (bytes) => {
     loaded += bytes
-    progress?.(loaded, total)
-    if (signal?.aborted) throw new ShoalError('aborted', `${path}: the export was stopped`, { cause: signal.reason })
+    options.progress?.(loaded, total)
+    throwIfStopped(options)
   }
+}
+
+function foldOptions(options: ExportOptions): FoldOptions {
+  return { threads: options.threads, check: () => throwIfStopped(options) }
+}
+
+function throwIfStopped({ path, signal }: ExportOptions): void {
+  if (signal?.aborted) throw new ShoalError('aborted', `${path}: the export was stopped`, { cause: signal.reason })
 }
 
 function checkFile({ path, force }: ExportTarget, source: string): void {

@@ -1,4 +1,4 @@
-import type { Plan } from '../depth/policy.js'
+import type { Depth, SkipPolicy } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { FileError } from '../errors.js'
 import { leadOf } from '../tokenizer/lead.js'
@@ -39,7 +39,7 @@ export interface PlanPerplexityOptions {
 }
 
 /**
- * Perplexity of a text under a plan and without it. The text is cut into windows of up to 256 tokens, each with what the
+ * Perplexity of a text under a policy with one plan, its bridges included, and without it. The text is cut into windows of up to 256 tokens, each with what the
  * tokenizer begins a text with; the first quarter of a window is its prompt.
  * @throws FileError where the text is too short
  */
@@ -47,14 +47,13 @@ export async function planPerplexity(
   model: Model,
   tokenizer: Tokenizer,
   text: string,
-  plan: Plan,
+  policy: SkipPolicy,
   options: PlanPerplexityOptions,
 ): Promise<PlanPerplexity> {
   const windows = windowsOf(tokenizer, text, Math.min(WINDOW, model.context), options.maxTokens)
   if (windows.length === 0) throw new FileError(options.path, 'holds too little text for a perplexity')
   const { signal, onProgress } = options
-  const layers = plan.join(',')
-  const depths = ['full', `layers:${layers}`, `layers:${layers},prompt=plan`]
+  const depths: readonly Depth[] = ['full', { ...policy, prompt: 'full' }, { ...policy, prompt: 'plan' }]
   const sums = depths.map(() => 0)
   let tokens = 0
   for (const [w, ids] of windows.entries()) {

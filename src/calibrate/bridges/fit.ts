@@ -16,6 +16,8 @@ export interface MapOptions {
   /** Null for maps of full rank. */
   readonly rank: number | null
   readonly type: BridgeType
+  /** False for maps without b, which fold into a down projection without a bias; default true. */
+  readonly bias?: boolean
   /** What the model multiplies an MLP's output by before it joins the residual stream; default 1. */
   readonly mlpScale?: number
   /** Default `RIDGES`. */
@@ -109,10 +111,10 @@ export function fitOne(
   backend: Backend,
   gap: Gap,
   { hidden, mlp, target }: GapRows,
-  { type, rank, mlpScale = 1, ridges }: Omit<MapOptions, 'on'>,
+  { type, rank, bias = true, mlpScale = 1, ridges }: Omit<MapOptions, 'on'>,
 ): FittedBridge {
   const { width, count } = hidden
-  const moments = [new Moments(backend, width, width), new Moments(backend, width, width)] as const
+  const moments = [new Moments(backend, width, width, bias), new Moments(backend, width, width, bias)] as const
   const scale = mlp === null ? 1 : mlpScale
   const chosenFrom = count - Math.max(1, Math.round(count * CHOICE_SHARE))
   try {

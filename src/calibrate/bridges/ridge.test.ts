@@ -70,6 +70,31 @@ describe('ridge regression', () => {
     }
   })
 
+  it('without a bias finds the map through zero, of any rank', () => {
+    const rows = rowsOf(
+      TRUTH,
+      CONSTANT.map(() => 0),
+      0,
+    )
+    const moments = new Moments(backend, WIDTH, WIDTH, false)
+    for (const { x, y } of rows) moments.add(x, y, 1)
+    const { map } = chooseRidge(moments, moments, [0])
+    for (let j = 0; j < WIDTH; j++) {
+      for (let i = 0; i < WIDTH; i++) expect(map.weights[i]![j]).toBeCloseTo(TRUTH[j]![i]!, 3)
+      expect(map.weights[WIDTH]![j]).toBe(0)
+    }
+    for (const rank of [null, 3]) {
+      const { bias } = toBridge(map, { from: 1, to: 4, on: 'mlp' }, { type: 'f32', rank })
+      expect(bias.every((value) => value === 0)).toBe(true)
+    }
+    const shifted = new Moments(backend, WIDTH, WIDTH, false)
+    for (const { x, y } of rowsOf(TRUTH, CONSTANT, 0)) shifted.add(x, y, 1)
+    const { a, b } = shifted.sums()
+    expect(unexplained(solveRidge(a, b, 0), shifted)).toBeGreaterThan(1e-6)
+    moments.dispose()
+    shifted.dispose()
+  })
+
   it('takes the ridge that does best on rows without a part in the fit', () => {
     const few = momentsOf(rowsOf(TRUTH, CONSTANT, 8, 20))
     const many = momentsOf(rowsOf(TRUTH, CONSTANT, 8, 2000))

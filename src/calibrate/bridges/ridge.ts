@@ -22,6 +22,8 @@ export class Moments {
     backend: Backend,
     readonly inputs: number,
     readonly outputs: number,
+    /** False where maps are to have no bias. */
+    private readonly bias = true,
   ) {
     this.products = new ColumnProducts(backend, inputs + 1, inputs + 1 + outputs)
   }
@@ -41,11 +43,15 @@ export class Moments {
   sums(): { readonly a: Float64Array[]; readonly b: Float64Array[]; readonly squares: number } {
     this.products.flush()
     const n = this.inputs + 1
-    return {
-      a: this.products.sums.map((row) => row.slice(0, n)),
-      b: this.products.sums.map((row) => row.slice(n)),
-      squares: this.targetSquares,
+    const a = this.products.sums.map((row) => row.slice(0, n))
+    const b = this.products.sums.map((row) => row.slice(n))
+    if (!this.bias) {
+      // Where the constant goes with nothing, its weights are zero.
+      for (const row of a.slice(0, -1)) row[this.inputs] = 0
+      a[this.inputs]!.fill(0, 0, this.inputs)
+      b[this.inputs]!.fill(0)
     }
+    return { a, b, squares: this.targetSquares }
   }
 
   dispose(): void {
