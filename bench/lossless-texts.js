@@ -65,7 +65,7 @@ async function measure(path, chat, { rounds, tokens, threads }) {
         const how = { ...sampling, seed: 10 * round + i, maxTokens: tokens }
         const taking = ways.filter(({ once }) => once !== true || round === 1)
         const order = [FULL, ...taking.map((way) => way.options)]
-        if (round % 2 === 1) order.reverse()
+        for (let turn = 0; turn < (round + i) % order.length; turn++) order.push(order.shift())
         const results = new Map()
         for (const way of order) results.set(way, await model.generate(prompt, { ...how, ...way }).result)
         if (round === 0) continue
