@@ -163,7 +163,10 @@ async function evaluateSet(model, small, set) {
       run(name, `adainfer:${await write(policy, `${model.name}-${set.name}-${name}`)}`, exits)
     }
   }
-  const cost = await measureCheckCost(model, asked[0].prompt.ids, cutTest.checkTokens, { hidden: true })
+  const cost = await measureCheckCost(model, asked[0].prompt.ids, {
+    checkTokens: cutTest.checkTokens,
+    needs: { hidden: true },
+  })
   const settings = { ...answerSettings('adainfer-svm'), kind: 'adainfer-svm' }
   const cheap = attempt(() => fitChosenLayers(cutTrain, settings, DEFAULT_TARGET, cost))
   if (cheap !== null) {

@@ -33,6 +33,14 @@ export function applyPolicy(file: PolicyFile, given: TraceSet): Applied[] {
       `the traces lack what the policy looks at, a check head of its own ${file.check_tokens?.length} tokens; shoal eval with --depth adainfer:FILE runs the policy on the model`,
     )
   }
+  if ((file.lens?.sha256 ?? null) !== traces.lens) {
+    throw new FileError(
+      traces.path,
+      file.lens === null
+        ? 'the traces were read through a lens, and the policy reads layers as they are'
+        : `the traces were not read through the policy's lens; shoal trace --task NAME --lens ${file.lens.file} writes such`,
+    )
+  }
   return traces.instances.map((instance) => applyToInstance(file, traces, instance))
 }
 

@@ -1,4 +1,5 @@
 import { digest } from '../checkpoint/journal.js'
+import type { BridgeSet } from '../depth/bridge.js'
 import type { Model } from '../engine/api.js'
 import { DEFAULT_TEMPLATE, type Question, questionsOf, type Task } from '../tasks/index.js'
 import { openQuestions, type QuestionFacts, type QuestionRecord } from './question-file.js'
@@ -21,6 +22,8 @@ export interface AskOptions {
   readonly limit?: number
   /** A check head of these tokens is recorded beside the whole one. */
   readonly checkTokens?: readonly number[]
+  /** Layers are read through it. */
+  readonly lens?: BridgeSet
   readonly signal?: AbortSignal
 }
 
@@ -84,6 +87,7 @@ export function questionFacts(model: Model, tasks: readonly Task[], options: Ask
       max_tokens: positions === 'answer' ? 1 : maxTokens,
     },
     check_tokens: options.checkTokens ?? null,
+    lens: options.lens?.source ?? null,
   }
 }
 
@@ -143,15 +147,16 @@ export function drawnForTraining(
 export async function askQuestion(
   model: Model,
   { task, index, draw, input, prompt }: PlannedQuestion,
-  { positions, maxTokens, checkTokens, signal }: AskOptions,
+  { positions, maxTokens, checkTokens, lens, signal }: AskOptions,
 ): Promise<QuestionRecord> {
+  const reading = { ...(checkTokens && { checkTokens }), ...(lens && { lens: lens.bridges }) }
   const about = { task: task.name, index, draw, question: input, shots: prompt.shots, position: prompt.ids.length - 1 }
   if (positions === 'answer') {
-    const traces = await recordPositions(model, prompt.ids, [], signal, checkTokens)
+    const traces = await recordPositions(model, prompt.ids, [], signal, reading)
     return { ...about, golds: [...new Set(prompt.golds.map(([first]) => first!))], traces }
   }
   const how = { depth: 'full', maxTokens, ...(signal === undefined ? {} : { signal }) }
   const { tokens } = await model.generate(prompt.ids, how).result
-  const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), signal, checkTokens)
+  const traces = await recordPositions(model, prompt.ids, tokens.slice(0, -1), signal, reading)
   return { ...about, golds: null, traces }
 }

@@ -1,8 +1,14 @@
-import type { ExitPolicy } from '../depth/policy.js'
+import type { ExitPolicy, PolicyNeeds } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { medianRatio } from './quantile.js'
+import type { RecordOptions } from './record.js'
 
 const ROUNDS = 9
+
+export interface CheckCostOptions extends RecordOptions {
+  readonly needs?: PolicyNeeds
+  readonly signal?: AbortSignal
+}
 
 /**
  * What an exit check costs in layers, for prompts of this length: a pass that checks after every layer beside one that
@@ -11,15 +17,14 @@ const ROUNDS = 9
 export async function measureCheckCost(
   model: Model,
   ids: readonly number[],
-  checkTokens: readonly number[] | null,
-  needs: ExitPolicy['needs'] = {},
-  signal?: AbortSignal,
+  { checkTokens = null, lens, needs = {}, signal }: CheckCostOptions = {},
 ): Promise<number> {
   const { layers } = model.hyperparameters
   const looks: ExitPolicy = {
     kind: 'exit',
     spec: 'checks that never exit',
     ...(checkTokens === null ? {} : { checkTokens }),
+    ...(lens === undefined ? {} : { lens }),
     needs,
     checkLayers: () => Array.from({ length: layers - 1 }, (_, layer) => layer),
     exits: () => false,

@@ -44,6 +44,7 @@ export function explainPolicy(policy: PolicyFile): string[] {
     ...(policy.check_tokens === null
       ? []
       : [`its check head has ${policy.check_tokens.length} tokens of the vocabulary`]),
+    ...(policy.lens === null ? [] : [`reads layers through the lens ${policy.lens.file}`]),
     `checks after ${checked.length === model.layers - 1 ? 'every layer but the last' : `layers ${checked.join(', ')}`}`,
     `learned that ${LABELS[policy.label]} (label ${policy.label}), from ${training.instances} ${training.unit === 'answer' ? 'answers' : 'generated tokens'} of ${tasksText(training.tasks)}: ${training.samples} checks, ${percent(training.positive)} of them with label 1`,
   ]

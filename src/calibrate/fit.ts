@@ -1,6 +1,6 @@
 import type { Classifier, CrfClassifier, LinearClassifier, RbfClassifier, Scaling } from '../depth/classifier.js'
 import { type FeatureName, needsCheckBefore } from '../depth/exit-features.js'
-import type { Label, PolicyFile, PolicyKind, Scores } from '../depth/policy-file.js'
+import type { Label, PolicyFile, PolicyKind, PolicyLens, Scores } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { fitCrf } from './crf.js'
 import { fitLinearSvm } from './linear-svm.js'
@@ -52,6 +52,8 @@ export interface FitOptions {
   readonly layers?: readonly number[]
   /** A CRF that is likely near; see `fitCrf`. */
   readonly start?: readonly CrfClassifier[]
+  /** The lens that the traces were read through. */
+  readonly lens?: PolicyLens
   /** Default the classifier's own boundary: 0 for an SVM, 0.5 for a probability. */
   readonly threshold?: number
   /** Default the traces' own. */
@@ -68,6 +70,13 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
   const { kind, label = 'agreement', perLayer = false, classWeight = 'none' } = options
   const { features, checked } = plannedChecks(options, traces.layers)
   if (traces.instances.length === 0) throw new InputError('there is nothing to fit: no instances')
+  if ((options.lens?.sha256 ?? null) !== traces.lens) {
+    throw new InputError(
+      traces.lens === null
+        ? 'the traces were not read through a lens'
+        : `the traces were read through ${options.lens === undefined ? 'a lens' : 'another lens than this one'}: give the one of SHA-256 ${traces.lens.slice(0, 12)}.. (--lens FILE)`,
+    )
+  }
   const inputs = { features, tokens: frequentTokens(traces, options.tokens ?? 0), checked_layers: checked }
   const chains = chainsOf(traces, inputs, label)
   const all = pooled(chains)
@@ -83,6 +92,7 @@ export function fitPolicy(traces: TraceSet, options: FitOptions): PolicyFile {
       layers: traces.layers,
     },
     features,
+    lens: options.lens ?? null,
     tokens: inputs.tokens,
     check_tokens: traces.checkTokens,
     label,

@@ -1,3 +1,4 @@
+import { dirname, relative, sep } from 'node:path'
 import { writeAtomicFile } from '../checkpoint/atomic-file.js'
 import type { DynamicFile } from '../depth/dynamic-file.js'
 import type { PlanFile } from '../depth/plan-file.js'
@@ -13,5 +14,8 @@ export function policyText(policy: AnyPolicyFile): string {
 
 /** Writes a policy file; it appears under its name when it is complete. Throws FileError. */
 export async function writePolicyFile(path: string, policy: AnyPolicyFile): Promise<void> {
-  await writeAtomicFile(path, policyText(policy))
+  const lens = 'lens' in policy && policy.lens !== null ? policy.lens : null
+  if (lens === null) return await writeAtomicFile(path, policyText(policy))
+  const file = relative(dirname(path), lens.file).split(sep).join('/')
+  await writeAtomicFile(path, policyText({ ...policy, lens: { ...lens, file } } as AnyPolicyFile))
 }

@@ -26,6 +26,8 @@ export interface QuestionFacts {
   readonly prompts: Prompts
   /** Ids of a cut-down check head that was recorded beside the whole one, ascending; null without one. */
   readonly check_tokens: readonly number[] | null
+  /** `BridgeSet.source` of the lens that layers were read through; null where they were read as they are. */
+  readonly lens: string | null
 }
 
 /** What of the facts a record's form depends on. */
@@ -117,7 +119,15 @@ function storedTrace({ top1, top2, cut, features }: PositionTrace): object {
 }
 
 function readFacts(field: json.Field): QuestionFacts {
-  const at = json.fieldsOf(field, ['model', 'tasks', 'contents_of_tasks', 'positions', 'prompts', 'check_tokens'])
+  const at = json.fieldsOf(field, [
+    'model',
+    'tasks',
+    'contents_of_tasks',
+    'positions',
+    'prompts',
+    'check_tokens',
+    'lens',
+  ])
   const model = json.fieldsOf(at('model'), ['name', 'fingerprint', 'quantization', 'layers', 'context'])
   return {
     model: {
@@ -132,6 +142,7 @@ function readFacts(field: json.Field): QuestionFacts {
     positions: json.choice(at('positions'), ['answer', 'generated'] as const),
     prompts: readPrompts(at('prompts')),
     check_tokens: json.orNull(at('check_tokens'), (ids) => json.listOf(ids, (id) => json.whole(id, 0), 2)),
+    lens: json.orNull(at('lens'), json.text),
   }
 }
 

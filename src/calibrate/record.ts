@@ -1,3 +1,4 @@
+import type { Bridge } from '../depth/bridge.js'
 import { FEATURE_NAMES, type FeatureName, HEAD_FEATURES, type LastCheck, readFeatures } from '../depth/exit-features.js'
 import { features } from '../depth/features.js'
 import type { ExitPolicy } from '../depth/policy.js'
@@ -23,6 +24,13 @@ interface Recording extends LastCheck {
   readonly x: Float64Array
 }
 
+/** How layers are read. */
+export interface RecordOptions {
+  /** A check head of these tokens is recorded beside the whole one. */
+  readonly checkTokens?: readonly number[] | null
+  readonly lens?: readonly Bridge[]
+}
+
 /**
  * Runs a prompt, and a continuation token by token, at full depth and records every layer at the last position of each
  * pass: the prompt's own first, then one after each token of the continuation.
@@ -32,11 +40,14 @@ export async function recordPositions(
   ids: readonly number[],
   continuation: readonly number[] = [],
   signal?: AbortSignal,
-  checkTokens: readonly number[] | null = null,
+  { checkTokens = null, lens }: RecordOptions = {},
 ): Promise<PositionTrace[]> {
   const traces: PositionTrace[] = []
   await model.predict(ids, {
-    depth: recorder(model.hyperparameters.layers, checkTokens, (trace) => traces.push(trace)),
+    depth: {
+      ...recorder(model.hyperparameters.layers, checkTokens, (trace) => traces.push(trace)),
+      ...(lens === undefined ? {} : { lens }),
+    },
     continuation,
     ...(signal === undefined ? {} : { signal }),
   })

@@ -47,10 +47,10 @@ export interface Beside extends Outcome {
 
 /**
  * Full depth, the fixed gap and the paper's classifiers on traces, the classifiers fitted without the question they judge: what a
- * calibrated policy stands beside. Those of which nothing can be fitted are left out.
+ * calibrated policy stands beside, read as the traces were. Those of which nothing can be fitted are left out.
  */
 export function besideOf(traces: TraceSet, seed: number): Beside[] {
-  const whole = wholeHead(traces)
+  const whole = { ...wholeHead(traces), lens: null }
   return [
     { name: 'full', ...summary(outcomes(whole, 'full')) },
     { name: 'gap:0.8', ...summary(outcomes(whole, { gap: 0.8 })) },

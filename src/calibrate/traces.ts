@@ -34,6 +34,8 @@ export interface TraceSet {
   readonly unit: 'answer' | 'generated'
   /** The ids of the check head that the features are of, ascending; null for the whole vocabulary. */
   readonly checkTokens: readonly number[] | null
+  /** `BridgeSet.source` of the lens that layers were read through; null where they were read as they are. */
+  readonly lens: string | null
   /** The model that was traced and how it was asked, where the file says so. */
   readonly model: { readonly name: string; readonly fingerprint: string } | null
   readonly prompts: Prompts | null
@@ -71,12 +73,13 @@ export function traceSetOf(records: readonly QuestionRecord[], facts: QuestionFa
       }
     }),
   )
-  const { positions: unit, check_tokens: checkTokens, prompts } = facts
+  const { positions: unit, check_tokens: checkTokens, lens, prompts } = facts
   return {
     path,
     layers,
     unit,
     checkTokens,
+    lens,
     model: { name, fingerprint },
     prompts,
     sequences: records.length,
@@ -139,6 +142,7 @@ export function parseTraces(path: string, text: string): TraceSet {
     layers,
     unit: repeated ? 'generated' : 'answer',
     checkTokens: null,
+    lens: null,
     model: null,
     prompts: null,
     sequences: sequence + 1,

@@ -38,6 +38,8 @@ export function transferChecks(checks: Checks, from: number, to: number): readon
 export function transferPolicy(policy: PolicyFile, layers: number): PolicyFile {
   const from = policy.model.layers
   if (from === layers) return policy
+  if (policy.lens !== null)
+    throw new InputError(`a policy with a lens cannot serve a model of ${layers} layers, which is not the lens's`)
   const checked = transferChecks(policy, from, layers)
   const nearest = (layer: number): number => {
     const distances = policy.checked_layers.map((own) => Math.abs((own + 1) / from - (layer + 1) / layers))

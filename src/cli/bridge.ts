@@ -1,16 +1,12 @@
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { fitMemory, type MadeBridges, makeBridges } from '../calibrate/bridges/make.js'
-import { sampledTexts } from '../calibrate/bridges/sampled-texts.js'
-import { searchTexts } from '../calibrate/search-texts.js'
 import { type BridgeFigures, writeBridgeFile } from '../convert/bridge-file.js'
 import {
   BRIDGE_TYPES,
   type BridgeInput,
   type BridgeType,
-  bridgeType,
   bridgeUnits,
   type Gap,
   gapText,
@@ -19,11 +15,12 @@ import {
 import type { Plan, Policy } from '../depth/policy.js'
 import { balancedPlan, layersInTime } from '../depth/unified.js'
 import type { Model } from '../engine/api.js'
-import type { ForcedText } from '../engine/known-text.js'
 import { printable, SpecError, UnsupportedError } from '../errors.js'
 import { type BridgeQuality, bridgeQuality } from '../evaluate/bridge-figures.js'
 import { downProjection } from '../families/down-projection.js'
 import { familyByArchitecture } from '../families/index.js'
+import { bridgeJournal, bridgeLens, type LensFitOptions, storedType } from './bridge-lens.js'
+import { type BridgeTexts, readBridgeTexts } from './bridge-texts.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
 import { resolveDepth } from './generation-options.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
@@ -31,19 +28,15 @@ import { bar, bytesText, createProgressLine } from './progress-line.js'
 import { printTable } from './table.js'
 import { decimal, wholeNumber } from './values.js'
 
-interface BridgeOptions extends ModelOptions {
-  readonly depth: string
-  readonly texts?: readonly string[]
-  readonly out: string
+interface CommandOptions extends ModelOptions, LensFitOptions {
+  readonly depth?: string
+  readonly lens?: boolean
   readonly on: BridgeInput
-  readonly rank?: number | null
-  readonly type?: BridgeType
   readonly prompt?: 'full' | 'plan'
-  readonly samples: number
-  readonly heldOut: number
-  readonly window: number
-  readonly promptShare: number
-  readonly seed: number
+}
+
+interface BridgeOptions extends CommandOptions {
+  readonly depth: string
 }
 
 const EXAMPLES = `
@@ -53,23 +46,24 @@ Examples:
   $ shoal run model.gguf "The sea" --depth unified:1.5x,bridge=mine.bridge.gguf
   $ shoal bridge model.gguf --depth layers:0,1,2,3,8,9,10,11 --rank 128 -o small.bridge.gguf
   $ shoal bridge model.gguf --depth plan:shortgpt.policy.json --on mlp -o fold.bridge.gguf
+  $ shoal bridge model.gguf --lens --texts news.txt prose.txt -o mine.lens.gguf
+  $ shoal run model.gguf "The sea" --depth gap:0.8,lens=mine.lens.gguf
 
 A bridge is a linear map over layers that a plan leaves out, from the hidden state below the gap to the one above it, fitted
 by ridge regression: nothing is trained. Without --texts the model samples the texts itself. --on mlp reads the output of
 the last MLP below the gap in place of the hidden state: it gains less, and shoal export folds it into the model's own matrices.
+A lens leads from each layer to the end of the model: exit checks through it know far better what the last layer will say.
 With the same command a fit that was stopped goes on where it was.`
 
 export function buildBridge(cli: Cli): Command {
   const command = new Command('bridge')
     .description(
-      'Fit linear maps over the layers that a plan leaves out, which make leaving them out cheap in quality.',
+      'Fit linear maps over the layers that a plan leaves out, or from each layer to the end, which exit checks read.',
     )
     .argument('[model]', MODEL_HELP)
-    .usage('[MODEL] --depth SPEC -o FILE [--texts FILE...] [options]')
-    .requiredOption(
-      '--depth <spec>',
-      'what runs, a plan: unified:2x, layers:0,2,5, plan:FILE, shortgpt:6; prompt= is --prompt',
-    )
+    .usage('[MODEL] (--depth SPEC | --lens) -o FILE [--texts FILE...] [options]')
+    .option('--depth <spec>', 'what runs, a plan: unified:2x, layers:0,2,5, plan:FILE, shortgpt:6; prompt= is --prompt')
+    .option('--lens', 'fit a lens instead: maps from every layer to the end, which exit checks are read through')
     .requiredOption('-o, --out <file>', 'write the bridges to this file (GGUF), for --depth plan:FILE')
     .option('--texts <file...>', 'texts that the bridges are fitted on; default texts that the model samples')
     .addOption(new Option('--on <what>', 'what a bridge reads').choices(['hidden', 'mlp']).default('hidden'))
@@ -96,24 +90,32 @@ export function buildBridge(cli: Cli): Command {
     )
     .option('--seed <n>', 'of the draw of texts', wholeNumber(0, 2 ** 32 - 1), 0)
   addModelOptions(command).addHelpText('after', EXAMPLES)
-  return command.action((name: string | undefined, options: BridgeOptions) =>
+  return command.action((name: string | undefined, options: CommandOptions) =>
     tellWhenStopped(
       cli,
       () =>
-        existsSync(journalOf(options.out))
-          ? `${journalOf(options.out)} keeps what was measured, and the same command goes on`
+        existsSync(bridgeJournal(options.out))
+          ? `${bridgeJournal(options.out)} keeps what was measured, and the same command goes on`
           : NOTHING_KEPT,
-      () => bridge(cli, name, options),
+      () => fitMaps(cli, name, options),
     ),
   )
 }
 
-function journalOf(out: string): string {
-  return `${out}.bridge.jsonl`
+async function fitMaps(cli: Cli, name: string | undefined, options: CommandOptions): Promise<void> {
+  const { depth, lens, on, prompt, out } = options
+  if (!out.endsWith('.gguf')) throw new UsageError('-o FILE must end in .gguf: bridges are a GGUF file')
+  if ((depth === undefined) === (lens === undefined)) {
+    throw new UsageError('give either --depth SPEC, for bridges over what a plan leaves out, or --lens')
+  }
+  if (depth !== undefined) return await bridge(cli, name, { ...options, depth })
+  if (on !== 'hidden' || prompt !== undefined) {
+    throw new UsageError('--on and --prompt go with --depth: a lens reads the hidden state, and leaves nothing out')
+  }
+  await withModel(cli, name, options, (model) => bridgeLens(cli, model, options), { slots: 8 })
 }
 
 async function bridge(cli: Cli, name: string | undefined, options: BridgeOptions): Promise<void> {
-  if (!options.out.endsWith('.gguf')) throw new UsageError('-o FILE must end in .gguf: bridges are a GGUF file')
   await withModel(
     cli,
     name,
@@ -126,11 +128,8 @@ async function bridge(cli: Cli, name: string | undefined, options: BridgeOptions
       if (gaps.length === 0)
         throw new SpecError(`depth "${options.depth}" leaves out no layer: there is no gap to bridge`)
       const bias = options.on === 'hidden' || foldsWithBias(model, gaps)
-      const type = options.type ?? bridgeType(hidden)
-      if (type === 'q8_0' && hidden % 32 !== 0) {
-        throw new UsageError(`--type q8_0 needs rows that divide by 32, and this model has ${hidden}; give f16`)
-      }
-      const texts = await readTexts(cli, model, options)
+      const type = storedType(hidden, options.type)
+      const texts = await readBridgeTexts(cli, model, options)
       const memory = bytesText(fitMemory(hidden, gaps.length, texts.fit))
       note(cli, `fitting ${gaps.length} bridges on ${texts.fit.length} texts: about ${memory} beside the model`)
       const made = await fitted(cli, model, plan, texts, { ...options, prompt, type, bias })
@@ -201,36 +200,6 @@ async function planOf(
   return { plan: balancedPlan(layers, count), prompt }
 }
 
-interface BridgeTexts {
-  readonly fit: readonly ForcedText[]
-  readonly heldOut: readonly ForcedText[]
-  readonly sha256: string
-  /** Null where the model sampled them. */
-  readonly files: readonly string[] | null
-}
-
-async function readTexts(cli: Cli, model: Model, options: BridgeOptions): Promise<BridgeTexts> {
-  const { texts: files, samples, heldOut, window, promptShare, seed } = options
-  const signal = cli.signal
-  if (files !== undefined) {
-    const read = await searchTexts(model, files, { samples, heldOut, window, promptShare, seed, signal })
-    if (read.cut) note(cli, 'the texts are long: only the beginning of each file was read')
-    if (read.search.length < 5)
-      throw new UsageError('--texts must hold ten texts at least, of which half are fitted on')
-    return { fit: read.search, heldOut: read.heldOut, sha256: read.sha256, files }
-  }
-  const count = samples + heldOut
-  const line = createProgressLine(cli)
-  try {
-    const onText = (done: number): void => line.show(`sampling texts ${bar(done / count)} ${done} of ${count}`)
-    const all = await sampledTexts(model, { count, window, promptShare, seed, signal, onText })
-    const sha256 = createHash('sha256').update(JSON.stringify(all)).digest('hex')
-    return { fit: all.slice(0, samples), heldOut: all.slice(samples), sha256, files: null }
-  } finally {
-    line.clear()
-  }
-}
-
 async function fitted(
   cli: Cli,
   model: Model,
@@ -249,7 +218,7 @@ async function fitted(
       bias,
       prompt,
       signal: cli.signal,
-      journal: journalOf(out),
+      journal: bridgeJournal(out),
       run: {
         model: model.fingerprint,
         quantization: model.quantization,

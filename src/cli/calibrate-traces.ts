@@ -5,12 +5,14 @@ import { chooseCheckTokens } from '../calibrate/check-tokens.js'
 import type { Split } from '../calibrate/split.js'
 import type { TraceSet } from '../calibrate/traces.js'
 import { type FeatureName, featureNeeds } from '../depth/exit-features.js'
+import type { PolicyLens } from '../depth/policy-file.js'
+import { type CalibrateLensOptions, calibrateLens } from './calibrate-lens.js'
 import type { Cli } from './cli.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { loadTasks, type TaskOptions, templateOf } from './task-options.js'
 import { withTraceProgress } from './trace-progress.js'
 
-interface AnswerOptions extends ModelOptions, TaskOptions {
+interface AnswerOptions extends ModelOptions, TaskOptions, CalibrateLensOptions {
   readonly task: readonly string[]
   readonly shots: number
   readonly draws: number
@@ -28,6 +30,8 @@ export interface AnswerTraces {
   readonly traces: TraceSet
   /** What a check costs in layers, on a prompt of the tasks. */
   readonly checkCost: number
+  /** What they were read through. */
+  readonly lens: PolicyLens | null
 }
 
 /** Traces of the tasks' answers, and what a check costs on them. */
@@ -39,12 +43,14 @@ export async function traceAnswers(cli: Cli, name: string | undefined, options: 
     options,
     async (model) => {
       const tasks = await loadTasks(options.task, options)
+      const lens = await calibrateLens(cli, model, options)
       const base: AskOptions = {
         shots,
         draws,
         seed,
         positions: 'answer',
         maxTokens: 1,
+        ...(lens === undefined ? {} : { lens }),
         signal: cli.signal,
         ...templateOf(options),
         ...(limit === undefined ? {} : { limit }),
@@ -61,10 +67,12 @@ export async function traceAnswers(cli: Cli, name: string | undefined, options: 
       )
       const needs = featureNeeds(options.features)
       const ids = questions[0]?.prompt.ids
-      const checkCost = ids ? await measureCheckCost(model, ids, traces.checkTokens, needs, cli.signal) : 0
-      return { traces, checkCost }
+      const reading = { checkTokens: traces.checkTokens, ...(lens && { lens: lens.bridges }) }
+      const checkCost = ids ? await measureCheckCost(model, ids, { ...reading, needs, signal: cli.signal }) : 0
+      return { traces, checkCost, lens: lens === undefined ? null : { file: lens.path, sha256: lens.source } }
     },
-    { slots: 1 },
+    // Texts for a lens are sampled several at once.
+    { slots: options.lens === true ? 8 : 1 },
   )
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { boundPolicy, thresholdCandidates } from '../calibrate/bound.js'
 import { fitChosenLayers } from '../calibrate/check-plan.js'
@@ -20,17 +21,20 @@ import { createSplit, type Split, splitTraces } from '../calibrate/split.js'
 import { calibrateThreshold, type Target } from '../calibrate/threshold.js'
 import { readTraces, selectTraces, sliceTraces, type TraceSet } from '../calibrate/traces.js'
 import { needsCheckBefore } from '../depth/exit-features.js'
-import { POLICY_KINDS, type PolicyFile, type PolicyKind } from '../depth/policy-file.js'
+import { POLICY_KINDS, type PolicyFile, type PolicyKind, type PolicyLens } from '../depth/policy-file.js'
 import { printable } from '../errors.js'
 import { snakeKeys } from '../evaluate/report/json.js'
+import { bridgeJournal } from './bridge-lens.js'
+import { type CalibrateLensOptions, lensBeside } from './calibrate-lens.js'
 import { CHECK_TOKENS, type GivenSettings, parseSettings, parseTarget } from './calibrate-settings.js'
 import { answersBeside, forgetAnswers, traceAnswers } from './calibrate-traces.js'
-import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { readLens } from './lens-file.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions } from './model-options.js'
 import { addTaskNames, addTaskOptions, type TaskNames, type TaskOptions } from './task-options.js'
 import { decimal, repeatable, wholeNumber } from './values.js'
 
-interface CalibrateOptions extends ModelOptions, TaskOptions, TaskNames {
+interface CalibrateOptions extends ModelOptions, TaskOptions, TaskNames, CalibrateLensOptions {
   readonly traces?: string
   readonly shots: number
   readonly draws?: number
@@ -41,7 +45,6 @@ interface CalibrateOptions extends ModelOptions, TaskOptions, TaskNames {
   readonly maxDisagreement?: number
   readonly confidence: number
   readonly measure?: 'any' | 'mean'
-  readonly out: string
 }
 
 const EXAMPLES = `
@@ -52,6 +55,7 @@ Examples:
   $ shoal calibrate --traces answers.json --train-first 266 --policy adainfer-svm --set kernel=rbf --set C=1 -o rbf.policy.json
   $ shoal calibrate --traces answers.jsonl --policy adainfer-crf --set label=stable --target agreement=0.98 -o crf.policy.json
   $ shoal calibrate --traces answers.jsonl --policy adainfer-logistic --set per-layer=true --max-disagreement 0.02 -o safe.policy.json
+  $ shoal calibrate model.gguf --task sst2 --lens --lens-texts news.txt prose.txt --policy adainfer-svm -o sst2.policy.json
 
 Settings (--set key=value):
   kernel=linear|rbf    of an SVM; default linear
@@ -71,6 +75,10 @@ Settings (--set key=value):
 With --task the defaults are per-layer=true, tokens=4, check-tokens=64 and, but for a CRF, features=gap,top_prob,cos_hidden; for an SVM also
 class-weight=balanced and scores=log-odds. With --task and --target the cost of a check is measured, and the layers are
 checked that it pays to check.
+
+With --lens, layers are read through linear maps to the end of the model (a lens): below the top they then know far better what the
+last layer will say. It is fitted on --lens-texts, or on texts that the model samples, written beside the policy and named in it;
+--lens FILE takes one of shoal bridge --lens.
 
 paper-svm and paper-crf are AdaInfer as published: one classifier for all layers on gap and top probability, at its own boundary.
 
@@ -92,6 +100,11 @@ export function buildCalibrate(cli: Cli): Command {
       wholeNumber(1, 100),
     )
     .option('--traces <file>', 'traces of full-depth runs: .jsonl of shoal trace, or JSON; needs no model')
+    .option(
+      '--lens [file]',
+      'read layers through a lens: of this file, or one that is fitted and written beside the policy',
+    )
+    .option('--lens-texts <file...>', 'with --lens: texts that it is fitted on; default texts that the model samples')
     .option('--train-first <n>', 'fit on the first n instances; default all', wholeNumber(1))
     .addOption(
       new Option('--policy <kind>', 'kind of policy that is fitted')
@@ -139,15 +152,26 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
   if (task === undefined && given.checkTokens !== undefined) {
     throw new UsageError('check-tokens goes with --task: a traces file has the features of the whole head')
   }
+  if (options.lensTexts !== undefined && options.lens !== true) {
+    throw new UsageError('--lens-texts goes with --lens without a file, which fits one')
+  }
+  if (options.traces !== undefined && options.lens === true) {
+    throw new UsageError('with --traces, --lens FILE names the lens that they were read through')
+  }
   const bounds = maxDisagreement !== undefined && options.trainFirst === undefined
   const split = bounds ? createSplit(['train', 'test'] as const, seed) : null
   const kept = answersBeside(options.out)
-  const { traces, checkCost } =
+  const { traces, checkCost, lens } =
     task === undefined
-      ? { traces: await readTraces(options.traces!), checkCost: null }
+      ? { traces: await readTraces(options.traces!), checkCost: null, lens: await policyLens(options.lens) }
       : await tellWhenStopped(
           cli,
-          () => `${printable(kept)} keeps the answers so far, and the same command goes on`,
+          () => {
+            const files = [bridgeJournal(lensBeside(options.out)), kept].filter((path) => existsSync(path))
+            return files.length === 0
+              ? NOTHING_KEPT
+              : `${files.map(printable).join(' and ')} keeps what was done so far, and the same command goes on`
+          },
           () =>
             traceAnswers(cli, name, {
               ...options,
@@ -161,10 +185,18 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
             }),
         )
   const kind = isPaperName(options.policy) ? PAPER_FITS[options.policy].kind : options.policy
-  const policy = makePolicy(traces, { ...fit, kind }, wanted, checkCost, split, options)
+  const fitting = { ...fit, kind, ...(lens === null ? {} : { lens }) }
+  const policy = makePolicy(traces, fitting, wanted, checkCost, split, options)
   await writePolicyFile(options.out, policy)
   if (task !== undefined) await forgetAnswers(options.out)
   show(cli, options, policy, wanted === undefined ? [] : besideOf(traces, seed))
+}
+
+/** The lens that traces of a file were read through. */
+async function policyLens(path: string | true | undefined): Promise<PolicyLens | null> {
+  if (typeof path !== 'string') return null
+  const { source } = await readLens(path)
+  return { file: path, sha256: source }
 }
 
 function isPaperName(policy: CalibrateOptions['policy']): policy is PaperName {

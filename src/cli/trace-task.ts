@@ -4,6 +4,7 @@ import { type AskOptions, planQuestions, traceQuestions } from '../calibrate/ask
 import { exportParquet } from '../calibrate/parquet-export.js'
 import { printable } from '../errors.js'
 import { type Cli, NOTHING_KEPT, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { readLensFile } from './lens-file.js'
 import { noteFullDepth } from './made-for.js'
 import { type ModelOptions, withModel } from './model-options.js'
 import { loadTasks, type TaskOptions, templateOf } from './task-options.js'
@@ -16,6 +17,8 @@ export interface TraceTaskOptions extends ModelOptions, TaskOptions {
   readonly positions: 'answer' | 'generated'
   readonly maxTokens: number
   readonly out?: string
+  /** A file: layers are read through it. */
+  readonly lens?: string
 }
 
 /** `shoal trace --task`: exit features of every layer at the answers of tasks, as a file of questions or as Parquet. */
@@ -34,6 +37,7 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
       async (model) => {
         const tasks = await loadTasks(names, options)
         await noteFullDepth(cli, model)
+        const lens = options.lens === undefined ? undefined : await readLensFile(cli, options.lens, model)
         const asking: AskOptions = {
           shots,
           draws,
@@ -41,6 +45,7 @@ export async function traceTask(cli: Cli, name: string | undefined, options: Tra
           positions,
           maxTokens,
           signal: cli.signal,
+          ...(lens === undefined ? {} : { lens }),
           ...templateOf(options),
           ...(limit === undefined ? {} : { limit }),
         }

@@ -5,6 +5,7 @@ import type { Model } from '../engine/api.js'
 import type { Trace } from '../engine/known-text.js'
 import { printable } from '../errors.js'
 import { type Cli, printJson, UsageError } from './cli.js'
+import { readLensFile } from './lens-file.js'
 import { noteFullDepth } from './made-for.js'
 import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
 import { type AllowEmptyOption, addAllowEmptyOption, modelAndPrompt, notEmpty, onlyModel } from './model-or-prompt.js'
@@ -23,7 +24,6 @@ interface TraceCommandOptions extends ModelOptions, AllowEmptyOption, Omit<Trace
 
 /** What a layer would have said for the last position. */
 interface LensRow {
-  readonly layer: number
   readonly top: number
   readonly gap: number
   readonly topProb: number
@@ -31,15 +31,24 @@ interface LensRow {
   readonly agrees: boolean
 }
 
+interface LayerRow extends LensRow {
+  readonly layer: number
+  /** The same through the lens; null for a layer without a map. */
+  readonly mapped: LensRow | null
+}
+
+const COLUMNS = ['next token', 'id', 'gap', 'top prob', 'as the last'] as const
+
 const EXAMPLES = `
 Examples:
   $ shoal trace "The capital of France is"               a logit lens: what each layer would have said
   $ shoal trace ./checkpoint "The sea" --json
   $ shoal trace ./checkpoint --tokens 1,450,7483 -o trace.safetensors
+  $ shoal trace model.gguf "The sea" --lens mine.lens.gguf    each layer as it is, and through its map to the end
   $ shoal trace --task fruit_v_animal_3 --task capitalize --shots 5 -o answers.jsonl
 
 The file has hidden.{l} [S, H] (output of layer l, before the final norm), lens_logits.{l} [S, V] (final norm and head on
-it), logits [S, V], all float32, and input_ids [S].`
+it), logits [S, V], all float32, and input_ids [S]; with --lens also mapped_logits.{l} [S, V] (the same through the lens).`
 
 export function buildTrace(cli: Cli): Command {
   const command = new Command('trace')
@@ -53,6 +62,7 @@ export function buildTrace(cli: Cli): Command {
       '-o, --out <file>',
       'write everything to this safetensors file; with --task, traces to a .jsonl or .parquet file',
     )
+    .option('--lens <file>', 'read layers through this lens too (shoal bridge --lens); with --task, through it alone')
   addTaskNames(command, 'trace the questions of this task instead')
     .option('--shots <n>', 'with --task: examples before the question', wholeNumber(0, 1000), 0)
     .option(
@@ -95,7 +105,8 @@ async function trace(
     async (model) => {
       const ids = typeof prompt === 'string' ? encodeText(cli, model, prompt) : prompt
       await noteFullDepth(cli, model)
-      const result = await model.trace(ids, { signal: cli.signal })
+      const set = options.lens === undefined ? undefined : await readLensFile(cli, options.lens, model)
+      const result = await model.trace(ids, { signal: cli.signal, ...(set && { lens: set.bridges }) })
       if (options.out !== undefined) await saveTrace(options.out, model, result)
       show(cli, model, result, options)
     },
@@ -120,18 +131,22 @@ async function given(
 function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {
   const rows = lens(model, result)
   const word = (id: number): string => model.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? ''
+  const said = ({ top, gap, topProb, agrees }: LensRow): object => ({
+    top,
+    text: word(top),
+    gap,
+    top_prob: topProb,
+    agrees,
+  })
   if (options.json) {
     printJson(cli, {
       model: model.name,
       quantization: model.quantization,
       input_ids: Array.from(result.inputIds),
-      layers: rows.map(({ layer, top, gap, topProb, agrees }) => ({
+      layers: rows.map(({ layer, mapped, ...raw }) => ({
         layer,
-        top,
-        text: word(top),
-        gap,
-        top_prob: topProb,
-        agrees,
+        ...said(raw),
+        ...(options.lens === undefined ? {} : { mapped: mapped && said(mapped) }),
       })),
       out: options.out ?? null,
     })
@@ -145,29 +160,36 @@ function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOption
     )
     return
   }
+  const cells = (row: LensRow | null): string[] =>
+    row === null
+      ? Array.from({ length: COLUMNS.length }, () => '')
+      : [
+          JSON.stringify(word(row.top)),
+          String(row.top),
+          row.gap.toFixed(3),
+          row.topProb.toFixed(3),
+          row.agrees ? 'yes' : '',
+        ]
+  const both = options.lens !== undefined
   printTable(cli, [
-    ['layer', 'next token', 'id', 'gap', 'top prob', 'as the last'],
-    ...rows.map((row) => [
-      String(row.layer),
-      JSON.stringify(word(row.top)),
-      String(row.top),
-      row.gap.toFixed(3),
-      row.topProb.toFixed(3),
-      row.agrees ? 'yes' : '',
-    ]),
+    ['layer', ...COLUMNS, ...(both ? ['through the lens', ...COLUMNS.slice(1)] : [])],
+    ...rows.map((row) => [String(row.layer), ...cells(row), ...(both ? cells(row.mapped) : [])]),
   ])
   cli.stdout.write(`\n${model.name} · ${model.quantization} · after ${result.inputIds.length} tokens\n`)
 }
 
-function lens(model: Model, result: Trace): LensRow[] {
+function lens(model: Model, result: Trace): LayerRow[] {
   const { vocabulary } = model.hyperparameters
   const from = (result.inputIds.length - 1) * vocabulary
-  const rows = result.lensLogits.map((logits, layer) => {
+  const last = features(result.logits.subarray(from, from + vocabulary)).top
+  const row = (logits: Float32Array): LensRow => {
     const { top, gap, topProb } = features(logits.subarray(from, from + vocabulary))
-    return { layer, top, gap, topProb }
+    return { top, gap, topProb, agrees: top === last }
+  }
+  return result.lensLogits.map((logits, layer) => {
+    const mapped = result.mappedLogits[layer] ?? null
+    return { layer, ...row(logits), mapped: mapped && row(mapped) }
   })
-  const last = rows.at(-1)?.top
-  return rows.map((row) => ({ ...row, agrees: row.top === last }))
 }
 
 async function saveTrace(path: string, model: Model, result: Trace): Promise<void> {
@@ -177,6 +199,9 @@ async function saveTrace(path: string, model: Model, result: Trace): Promise<voi
   for (const [l, values] of result.hidden.entries()) tensors.set(`hidden.${l}`, { shape: [s, hidden], values })
   for (const [l, values] of result.lensLogits.entries()) {
     tensors.set(`lens_logits.${l}`, { shape: [s, vocabulary], values })
+  }
+  for (const [l, values] of result.mappedLogits.entries()) {
+    if (values !== null) tensors.set(`mapped_logits.${l}`, { shape: [s, vocabulary], values })
   }
   tensors.set('logits', { shape: [s, vocabulary], values: result.logits })
   const writer = await createSafetensorsWriter(

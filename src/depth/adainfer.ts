@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto'
 import { type BoundScope, scopeText } from './bound-scope.js'
+import type { Bridge, BridgeSet } from './bridge.js'
+import { neededBridges } from './bridge-source.js'
 import { type DecisionState, decide, startDecision } from './classifier.js'
-import type { PolicyDefinition } from './definition.js'
+import type { DepthModel, PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
 import { featureNeeds, type LastCheck, readInputs } from './exit-features.js'
+import { lensNotes, loadedLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
 import { loadPolicyFile, type PolicyFile } from './policy-file.js'
+import type { SpecArguments } from './spec-arguments.js'
 
 /**
  * AdaInfer (arXiv 2403.02181, section 3): a classical classifier on the features of an exit check says whether the
@@ -21,8 +25,12 @@ export const adainfer: PolicyDefinition = {
     'adainfer:examples/policies/crf.policy.json',
     'adainfer:examples/policies/crf.policy.json,threshold=0.9',
   ],
+  needs(args) {
+    const { lens } = loadPolicyFile(pathOf(args))
+    return lens === null ? [] : [neededBridges(lens.file)]
+  },
   parse(args, layers, model) {
-    const path = args.text('the policy file', 'adainfer:policy.json')
+    const path = pathOf(args)
     const file = loadPolicyFile(path)
     if (file.model.layers !== layers) {
       throw args.error(`${path} was made for a model of ${file.model.layers} layers and this one has ${layers}`)
@@ -32,10 +40,29 @@ export const adainfer: PolicyDefinition = {
     const notes = modelNotes(path, file, model?.fingerprint)
     if (!own && file.bound?.holds) notes.push(`the bound of ${path} is for its own threshold, not for ${threshold}`)
     const spec = `adainfer:${path}${own ? '' : `,threshold=${threshold}`}`
-    const policy = adainferPolicy(own ? file : { ...file, threshold, bound: null }, spec)
+    const lens = lensOf(args, path, file, model)
+    if (lens !== null) notes.push(...lensNotes(lens, model?.fingerprint))
+    const policy = adainferPolicy(own ? file : { ...file, threshold, bound: null }, spec, lens?.bridges)
     const source = createHash('sha256').update(JSON.stringify(file)).digest('hex')
     return { ...policy, source, notes: [...notes, ...(policy.notes ?? [])] }
   },
+}
+
+function pathOf(args: SpecArguments): string {
+  return args.text('the policy file', 'adainfer:policy.json')
+}
+
+/** The lens of a policy. Throws SpecError where its file is not the one that the classifier was fitted with. */
+function lensOf(
+  args: SpecArguments,
+  path: string,
+  { lens }: PolicyFile,
+  model: DepthModel | undefined,
+): BridgeSet | null {
+  if (lens === null) return null
+  const set = loadedLens(args, model, lens.file)
+  if (set.source === lens.sha256) return set
+  throw args.error(`${lens.file} is another lens than ${path} was calibrated with; calibrate it anew with --lens`)
 }
 
 interface Token extends DecisionState, LastCheck {
@@ -43,8 +70,11 @@ interface Token extends DecisionState, LastCheck {
   readonly x: Float64Array
 }
 
-/** The exit policy of a policy file's contents. */
-export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undefined, Token> {
+/**
+ * The exit policy of a policy file's contents.
+ * @param lens the maps of its lens
+ */
+export function adainferPolicy(file: PolicyFile, spec: string, lens?: readonly Bridge[]): ExitPolicy<undefined, Token> {
   const { features, tokens, check_tokens: checkTokens, classifiers, threshold, kind } = file
   const probability = kind === 'adainfer-logistic'
   const boundScope = scopeOf(file)
@@ -59,6 +89,7 @@ export function adainferPolicy(file: PolicyFile, spec: string): ExitPolicy<undef
     ...(boundScope === null ? {} : { boundScope }),
     needs: featureNeeds(features),
     ...(checkTokens === null ? {} : { checkTokens }),
+    ...(lens === undefined ? {} : { lens }),
     checkLayers(layers) {
       requireLayers(spec, file.model.layers, layers)
       return threshold === null ? [] : file.checked_layers

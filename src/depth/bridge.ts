@@ -122,6 +122,11 @@ export interface BridgeSet {
   readonly bridges: readonly Bridge[]
 }
 
+/** True for a lens: maps that belong to no plan. */
+export function lensIn(set: BridgeSet): boolean {
+  return set.plan === null
+}
+
 /** The layers that a gap leaves out: `layer 4`, `layers 4-6`. */
 export function gapText({ from, to }: Gap): string {
   return to === from + 2 ? `layer ${from + 1}` : `layers ${from + 1}-${to - 1}`

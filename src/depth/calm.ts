@@ -1,8 +1,8 @@
 import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { cosine } from './exit-features.js'
+import { LENS_KEY, lensNeeds, readLens } from './lens.js'
 import type { Check, ExitPolicy } from './policy.js'
-import { rawLensNotes } from './raw-lens.js'
 
 const MEASURES = ['gap', 'max', 'state'] as const
 type Measure = (typeof MEASURES)[number]
@@ -26,12 +26,13 @@ export function decayedThreshold(threshold: number, decay: number, generated: nu
  */
 export const calm: PolicyDefinition = {
   kind: 'calm',
-  usage: 'calm:T[,measure=gap|max|state][,decay=D][,from=N][,every=N] or calm:T,..,layers=A,B,..',
+  usage: 'calm:T[,measure=gap|max|state][,decay=D][,from=N][,every=N][,lens=FILE] or calm:T,..,layers=A,B,..',
   summary: 'stop at the first check whose confidence is greater than T, which decays along the sequence',
   keys: {
     measure: 'gap (default): P(top1) - P(top2); max: P(top1); state: cosine of the layer with the one before',
     decay: `how fast the threshold falls to nine tenths of T (default ${DECAY}; 0: not at all)`,
     ...CHECK_KEYS,
+    ...LENS_KEY,
   },
   examples: [
     'calm:0.9',
@@ -39,18 +40,21 @@ export const calm: PolicyDefinition = {
     'calm:0.95,measure=state,decay=8,every=2',
     'calm:0.02,layers=3,5,9',
   ],
+  needs: lensNeeds,
   parse(args, layers, model): ExitPolicy<number, number> {
     const threshold = args.number('the threshold', 'calm:0.9', 0, 1)
     const measure = args.choice('measure', MEASURES, 'gap')
     const decay = args.numberOption('decay') ?? DECAY
     if (decay < 0) throw args.error(`decay= must be at least 0, not ${decay}`)
     const checks = readCheckLayers(args, layers)
+    const lens = readLens(args, model)
     const own = `${measure === 'gap' ? '' : `,measure=${measure}`}${decay === DECAY ? '' : `,decay=${decay}`}`
     return {
       kind: 'exit',
-      spec: `calm:${threshold}${own}${checks.suffix}`,
-      notes: checks.notes,
-      generationNotes: rawLensNotes(model?.fingerprint),
+      spec: `calm:${threshold}${own}${checks.suffix}${lens.suffix}`,
+      notes: [...checks.notes, ...lens.notes],
+      generationNotes: lens.generationNotes,
+      ...lens.policy,
       needs: measure === 'state' ? { hidden: true } : {},
       checkLayers: checks.of,
       startSequence: ({ maxTokens }) => maxTokens,

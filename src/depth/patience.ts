@@ -1,8 +1,8 @@
 import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
+import { LENS_KEY, lensNeeds, readLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
-import { rawLensNotes } from './raw-lens.js'
 
 /** The best token of a token's last check, and how many checks in a row have named it. */
 interface Agreement {
@@ -16,17 +16,19 @@ interface Agreement {
  */
 export const patience: PolicyDefinition = {
   kind: 'patience',
-  usage: 'patience:K[,from=N][,every=N] or patience:K,layers=A,B,..',
+  usage: 'patience:K[,from=N][,every=N][,lens=FILE] or patience:K,layers=A,B,..',
   summary: 'stop when K checks in a row name the same best token; 0: every layer',
-  keys: CHECK_KEYS,
+  keys: { ...CHECK_KEYS, ...LENS_KEY },
   examples: ['patience:3', 'patience:2,from=2,every=2', 'patience:2,layers=3,5,9', 'patience:1', 'patience:0'],
+  needs: lensNeeds,
   parse(args, layers, model): ExitPolicy<undefined, Agreement> {
     const wanted = args.whole('the number of checks', 'patience:3', 0)
     const checks = readCheckLayers(args, layers)
-    const spec = `patience:${wanted}${checks.suffix}`
+    const lens = readLens(args, model)
+    const spec = `patience:${wanted}${checks.suffix}${lens.suffix}`
     const checked = checks.of(layers)
     const possible = wanted > 0 && wanted <= checked.length
-    const notes = [...checks.notes]
+    const notes = [...checks.notes, ...lens.notes]
     if (!possible && checked.length > 0) {
       notes.push(
         wanted === 0
@@ -38,7 +40,8 @@ export const patience: PolicyDefinition = {
       kind: 'exit',
       spec,
       notes,
-      generationNotes: rawLensNotes(model?.fingerprint),
+      generationNotes: lens.generationNotes,
+      ...lens.policy,
       checkLayers(count) {
         requireLayers(spec, layers, count)
         return possible ? checked : []

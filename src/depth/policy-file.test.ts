@@ -124,6 +124,18 @@ describe('says what is wrong and where', () => {
     expect(edit(path, value)).toThrow(message)
   })
 
+  it('names a lens as from its own folder', () => {
+    const sha256 = 'a'.repeat(64)
+    const withLens = (file: string, sha: string) => JSON.stringify(Object.assign(svm(), { lens: { file, sha256: sha } }))
+    const lensOf = (path: string, file: string) => parsePolicyFile(path, withLens(file, sha256)).lens
+    expect(lensOf('made/p.json', '../a.lens.gguf')).toEqual({ file: 'a.lens.gguf', sha256 })
+    expect(lensOf('made/p.json', '/there/a.lens.gguf')).toEqual({ file: '/there/a.lens.gguf', sha256 })
+    expect(() => parsePolicyFile('p.json', withLens('a', 'b'))).toThrow(
+      'field lens.sha256 must be 64 hexadecimal digits',
+    )
+    expect(fits(JSON.parse(withLens('a.lens.gguf', sha256))), JSON.stringify(fits.errors)).toBe(true)
+  })
+
   it('names other damage', () => {
     expect(() => parsePolicyFile('p.json', '{"format": "shoal-policy", ')).toThrow(
       'p.json: the policy is not valid JSON',

@@ -1,3 +1,4 @@
+import { dirname, isAbsolute, join } from 'node:path'
 import { FileError } from '../errors.js'
 import type { Classifier } from './classifier.js'
 import { readClassifier } from './classifier-file.js'
@@ -89,6 +90,14 @@ export interface Bound {
   readonly units_needed: number
 }
 
+/** The lens that a classifier was fitted with. */
+export interface PolicyLens {
+  /** Path as from the working directory; in the file itself, as from its folder. */
+  readonly file: string
+  /** `BridgeSet.source`. */
+  readonly sha256: string
+}
+
 /** A policy file; docs/json/policy.schema.json is its published form. */
 export interface PolicyFile {
   readonly format: 'shoal-policy'
@@ -98,6 +107,8 @@ export interface PolicyFile {
   readonly created: string
   readonly model: PolicyModel
   readonly features: readonly FeatureName[]
+  /** What checks, and tokens that stop, are read through; null where layers are read as they are. */
+  readonly lens: PolicyLens | null
   /** After the features, the classifier has an input for each of these tokens: 1 where it is the layer's best. */
   readonly tokens: readonly number[]
   /** The ids that the check head is cut down to, ascending; null for the whole vocabulary. */
@@ -147,6 +158,7 @@ const FIELDS = [
   'created',
   'model',
   'features',
+  'lens',
   'tokens',
   'check_tokens',
   'label',
@@ -185,6 +197,7 @@ function readPolicy(root: json.Field): PolicyFile {
     created: readCreated(at('created')),
     model,
     features,
+    lens: at('lens').value === undefined ? null : json.orNull(at('lens'), readLensField),
     tokens,
     check_tokens: checkTokens,
     label: json.choice(at('label'), LABELS),
@@ -210,6 +223,14 @@ function readPolicy(root: json.Field): PolicyFile {
     calibration: json.orNull(at('calibration'), (f) => readCalibration(f, layers)),
     bound: json.orNull(at('bound'), (f) => readBound(f, layers)),
   }
+}
+
+function readLensField(field: json.Field): PolicyLens {
+  const at = json.fieldsOf(field, ['file', 'sha256'])
+  const file = json.text(at('file'))
+  const sha256 = json.text(at('sha256'))
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw json.wrong(at('sha256'), '64 hexadecimal digits')
+  return { file: isAbsolute(file) ? file : join(dirname(field.file), file), sha256 }
 }
 
 function readCheckedLayers(field: json.Field, layers: number): number[] {

@@ -9,11 +9,15 @@ export interface Trace {
   readonly hidden: readonly Float32Array[]
   /** Per layer [S, V]: final norm and LM head applied to `hidden`. */
   readonly lensLogits: readonly Float32Array[]
+  /** Per layer [S, V]: the same through the lens that was given; null for layers without a map. Empty without a lens. */
+  readonly mappedLogits: readonly (Float32Array | null)[]
   /** [S, V] */
   readonly logits: Float32Array
 }
 
 export interface TraceOptions {
+  /** Maps from layers to the end of the model: layers are shown as they are and through these. */
+  readonly lens?: readonly Bridge[]
   readonly signal?: AbortSignal
 }
 
@@ -75,6 +79,16 @@ export interface TextRows {
   mlp(row: number): Float32Array
   /** Puts another hidden row [H] in the place of one: the layers above go on from it. */
   write(row: number, values: Float32Array): void
+  /**
+   * Shows the head's logits [V] and their softmax [V] of some rows, one after the other; both are valid during the call.
+   * @param see its first argument counts from 0 in `rows`
+   * @param lens from the layer to the end: what rows go through before the final norm
+   */
+  head(
+    rows: readonly number[],
+    see: (index: number, logits: Float32Array, probabilities: Float32Array) => void,
+    lens?: Bridge,
+  ): Promise<void>
 }
 
 /** Rows that texts go on from. */

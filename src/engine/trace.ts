@@ -9,10 +9,13 @@ export async function trace(
   engine: Engine,
   h: Hyperparameters,
   ids: readonly number[],
-  { signal }: TraceOptions,
+  { lens = [], signal }: TraceOptions,
 ): Promise<Trace> {
   const hidden = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.hidden))
   const lensLogits = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.vocabulary))
+  const mappedLogits = lensLogits.map((_, layer) =>
+    lens.some(({ from }) => from === layer) ? new Float32Array(ids.length * h.vocabulary) : null,
+  )
   const throwIfAborted = () => {
     if (signal?.aborted) throw abortedError(signal.reason)
   }
@@ -28,10 +31,22 @@ export async function trace(
       await rows.head(places, (position, logits) => {
         lensLogits[rows.layer]?.set(logits, position * h.vocabulary)
       })
+      const map = lens.find(({ from }) => from === rows.layer)
+      if (map !== undefined) {
+        const see = (position: number, logits: Float32Array): void =>
+          mappedLogits[rows.layer]?.set(logits, position * h.vocabulary)
+        await rows.head(places, see, map)
+      }
       throwIfAborted()
     })
   } finally {
     sequence.dispose()
   }
-  return { inputIds: Int32Array.from(ids), hidden, lensLogits, logits: lensLogits.at(-1) as Float32Array }
+  return {
+    inputIds: Int32Array.from(ids),
+    hidden,
+    lensLogits,
+    mappedLogits: lens.length === 0 ? [] : mappedLogits,
+    logits: lensLogits.at(-1) as Float32Array,
+  }
 }

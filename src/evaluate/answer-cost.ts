@@ -1,6 +1,6 @@
 import { allLayers } from '../depth/plan.js'
 import type { Plan, Policy } from '../depth/policy.js'
-import { checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
+import { bridgeFlops, checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
 
 /** FLOPs of an answer: the prompt's rows and those fed after it through the layers, the head and exit checks for each row that is read. */
 export interface AnswerFlops {
@@ -55,9 +55,11 @@ function reachedDepths(depths: readonly number[]): number[] {
 function flopsOfChecks(size: ModelSize, depth: number, policy: Extract<Policy, { kind: 'exit' }>): number {
   const deepest = depth - 1
   const checks = policy.checkLayers(size.layers).filter((layer) => layer <= deepest)
-  const { checkTokens } = policy
-  if (checkTokens !== undefined) return checks.length * checkFlops(size, checkTokens.length)
+  const { checkTokens, lens = [] } = policy
+  const maps = lens.filter(({ from }) => checks.includes(from) || (from === deepest && checkTokens !== undefined))
+  const read = maps.reduce((sum, map) => sum + bridgeFlops(map), 0)
+  if (checkTokens !== undefined) return read + checks.length * checkFlops(size, checkTokens.length)
   // The check that let the token leave is also its head.
   const asHead = checks.includes(deepest) && deepest < size.layers - 1 ? 1 : 0
-  return checks.length * checkFlops(size) - asHead * headFlops(size)
+  return read + checks.length * checkFlops(size) - asHead * headFlops(size)
 }

@@ -45,6 +45,8 @@ export interface TokenExtent {
   readonly bridges?: readonly Bridge[]
   /** Rows of the check head; default the vocabulary. */
   readonly checkRows?: number
+  /** What checks are read through; default none. */
+  readonly checkLens?: readonly Bridge[]
 }
 
 /** Which layers generated tokens run at most under a policy, and after which of them they are checked. */
@@ -140,6 +142,11 @@ export function checkFlops(size: ModelSize, headRows = size.vocabulary, classifi
   return 4 * size.hidden + 2 * size.hidden * headRows + classifierFlops
 }
 
+/** FLOPs of a bridge or a lens for one row: two for each weight. */
+export function bridgeFlops({ factors }: Bridge): number {
+  return 2 * factors.reduce((sum, { columns, rows }) => sum + columns * rows, 0)
+}
+
 /**
  * What generated tokens run at most: the plans of a skip policy; for an exit policy, the layers up to the last that it
  * allows, with every check. How early its tokens leave is not known before they run.
@@ -153,7 +160,10 @@ export function depthExtent(policy: Policy, layers: number, maxTokens = 2): Dept
     const checks = policy.checkLayers(layers).filter((layer) => layer < last)
     const meanLayers = checks.length === 0 ? run.length : null
     const checkRows = policy.checkTokens ? { checkRows: policy.checkTokens.length } : {}
-    return { layers: run, checks, ...checkRows, stages: [{ layers: run, bridges: [], tokens: 1 }], meanLayers }
+    const { lens = [] } = policy
+    const checkLens = lens.filter(({ from }) => checks.includes(from))
+    const bridges = lens.filter(({ from }) => from === last)
+    return { layers: run, checks, checkLens, ...checkRows, stages: [{ layers: run, bridges, tokens: 1 }], meanLayers }
   }
   const sequence = policy.startSequence?.({ layers, promptTokens: 1, maxTokens })
   const stages: { layers: Plan; bridges: readonly Bridge[]; tokens: number }[] = []
@@ -187,15 +197,15 @@ export function tokenCost(size: ModelSize, extent: TokenExtent, context: number,
     parameters += size.layer[layer]!.activeParameters
     kvValues += size.layer[layer]!.kvWidth
   }
-  for (const { factors, bias } of extent.bridges ?? []) {
-    const weights = factors.reduce((sum, { columns, rows }) => sum + columns * rows, 0)
-    parameters += weights + bias.length
-    flops += 2 * weights
+  for (const bridge of extent.bridges ?? []) {
+    parameters += bridgeFlops(bridge) / 2 + bridge.bias.length
+    flops += bridgeFlops(bridge)
   }
+  const lensFlops = (extent.checkLens ?? []).reduce((sum, map) => sum + bridgeFlops(map), 0)
   return {
     parameters: Math.round(parameters),
     flops,
-    flopsWithChecks: flops + extent.checks.length * checkFlops(size, extent.checkRows),
+    flopsWithChecks: flops + lensFlops + extent.checks.length * checkFlops(size, extent.checkRows),
     kvBytes: kvValues * cacheBytes,
   }
 }

@@ -35,6 +35,7 @@ function traceSet(layers: number, own: readonly TraceInstance[]): TraceSet {
     layers,
     unit: 'answer',
     checkTokens: null,
+    lens: null,
     model: null,
     prompts: null,
     sequences: 0,

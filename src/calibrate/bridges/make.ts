@@ -1,9 +1,9 @@
-import { damaged, openJournal, type RunFacts } from '../../checkpoint/journal.js'
+import type { RunFacts } from '../../checkpoint/journal.js'
 import { type Gap, planGaps } from '../../depth/bridge.js'
 import type { Plan } from '../../depth/policy.js'
 import type { Model } from '../../engine/api.js'
 import type { ForcedText } from '../../engine/known-text.js'
-import { bridgeRecord, readBridgeRecord } from './bridge-record.js'
+import { openBridgeJournal } from './bridge-journal.js'
 import { type FittedBridge, fitBridges, type MapOptions, rowsFor } from './fit.js'
 import { captureRows } from './full-rows.js'
 
@@ -41,15 +41,7 @@ export async function makeBridges(
   { prompt, journal: path, run, onProgress, signal, ...map }: MakeOptions,
 ): Promise<MadeBridges> {
   const { layers, hidden, facts } = model.hyperparameters
-  const known: FittedBridge[] = []
-  const journal =
-    path === null
-      ? null
-      : openJournal(path, 'shoal-bridge', run, (record, line) => {
-          const fitted = readBridgeRecord(record, hidden)
-          if (fitted === null) throw damaged(path, line)
-          known.push(fitted)
-        })
+  const journal = openBridgeJournal(path, run, hidden)
   const gaps = planGaps(plan, layers)
   const [first, last] = [gaps[0] as Gap, gaps.at(-1) as Gap]
   const steps = last.to + plan.filter((l) => l >= first.to && l <= last.from).length
@@ -63,13 +55,13 @@ export async function makeBridges(
       ...(facts.residualScale === undefined ? {} : { mlpScale: facts.residualScale }),
       signal,
       onLayer,
-      known: ({ from }) => known.find(({ bridge }) => bridge.from === from) ?? null,
-      onBridge: (bridge) => journal?.append(bridgeRecord(bridge)),
+      known: ({ from }) => journal.known(from),
+      onBridge: (bridge) => journal.append(bridge),
     })
     const [rows] = full.hidden.values()
-    return { fitted, rows: rows?.count ?? 0, close: (remove) => journal?.close({ remove }) }
+    return { fitted, rows: rows?.count ?? 0, close: (remove) => journal.close(remove) }
   } catch (error) {
-    journal?.close()
+    journal.close()
     throw error
   } finally {
     await losses.dispose()

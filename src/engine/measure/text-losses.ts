@@ -115,6 +115,7 @@ export class TextLosses {
           hidden: (row) => rows.hidden(at(row).sequence, at(row).position),
           mlp: (row) => rows.mlp(at(row).sequence, at(row).position),
           write: (row, values) => rows.write(at(row).sequence, at(row).position, values),
+          head: (wanted, see, lens) => rows.head(wanted.map(at), see, lens),
         })
       })
     })
