@@ -126,7 +126,8 @@ describe('says what is wrong and where', () => {
 
   it('names a lens as from its own folder', () => {
     const sha256 = 'a'.repeat(64)
-    const withLens = (file: string, sha: string) => JSON.stringify(Object.assign(svm(), { lens: { file, sha256: sha } }))
+    const withLens = (file: string, sha: string) =>
+      JSON.stringify(Object.assign(svm(), { lens: { file, sha256: sha } }))
     const lensOf = (path: string, file: string) => parsePolicyFile(path, withLens(file, sha256)).lens
     expect(lensOf('made/p.json', '../a.lens.gguf')).toEqual({ file: 'a.lens.gguf', sha256 })
     expect(lensOf('made/p.json', '/there/a.lens.gguf')).toEqual({ file: '/there/a.lens.gguf', sha256 })
