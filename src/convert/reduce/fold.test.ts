@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { largestDifference } from '../../../test/compare.js'
 import { useWorkspace } from '../../../test/workspace.js'
 import { openSafetensors } from '../../checkpoint/safetensors.js'
+import { createSafetensorsWriter } from '../../checkpoint/safetensors-write.js'
 import { readTextFile } from '../../checkpoint/text-file.js'
 import { type Bridge, planGaps } from '../../depth/bridge.js'
 import type { Plan, SkipPolicy } from '../../depth/policy.js'
@@ -136,6 +138,64 @@ describe('a folder', () => {
     expect(await readTextFile(join(path, 'README.md'))).toMatch(
       /folded into the down projections of layers\n0 of the base/,
     )
+  })
+})
+
+describe('a folder in half precision', () => {
+  it.each([
+    ['BF16', 2 ** -8],
+    ['F16', 2 ** -10],
+  ] as const)('has the folded values rounded to %s', async (dtype, step) => {
+    const { folder, weights } = await workspace.random(8, { layers: 4 })
+    const type = dtype === 'BF16' ? 'bf16' : 'f16'
+    const { tensors, close } = await openSafetensors(join(folder, 'model.safetensors'))
+    await close()
+    const writer = await createSafetensorsWriter(
+      join(folder, 'model.safetensors'),
+      [...tensors.values()].map(({ name, shape }) => ({ name, shape, dtype })),
+    )
+    for (const { name } of tensors.values()) {
+      const values = weights.get(name) as Float32Array
+      const bytes = new Uint8Array(2 * values.length)
+      quantize(type, values, 1, values.length, bytes)
+      await writer.append(name, bytes)
+    }
+    await writer.finish()
+    const plan = [0, 1, 3]
+    const bridges = bridgesFor(plan, 4, 32)
+    const path = await write(folder, 'hf', plan, bridges)
+    const name = 'model.layers.1.mlp.down_proj.weight'
+    const [before, after] = [
+      await openSafetensors(join(folder, 'model.safetensors')),
+      await openSafetensors(join(path, 'model.safetensors')),
+    ]
+    expect(after.tensors.get(name)).toMatchObject({ dtype, shape: [32, 48] })
+    const [down, folded] = [await before.readFloats(name), await after.readFloats(name)]
+    const map = new Float32Array(bridges[0]!.factors[0]!.data.buffer)
+    for (let r = 0; r < 32; r++) {
+      for (let c = 0; c < 48; c++) {
+        let value = down[r * 48 + c]!
+        for (let k = 0; k < 32; k++) value += map[r * 32 + k]! * down[k * 48 + c]!
+        expect(Math.abs(folded[r * 48 + c]! - value)).toBeLessThanOrEqual(Math.abs(value) * step + 1e-6)
+      }
+    }
+    await before.close()
+    await after.close()
+  })
+
+  it('leaves nothing where the export is stopped while a bridge is folded', async () => {
+    const stop = new AbortController()
+    const path = join(workspace.folder, 'stopped')
+    const ended = exportModel(join(FIXTURES, 'llama'), [0, 2], {
+      format: 'hf',
+      path,
+      bridges: bridgesFor([0, 2], 5, 32),
+      card: { measured: [] },
+      signal: stop.signal,
+    })
+    stop.abort()
+    await expect(ended).rejects.toMatchObject({ code: 'aborted' })
+    expect(existsSync(path)).toBe(false)
   })
 })
 
