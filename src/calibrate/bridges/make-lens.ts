@@ -7,6 +7,9 @@ import { type FittedBridge, fitOne } from './fit.js'
 import { captureRows, RowBlock } from './full-rows.js'
 import type { MadeBridges, MakeOptions } from './make.js'
 
+/** Layers between two at which ridges are tried: neighbours want the same, and trying takes four fifths of a fit. */
+const RIDGE_EVERY = 4
+
 export type LensOptions = Omit<MakeOptions, 'on' | 'prompt'>
 
 /**
@@ -26,16 +29,20 @@ export async function makeLens(
   const losses = model.planLosses(texts)
   const backend = new Backend()
   const fitted: FittedBridge[] = []
+  let ridge: number | null = null
   try {
     const full = await captureRows(losses, { after: [layers - 1], signal, onLayer })
     const target = full.hidden.get(layers - 1) as RowBlock
-    const below = { layers: allLayers(layers - 1), ...(signal && { signal }) }
-    await losses.rise(below, (rows) => {
+    const all = { layers: allLayers(layers - 1), ...(signal && { signal }) }
+    await losses.rise(all, (rows) => {
       const { layer } = rows
       if (layer < 0) return
       const known = journal.known(layer)
       const gap = { from: layer, to: layers }
-      const map = known ?? fitOne(backend, gap, { hidden: RowBlock.of(rows), mlp: null, target }, { type, rank })
+      const ridges = ridge === null || layer % RIDGE_EVERY === 0 ? {} : { ridges: [ridge] }
+      const below = { hidden: RowBlock.of(rows), mlp: null, target }
+      const map = known ?? fitOne(backend, gap, below, { type, rank, ...ridges })
+      ridge = map.ridge
       if (known === null) journal.append(map)
       fitted.push(map)
       onLayer()
