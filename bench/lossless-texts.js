@@ -4,11 +4,11 @@
  * What steps cost and how often drafts stand is learned in a first round that does not count. Ways with `once`, whose acceptance is of
  * interest and not their speed, take part in one round.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { loadModel } from '../dist/index.js'
 import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { TEXT_KINDS } from './lossless-prompts.js'
+import { writeBetweenMarks } from './marks.js'
 
 const MODELS = {
   'ripple-8m': { label: 'ripple-8m, f32', chat: false, path: () => 'ripple-8m' },
@@ -16,7 +16,6 @@ const MODELS = {
   gemma3: { label: 'Gemma 3 270M, Q4_K_M', chat: false, path: () => realModel(GEMMA3) },
 }
 const FULL = { depth: 'full' }
-const MARKS = { begin: '<!-- npm run bench:lossless -- --doc writes from here -->', end: '<!-- to here -->' }
 
 /** @param {number} layers of the model */
 function waysOf(layers) {
@@ -51,7 +50,7 @@ export async function texts(options) {
     ...reports.map(table),
   ].join('\n\n')
   console.log(JSON.stringify({ threads, rounds, tokens, reports }))
-  if (options.doc !== undefined) writeBetweenMarks(options.doc, page)
+  if (options.doc !== undefined) writeBetweenMarks(options.doc, 'npm run bench:lossless -- --doc', page)
 }
 
 async function measure(path, chat, { rounds, tokens, threads }) {
@@ -121,11 +120,4 @@ function table({ label, ways, rows }) {
     line(['---', ...ways.map(() => '---')]),
     ...rows.map((row) => line([row.kind, ...row.ways.map(cell)])),
   ].join('\n')
-}
-
-function writeBetweenMarks(file, page) {
-  const text = readFileSync(file, 'utf8')
-  const [from, to] = [text.indexOf(MARKS.begin), text.indexOf(MARKS.end)]
-  if (from < 0 || to < from) throw new Error(`${file} lacks the lines ${MARKS.begin} and ${MARKS.end}`)
-  writeFileSync(file, `${text.slice(0, from + MARKS.begin.length)}\n\n${page}\n\n${text.slice(to)}`)
 }

@@ -1,6 +1,6 @@
 // The page of docs/unified.json: Markdown, and a figure for each model beside it. Nothing here is measured, and every figure
 // of the text is taken from the document.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { bootstrapSums } from '../dist/evaluate/bootstrap.js'
 import { fixed, interval, NONE, signed } from '../dist/evaluate/report/format.js'
@@ -9,6 +9,7 @@ import { domainOf, linearScale } from '../dist/evaluate/report/scale.js'
 import { marker } from '../dist/evaluate/report/series.js'
 import { element, figureSvg, lineElement, SERIES_COLORS, tooltip } from '../dist/evaluate/report/svg.js'
 import { PUBLISHED_SETUP, PUBLISHED_SPEEDS, publishedSpeedup } from '../dist/evaluate/speed-table/published.js'
+import { betweenMarks } from './marks.js'
 
 /** Points that lose more stand at the edge of the figure. */
 const MOST_LOSS = 3
@@ -21,7 +22,9 @@ export function writePage(document, out) {
   for (const model of document.models) {
     writeFileSync(join(folder, `${name}-${model.name}.svg`), `${figureSvg(figure(model, document), 'auto')}\n`)
   }
-  writeFileSync(out, `${page(document, name).join('\n\n')}\n`)
+  // What another command writes there stays.
+  const kept = existsSync(out) ? betweenMarks(readFileSync(out, 'utf8'), 'npm run bench:methods') : null
+  writeFileSync(out, `${[...page(document, name), ...(kept === null ? [] : [kept])].join('\n\n')}\n`)
 }
 
 function page(document, name) {

@@ -5,10 +5,12 @@
 export function cholesky(a: readonly Float64Array[], least = 1e-12): Float64Array[] {
   const l = a.map((row) => Float64Array.from(row))
   for (let i = 0; i < a.length; i++) {
+    const row = l[i]!
     for (let j = 0; j <= i; j++) {
+      const other = l[j]!
       let sum = a[i]![j]!
-      for (let k = 0; k < j; k++) sum -= l[i]![k]! * l[j]![k]!
-      l[i]![j] = i === j ? Math.sqrt(Math.max(sum, least)) : sum / l[j]![j]!
+      for (let k = 0; k < j; k++) sum -= row[k]! * other[k]!
+      row[j] = i === j ? Math.sqrt(Math.max(sum, least)) : sum / other[j]!
     }
   }
   return l

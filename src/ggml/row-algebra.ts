@@ -1,6 +1,6 @@
 import type { TensorType } from '../checkpoint/tensor-type.js'
 import type { Backend } from './backend.js'
-import { Graph, type Tensor } from './graph.js'
+import { Graph } from './graph.js'
 import { StoredTensor } from './store.js'
 
 /** Rows that are multiplied in float32 before they are summed in float64. */
@@ -25,11 +25,11 @@ export class ColumnProducts {
     private readonly b: number,
   ) {
     this.sums = Array.from({ length: a }, () => new Float64Array(b))
-    const g = new Graph(backend, 8)
-    // As columns of length BLOCK: a product of matrices runs along their first dimension.
-    const left: Tensor = g.input('f32', BLOCK, a)
-    const right: Tensor = g.input('f32', BLOCK, b)
-    const out = g.output(g.mulMat(right, left))
+    const g = new Graph(backend, 16)
+    const left = g.input('f32', a, BLOCK)
+    const right = g.input('f32', b, BLOCK)
+    // A product of matrices runs along their first dimension.
+    const out = g.output(g.mulMat(g.transpose(right), g.transpose(left)))
     g.allocate()
     this.graph = g
     this.left = new Float32Array(g.bytes(left))
@@ -40,8 +40,8 @@ export class ColumnProducts {
   /** Adds one row. @param left [a] @param right [b] */
   add(left: ArrayLike<number>, right: ArrayLike<number>): void {
     const row = this.filled++
-    for (let i = 0; i < this.a; i++) this.left[i * BLOCK + row] = left[i] as number
-    for (let i = 0; i < this.b; i++) this.right[i * BLOCK + row] = right[i] as number
+    this.left.set(left, row * this.a)
+    this.right.set(right, row * this.b)
     if (this.filled === BLOCK) this.flush()
   }
 
@@ -49,8 +49,8 @@ export class ColumnProducts {
   flush(): void {
     if (this.filled === 0) return
     // A graph may write over its inputs, so none of the rest is left from the block before.
-    for (let i = 0; i < this.a; i++) this.left.fill(0, i * BLOCK + this.filled, (i + 1) * BLOCK)
-    for (let i = 0; i < this.b; i++) this.right.fill(0, i * BLOCK + this.filled, (i + 1) * BLOCK)
+    this.left.fill(0, this.filled * this.a)
+    this.right.fill(0, this.filled * this.b)
     this.graph.computeNow()
     this.sums.forEach((sum, i) => {
       const at = i * this.b

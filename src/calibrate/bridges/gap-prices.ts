@@ -3,8 +3,10 @@ import { allLayers } from '../../depth/plan.js'
 import type { PlanLosses } from '../../engine/known-text.js'
 import { createRandomStream } from '../../engine/random-stream.js'
 import { Backend } from '../../ggml/backend.js'
+import { ColumnProducts } from '../../ggml/row-algebra.js'
+import { choleskySolveAll } from '../cholesky.js'
 import { RowBlock } from './full-rows.js'
-import { Moments, solveRidge, unexplained } from './ridge.js'
+import { ridgeFactor, unexplained } from './ridge.js'
 
 /** Layers that a gap leaves out at most. */
 export const LONGEST_GAP = 8
@@ -51,7 +53,7 @@ export async function measureGapPrices(
   const random = createRandomStream(0)
   const prices: (Gap & { price: number })[] = []
   /** Rows after the layers that a gap may still begin at, the lowest first. */
-  const below: { readonly layer: number; readonly rows: RowBlock }[] = []
+  const below: LowerRows[] = []
   let directions: Float32Array[] | null = null
   let inputs: Float32Array[] | null = null
   const top = allLayers(layers).slice(0, -1)
@@ -63,11 +65,8 @@ export async function measureGapPrices(
       directions ??= randomDirections(random, DIRECTIONS, rows.width)
       if (rows.width > WIDE) inputs ??= randomDirections(random, NARROWED, rows.width)
       const targets = projected(rows, directions)
-      for (const { layer, rows: lower } of below) {
-        if (now.layer === layer) continue
-        prices.push({ from: layer, to: now.layer + 1, price: priceOf(backend, lower, targets) })
-      }
-      below.push({ layer: now.layer, rows: inputs === null ? rows : projected(rows, inputs) })
+      for (const lower of below) prices.push({ from: lower.layer, to: now.layer + 1, price: lower.price(targets) })
+      below.push(new LowerRows(backend, now.layer, inputs === null ? rows : projected(rows, inputs)))
       if (below.length > LONGEST_GAP) below.shift()
     })
     return new GapPrices(prices)
@@ -76,17 +75,46 @@ export async function measureGapPrices(
   }
 }
 
-function priceOf(backend: Backend, lower: RowBlock, upper: RowBlock): number {
-  const fit = new Moments(backend, lower.width, upper.width)
-  const choice = new Moments(backend, lower.width, upper.width)
-  try {
-    const fitted = lower.count - Math.max(1, Math.round(lower.count * CHOICE_SHARE))
-    for (let i = 0; i < lower.count; i++) (i < fitted ? fit : choice).add(lower.row(i), upper.row(i), 1)
-    const { a, b } = fit.sums()
-    return unexplained(solveRidge(a, b, RIDGE), choice)
-  } finally {
-    fit.dispose()
-    choice.dispose()
+/** Rows after a layer that gaps begin at, with what a map of them needs whatever it leads to. */
+class LowerRows {
+  private readonly fitted: number
+  private readonly factor: readonly Float64Array[]
+  private readonly moments: readonly Float64Array[]
+
+  constructor(
+    private readonly backend: Backend,
+    readonly layer: number,
+    private readonly rows: RowBlock,
+  ) {
+    this.fitted = rows.count - Math.max(1, Math.round(rows.count * CHOICE_SHARE))
+    this.factor = ridgeFactor(this.products(0, this.fitted, null), RIDGE)
+    this.moments = this.products(this.fitted, rows.count, null)
+  }
+
+  /** The share of the upper rows that a map of these leaves unexplained on rows without a part in its fit. */
+  price(upper: RowBlock): number {
+    const weights = this.products(0, this.fitted, upper)
+    choleskySolveAll(this.factor, weights)
+    let squares = 0
+    for (let i = this.fitted; i < upper.count; i++) for (const value of upper.row(i)) squares += value * value
+    return unexplained(weights, { a: this.moments, b: this.products(this.fitted, upper.count, upper), squares })
+  }
+
+  /** sum [x; 1] y^T over rows `from` .. `to - 1`, with y = [x; 1] where no upper rows are given. */
+  private products(from: number, to: number, upper: RowBlock | null): Float64Array[] {
+    const inputs = this.rows.width + 1
+    const products = new ColumnProducts(this.backend, inputs, upper?.width ?? inputs)
+    try {
+      const x = new Float32Array(inputs).fill(1)
+      for (let i = from; i < to; i++) {
+        x.set(this.rows.row(i))
+        products.add(x, upper?.row(i) ?? x)
+      }
+      products.flush()
+      return [...products.sums]
+    } finally {
+      products.dispose()
+    }
   }
 }
 

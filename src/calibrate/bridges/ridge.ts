@@ -13,6 +13,13 @@ export interface LinearMap {
   readonly moments: readonly Float64Array[]
 }
 
+/** sum w^2 [x; 1] [x; 1]^T, sum w^2 [x; 1] y^T and sum w^2 |y|^2. */
+export interface MomentSums {
+  readonly a: readonly Float64Array[]
+  readonly b: readonly Float64Array[]
+  readonly squares: number
+}
+
 /** Second moments of weighted rows [x; 1; y], float32 products summed in float64. */
 export class Moments {
   private readonly products: ColumnProducts
@@ -20,8 +27,8 @@ export class Moments {
 
   constructor(
     backend: Backend,
-    readonly inputs: number,
-    readonly outputs: number,
+    private readonly inputs: number,
+    private readonly outputs: number,
     /** False where maps are to have no bias. */
     private readonly bias = true,
   ) {
@@ -39,8 +46,7 @@ export class Moments {
     this.products.add(row.subarray(0, this.inputs + 1), row)
   }
 
-  /** sum w^2 [x; 1] [x; 1]^T, sum w^2 [x; 1] y^T and sum w^2 |y|^2. */
-  sums(): { readonly a: Float64Array[]; readonly b: Float64Array[]; readonly squares: number } {
+  sums(): MomentSums {
     this.products.flush()
     const n = this.inputs + 1
     const a = this.products.sums.map((row) => row.slice(0, n))
@@ -64,6 +70,12 @@ export class Moments {
  */
 export function solveRidge(a: readonly Float64Array[], b: readonly Float64Array[], ridge: number): LinearMap {
   const weights = b.map((row) => Float64Array.from(row))
+  choleskySolveAll(ridgeFactor(a, ridge), weights)
+  return { weights, moments: a }
+}
+
+/** Cholesky factor of A + ridge diag(A), the bias without a ridge. */
+export function ridgeFactor(a: readonly Float64Array[], ridge: number): readonly Float64Array[] {
   let least = Number.MIN_VALUE
   const regular = a.map((row, i) => {
     const copy = Float64Array.from(row)
@@ -71,14 +83,12 @@ export function solveRidge(a: readonly Float64Array[], b: readonly Float64Array[
     least = Math.max(least, copy[i]! * 1e-14)
     return copy
   })
-  choleskySolveAll(cholesky(regular, least), weights)
-  return { weights, moments: a }
+  return cholesky(regular, least)
 }
 
 /** The share of the targets' squares that a map leaves unexplained on rows that had no part in its fit. */
-export function unexplained({ weights }: LinearMap, rows: Moments): number {
-  const { a, b, squares } = rows.sums()
-  const outputs = rows.outputs
+export function unexplained(weights: readonly Float64Array[], { a, b, squares }: MomentSums): number {
+  const outputs = b[0]?.length ?? 0
   let error = squares
   const product = new Float64Array(outputs)
   for (let i = 0; i < weights.length; i++) {
@@ -101,7 +111,7 @@ export function chooseRidge(
   const own = fit.sums()
   const tried = ridges.map((ridge) => ({
     ridge,
-    share: ridges.length === 1 ? null : unexplained(solveRidge(own.a, own.b, ridge), choice),
+    share: ridges.length === 1 ? null : unexplained(solveRidge(own.a, own.b, ridge).weights, choice.sums()),
   }))
   const best = tried.reduce((least, one) => ((one.share ?? 0) < (least.share ?? 0) ? one : least))
   const other = choice.sums()
