@@ -6,7 +6,8 @@ import type { RowIndex } from './hidden-rows.js'
 
 /** The heads of an engine: the LM head, and what policies have cut out of it for their checks. */
 export class Heads {
-  private readonly heads = new GraphCache<Head>({ most: 256, mostBytes: 64 << 20 })
+  /** One for each number of rows, and with a lens for each layer: with 262,144 tokens in the vocabulary 3 MB and more. */
+  private readonly heads = new GraphCache<Head>({ most: 256, mostBytes: 256 << 20 })
   private readonly checkHeads = new GraphCache<CheckHead>({ most: 8, mostBytes: 256 << 20 })
 
   /** Time in heads so far, in ms. */

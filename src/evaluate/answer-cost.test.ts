@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { randomBridge } from '../../test/random-bridge.js'
+import type { ExitPolicy } from '../depth/policy.js'
 import { parseDepth } from '../depth/spec.js'
 import { loadModel } from '../engine/load.js'
 import { familyByArchitecture } from '../families/index.js'
@@ -38,6 +40,17 @@ it('rows that left run the layers that a later one needs of them', () => {
   expect(flops).toBe(16 * (10 * row(5.5) + row(11)) + 8 * row(12) + 3 * head)
   // Checks after layers 3, 7 and 11: one, three and two, of which two are heads already.
   expect(flopsWithChecks).toBe(flops + 6 * checkFlops(size) - 2 * head)
+})
+
+it('checks cost the maps that they are read through, and a token that a cut-down head stops one more', () => {
+  const lens = Array.from({ length: 15 }, (_, from) => randomBridge({ from, to: 16 }, { hidden: 192, seed: from }))
+  const raw = depth('gap:0.8,from=3,every=4') as ExitPolicy
+  const extra = (policy: ExitPolicy): number =>
+    answerFlops(size, 10, [4, 16, 8], { ...policy, lens }).flopsWithChecks -
+    answerFlops(size, 10, [4, 16, 8], policy).flopsWithChecks
+  const map = 2 * 192 * 192
+  expect(extra(raw)).toBe(6 * map)
+  expect(extra({ ...raw, checkTokens: [1, 2] })).toBe((6 + 2) * map)
 })
 
 it.each(['exit:5', 'gap:0.5', 'layers:0,2,4,6,8,10,12,15'])(

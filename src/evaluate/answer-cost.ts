@@ -56,7 +56,9 @@ function flopsOfChecks(size: ModelSize, depth: number, policy: Extract<Policy, {
   const deepest = depth - 1
   const checks = policy.checkLayers(size.layers).filter((layer) => layer <= deepest)
   const { checkTokens, lens = [] } = policy
-  const maps = lens.filter(({ from }) => checks.includes(from) || (from === deepest && checkTokens !== undefined))
+  // What a token says is read through its map again, unless its check was of the whole head.
+  const said = checkTokens !== undefined || !checks.includes(deepest) ? [deepest] : []
+  const maps = [...checks, ...said].flatMap((layer) => lens.find(({ from }) => from === layer) ?? [])
   const read = maps.reduce((sum, map) => sum + bridgeFlops(map), 0)
   if (checkTokens !== undefined) return read + checks.length * checkFlops(size, checkTokens.length)
   // The check that let the token leave is also its head.
