@@ -1,5 +1,6 @@
 export type { Quantization } from './checkpoint/tensor-type.js'
 export { loadTokenizer, type TokenizerOptions } from './convert/load-tokenizer.js'
+export type { Bridge, BridgeInput, BridgeMatrix } from './depth/bridge.js'
 export type {
   Check,
   ExitPolicy,
