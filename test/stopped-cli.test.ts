@@ -53,7 +53,7 @@ it('calibrate --task keeps its answers', async () => {
   const args = ['calibrate', ...TASK, '--policy', 'adainfer-svm', '-o', at('x.json')]
   const { code, stderr } = await stopped(args, 3)
   expect(code).toBe(130)
-  expect(stderr).toMatch(/stopped; .*x\.answers\.jsonl keeps the answers so far, and the same command goes on$/m)
+  expect(stderr).toMatch(/stopped; .*x\.answers\.jsonl keeps what was done so far, and the same command goes on$/m)
 })
 
 it('trace --task keeps its questions, and goes on', async () => {

@@ -170,7 +170,7 @@ async function calibrate(cli: Cli, name: string | undefined, options: CalibrateO
             const files = [bridgeJournal(lensBeside(options.out)), kept].filter((path) => existsSync(path))
             return files.length === 0
               ? NOTHING_KEPT
-              : `${files.map(printable).join(' and ')} keeps what was done so far, and the same command goes on`
+              : `${files.map((path) => printable(path)).join(' and ')} ${files.length === 1 ? 'keeps' : 'keep'} what was done so far, and the same command goes on`
           },
           () =>
             traceAnswers(cli, name, {

@@ -112,7 +112,7 @@ describe('the layers that a policy may run', () => {
     const extent = depthExtent(depth(spec), 16)
     expect(extent.layers).toHaveLength(layers)
     expect(extent.checks).toHaveLength(checks)
-    expect(extent.stages).toEqual([{ layers: extent.layers, tokens: 1 }])
+    expect(extent.stages).toEqual([{ layers: extent.layers, bridges: [], tokens: 1 }])
     expect(extent.meanLayers).toBe(checks > 0 ? null : layers)
   })
 
