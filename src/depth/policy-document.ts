@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { FileError } from '../errors.js'
 import { parseJson } from '../json.js'
 import * as json from './json-field.js'
@@ -17,8 +17,17 @@ export function readPolicyText(path: string): string {
   })
 }
 
+/** What tells a file from another one. */
+export interface FileStat {
+  readonly dev: number
+  readonly ino: number
+  /** Bytes. */
+  readonly size: number
+  readonly mtimeMs: number
+}
+
 /** Opens a file that a SPEC names for as long as `use` takes. Throws FileError with the path. */
-export function withPolicyFile<T>(path: string, use: (fd: number, stat: Stats) => T): T {
+export function withPolicyFile<T>(path: string, use: (fd: number, stat: FileStat) => T): T {
   let fd: number | null = null
   try {
     fd = openSync(path, READ)
