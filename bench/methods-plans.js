@@ -124,47 +124,26 @@ async function variants(context, found) {
 }
 
 /** A method's plan of so many layers. */
-async function planOf({ model, files, options }, method, count, target) {
+async function planOf(context, method, count, target) {
+  const { model, options } = context
   if (method === 'unified') return (await model.policy(`unified:${target}x,by=layers`)).everyToken
-  if (method === 'search') {
-    const out = join(options.cache, `${model.name}-${count}.policy.json`)
-    shoal([
-      'search',
-      ...modelArgs(options, model),
-      '--speedup',
-      String(target),
-      '--by',
-      'layers',
-      '--texts',
-      ...files.seen,
-      '-o',
-      out,
-    ])
-    return JSON.parse(readFileSync(out, 'utf8')).layers
-  }
-  return (await model.policy(`${method}:${count}`)).everyToken
+  if (method !== 'search') return (await model.policy(`${method}:${count}`)).everyToken
+  const out = join(options.cache, `${model.name}-${count}.policy.json`)
+  search(context, target, out, [])
+  return JSON.parse(readFileSync(out, 'utf8')).layers
 }
 
-async function searchBridged({ model, files, options, size }, target) {
+function searchBridged(context, target) {
+  const { model, options, size } = context
   const out = join(options.cache, `${model.name}-${target}x${options.quick ? '-quick' : ''}.bridge.gguf`)
-  const texts = ['--texts', ...files.seen, '--samples', String(size.fit), '--held-out', '4']
-  shoal([
-    'search',
-    ...modelArgs(options, model),
-    '--speedup',
-    String(target),
-    '--by',
-    'layers',
-    '--bridge',
-    ...texts,
-    '-o',
-    out,
-  ])
+  search(context, target, out, ['--bridge', '--samples', String(size.fit), '--held-out', '4'])
   return out
 }
 
-function modelArgs({ threads }, { path }) {
-  return [path, '--threads', String(threads)]
+/** By the command line, on the part of the texts that methods may see. */
+function search({ model, files, options }, target, out, more) {
+  const settings = ['--threads', String(options.threads), '--speedup', String(target), '--by', 'layers']
+  shoal(['search', model.path, ...settings, ...more, '--texts', ...files.seen, '-o', out])
 }
 
 function shoal(args) {

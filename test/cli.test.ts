@@ -512,7 +512,7 @@ describe('bench', () => {
     expect(profile[0]?.plans.at(-1)).toMatchObject({ layers: 16, speedup: 1 })
     const { code, stdout } = await shoal(['bench', '--profile', '--batch', '2', '--threads', '1'])
     expect(code).toBe(0)
-    expect(stdout).toMatch(/^batch +step ms +layer +head +check +rest\n/)
+    expect(stdout).toMatch(/^batch +step ms +layer +head +check +bridge +rest\n/)
     expect(stdout).toContain('1.00x\n')
   })
 

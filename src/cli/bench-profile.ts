@@ -24,10 +24,10 @@ export async function benchProfile(
     return
   }
   printTable(cli, [
-    ['batch', 'step ms', 'layer', 'head', 'check', 'rest'],
-    ...profile.map(({ batch: size, fullMs, layerMs, headMs, checkMs, restMs }) => [
+    ['batch', 'step ms', 'layer', 'head', 'check', 'bridge', 'rest'],
+    ...profile.map(({ batch: size, fullMs, layerMs, headMs, checkMs, bridgeMs, restMs }) => [
       String(size),
-      ...[fullMs, layerMs, headMs, checkMs, restMs].map((ms) => ms.toPrecision(3)),
+      ...[fullMs, layerMs, headMs, checkMs, bridgeMs, restMs].map((ms) => ms.toPrecision(3)),
     ]),
   ])
   const sizes = profile[0]?.plans.map(({ layers }) => layers) ?? []
@@ -44,13 +44,14 @@ export async function benchProfile(
   )
 }
 
-function profileJson({ batch, fullMs, layerMs, headMs, checkMs, restMs, plans }: StepCosts): object {
+function profileJson({ batch, fullMs, layerMs, headMs, checkMs, bridgeMs, restMs, plans }: StepCosts): object {
   return {
     batch,
     full_ms: fullMs,
     layer_ms: layerMs,
     head_ms: headMs,
     check_ms: checkMs,
+    bridge_ms: bridgeMs,
     rest_ms: restMs,
     plans: plans.map(({ layers, ms }) => ({ layers, ms, speedup: fullMs / ms })),
   }

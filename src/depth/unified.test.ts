@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { straightCosts as straight } from '../../test/straight-costs.js'
 import { SpecError } from '../errors.js'
+import { type BridgeSet, planGaps } from './bridge.js'
 import { type StepCosts, stepMs } from './measurement.js'
 import { allLayers, gapsOf } from './plan.js'
 import type { SkipPolicy } from './policy.js'
@@ -212,5 +213,48 @@ describe('what a step takes', () => {
   it('lies on the line between the measured plans around it', () => {
     const costs = { ...straight(8, 1, 0), plans: [2, 4, 8].map((n) => ({ layers: n, ms: n * n })) }
     expect([1, 2, 3, 4, 6, 8].map((n) => stepMs(costs, n))).toEqual([3, 4, 10, 16, 40, 64])
+  })
+})
+
+describe('with bridges', () => {
+  const LAYERS = 12
+  const HIDDEN = 8
+  const BRIDGE_MS = 2
+  const costs: StepCosts = { ...straight(LAYERS, 4, 1), bridgeMs: BRIDGE_MS }
+
+  /** A file of whole maps over the gaps of a plan. */
+  function fileFor(plan: readonly number[]): BridgeSet {
+    const factor = { type: 'f32', columns: HIDDEN, rows: HIDDEN, data: new Uint8Array(4 * HIDDEN * HIDDEN) } as const
+    const bridges = planGaps(plan, LAYERS).map((gap) => ({
+      ...gap,
+      on: 'hidden' as const,
+      factors: [factor],
+      bias: new Float32Array(HIDDEN),
+    }))
+    return { path: 'b.gguf', source: 'b', layers: LAYERS, hidden: HIDDEN, plan, model: null, modelName: null, bridges }
+  }
+  const parse = (target: number, plan: readonly number[]): SkipPolicy =>
+    parseDepth(`unified:${target}x,bridge=b.gguf`, {
+      layers: LAYERS,
+      costs: () => costs,
+      bridges: () => fileFor(plan),
+    }) as SkipPolicy
+
+  it('a target in time leaves fewer layers, so that it is met with their time', () => {
+    const target = 1.25
+    const gaps = (n: number): number => planGaps(balancedPlan(LAYERS, n), LAYERS).length
+    const without = layersInTime(costs, target)!
+    const kept = layersInTime(costs, target, gaps)!
+    expect(kept).toBeLessThan(without)
+    const policy = parse(target, balancedPlan(LAYERS, kept))
+    expect(policy.everyToken).toHaveLength(kept)
+    expect(policy.bridges).toHaveLength(gaps(kept))
+    const ms = stepMs(costs, kept) + gaps(kept) * BRIDGE_MS
+    expect(policy.speedup?.predicted).toBeCloseTo(costs.fullMs / ms, 9)
+    expect(policy.speedup?.predicted).toBeGreaterThanOrEqual(target)
+  })
+
+  it('a file for other layers is refused', () => {
+    expect(() => parse(1.25, balancedPlan(LAYERS, 5))).toThrow(/holds bridges for layers .*, and these are layers/)
   })
 })

@@ -2,20 +2,18 @@ import { checkBridges, checkLens } from '../depth/bridge.js'
 import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
-import { abortedError } from './aborted.js'
 import { type Attempt, attempt } from './attempt.js'
 import { BridgeWeights, type LoadedBridge } from './bridges/bridge-weights.js'
 import type { HeadWeights } from './check-head.js'
 import { Decisions } from './decisions.js'
-import { GraphCache } from './graph-cache.js'
 import { Heads } from './heads.js'
-import { HiddenRows, UNREAD_ROW } from './hidden-rows.js'
+import { HiddenRows } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
-import { LayerTimes } from './layer-times.js'
 import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
 import type { Feed, Rise, RisenRows, StepOutcome } from './step.js'
-import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
+import type { StretchParts, StretchShape } from './stretch.js'
+import { StretchRunner } from './stretch-runner.js'
 import {
   after,
   checksAt,
@@ -25,34 +23,24 @@ import {
   needsInput,
   type Piece,
   rowsFrom,
-  rowsOf,
   sameBridge,
   type Traveller,
-  wantedFrom,
 } from './traveller.js'
-import { createTurns } from './turns.js'
+import { finishInTurns } from './turns.js'
 
 /** Rows that go through the head together at most where many want it. */
 const MOST_HEAD_ROWS = 32
 
 const NO_BRIDGES: ReadonlyMap<number, LoadedBridge> = new Map()
 
-/** Told the MLP output [H] of a row in the layer that has just run. */
-type SeeMlp = (t: Traveller, position: number, mlp: Float32Array) => void
-
 /** Runs layers for rows: which layers, which rows, in which order. */
 export class Engine {
   readonly layers: number
   private readonly parts: StretchParts
-  private readonly stretches = new GraphCache<Stretch>({ most: 2048, mostBytes: 128 << 20 })
+  private readonly stretches: StretchRunner
   private readonly heads: Heads
   private readonly decisions: Decisions
-  private readonly times = new LayerTimes()
   private readonly bridges: BridgeWeights
-  private readonly turns = createTurns()
-  /** Of the layers that have one, each once. */
-  private readonly windows: readonly (number | null)[]
-  private layersMs = 0
 
   constructor(options: {
     backend: Backend
@@ -65,7 +53,6 @@ export class Engine {
   }) {
     const { backend, hyperparameters: h } = options
     this.layers = h.layers
-    this.windows = [...new Set(h.layer.map(({ window }) => window))].filter((window) => window !== null)
     const cache = new KvCache(backend, {
       widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
       type: options.cacheType,
@@ -78,7 +65,9 @@ export class Engine {
     })
     const { family, weights, padding } = options
     this.parts = { backend, family, hyperparameters: h, weights, padding, cache, rows }
-    this.heads = new Heads({ ...this.parts, weights }, (running) => this.finishCompute(running))
+    const finish = finishInTurns()
+    this.stretches = new StretchRunner(this.parts, finish)
+    this.heads = new Heads({ ...this.parts, weights }, finish)
     this.decisions = new Decisions(this.heads, rows)
     this.bridges = new BridgeWeights(backend, () => {
       this.stretches.clear()
@@ -88,7 +77,7 @@ export class Engine {
 
   /** Time in computes so far, in ms. */
   get spent(): { readonly layersMs: number; readonly headsMs: number } {
-    return { layersMs: this.layersMs, headsMs: this.heads.ms }
+    return { layersMs: this.stretches.ms, headsMs: this.heads.ms }
   }
 
   /** H, the width of a hidden row. */
@@ -133,6 +122,7 @@ export class Engine {
     { layers, bridges = [], mlpAfter = [] }: Rise,
     visit: (rows: RisenRows) => Promise<void>,
   ): Promise<void> {
+    this.bridges.trim()
     const group = feeds.map((feed) => this.begin({ ...feed, depth: { kind: 'plan', layers, bridges } }))
     const outputs = new Map<Sequence, Map<number, Float32Array>>(feeds.map(({ sequence }) => [sequence, new Map()]))
     for (const layer of [-1, ...layers]) {
@@ -144,7 +134,7 @@ export class Engine {
         sublayers: mlpAfter.includes(layer),
         bridges: bridgesAfter(group, [layer]),
       }
-      await this.runStretch(group, shape, [], ({ sequence }, position, mlp) => {
+      await this.stretches.run(group, shape, [], ({ sequence }, position, mlp) => {
         outputs.get(sequence)?.set(position, mlp)
       })
       for (const t of group) if (t.error !== null) throw t.error
@@ -239,7 +229,7 @@ export class Engine {
     first: number,
   ): Promise<void> {
     if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
-      await this.runStretch(all, {
+      await this.stretches.run(all, {
         layers: [],
         from: 'tokens',
         narrowed: false,
@@ -270,7 +260,7 @@ export class Engine {
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
       bridges: bridgesAfter(group, embedded ? layers : [-1, ...layers]),
     }
-    await this.runStretch(group, shape, this.ridersOf(group, stopped, shape))
+    await this.stretches.run(group, shape, this.ridersOf(group, stopped, shape))
     if (layers.length === 0) return
     await this.decisions.decide(group, last)
   }
@@ -283,7 +273,7 @@ export class Engine {
       return positions === undefined ? [] : spans(positions).map(({ from, to }) => ({ traveller: t, from, to }))
     })
     if (behind.length === 0) return
-    await this.runPieces(cut(behind), {
+    await this.stretches.runPieces(cut(behind), {
       layers: [layer],
       from: 'rows',
       narrowed: false,
@@ -295,7 +285,7 @@ export class Engine {
 
   private extend(group: readonly Traveller[], others: readonly Traveller[], first: number): number[] {
     const layers = [first]
-    const most = this.times.most(group.reduce((rows, t) => rows + t.end - rowsFrom(t, first), 0))
+    const most = this.stretches.mostLayers(group.reduce((rows, t) => rows + t.end - rowsFrom(t, first), 0))
     for (let last = first; ; last = layers.at(-1) as number) {
       const next = after(group[0] as Traveller, last)
       if (next === null || layers.length >= most) return layers
@@ -334,79 +324,6 @@ export class Engine {
     })
   }
 
-  /** Runs one stretch for all rows that the group has at its first layer, and for those that come along. */
-  private async runStretch(
-    group: readonly Traveller[],
-    shape: StretchShape,
-    riders: readonly Piece[] = [],
-    seeMlp?: SeeMlp,
-  ): Promise<void> {
-    const first = shape.layers[0]
-    const ranges = [...rowsOf(group, first), ...riders]
-    await this.runPieces(cut(ranges), shape, seeMlp)
-    for (const { traveller: t, from, to } of ranges) {
-      if (t.error !== null) continue
-      for (const layer of shape.layers) t.sequence.cached[layer] = to
-      t.embedded = true
-      if (!shape.narrowed) continue
-      const last = shape.layers.at(-1) as number
-      if (t.top === last) for (let p = from; p < Math.min(to, t.wantedFrom); p++) t.sequence.releaseRow(p)
-      else t.sequence.leaveUnfinished(last, range(from, t.end - 1))
-    }
-  }
-
-  private async runPieces(all: readonly Piece[][], shape: StretchShape, seeMlp?: SeeMlp): Promise<void> {
-    const last = shape.layers.at(-1)
-    for (const whole of all) {
-      const piece = whole.filter(({ traveller }) => goesOn(traveller))
-      if (piece.length === 0) continue
-      const runs = piece.map(({ traveller: t, from, to }): Run => {
-        const positions = range(from, to)
-        const wanted = shape.narrowed ? Math.max(0, to - Math.max(from, wantedFrom(t, last as number))) : 0
-        const kept = shape.narrowed ? positions.slice(positions.length - wanted) : positions
-        return {
-          slot: t.sequence.slot,
-          start: from,
-          source:
-            shape.from === 'tokens'
-              ? t.ids.slice(from - t.start, to - t.start)
-              : positions.map((p) => t.sequence.waitingRow(p)),
-          target: kept.map((p) => t.sequence.row(p)),
-          wanted,
-        }
-      })
-      // A piece of a prompt that only leaves keys and values still has to end in some row.
-      if (shape.narrowed && runs.every((r) => r.wanted === 0)) {
-        runs.push({ ...(runs.pop() as Run), wanted: 1, target: [UNREAD_ROW] })
-      }
-      // Where every row is wanted there is nothing to narrow, and the plain graph is the shorter one.
-      const exact = { ...shape, narrowed: shape.narrowed && runs.some((r) => r.wanted < r.source.length) }
-      const rows = runs.reduce((sum, r) => sum + r.source.length, 0)
-      const expectedMs = this.times.expect(rows, shape.layers.length)
-      const stretch = this.stretches.get(
-        stretchKey(exact, runs, this.windows),
-        () => new Stretch(this.parts, exact, runs, expectedMs),
-      )
-      await this.finishCompute(stretch.run(runs))
-      this.layersMs += stretch.lastMs
-      if (!exact.narrowed && !exact.cached) this.times.note(rows, shape.layers.length, stretch.lastMs)
-      let row = 0
-      piece.forEach(({ traveller: t, from, to }, i) => {
-        const counted = Math.max(0, to - Math.max(from, t.countFrom))
-        // Rows that only left keys and values are counted when they run the rest of the layer, if they ever do.
-        const led = shape.narrowed && last !== t.top
-        t.rowLayers += led ? Math.min(counted, (runs[i] as Run).wanted) : counted * shape.layers.length
-        t.layerPasses += shape.layers.length
-        const first = row
-        row += (runs[i] as Run).target.length
-        if (!shape.sublayers) return
-        if (seeMlp !== undefined)
-          for (let p = from; p < to; p++) seeMlp(t, p, stretch.sublayersOf(first + p - from).mlp)
-        else if (to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
-      })
-    }
-  }
-
   private bridgesOf(depth: Feed['depth']): ReadonlyMap<number, LoadedBridge> {
     if (depth.kind !== 'plan' || depth.bridges === undefined || depth.bridges.length === 0) return NO_BRIDGES
     checkBridges(depth.bridges, depth.layers, this.layers, this.hidden)
@@ -426,12 +343,6 @@ export class Engine {
     const from = t.depth.kind === 'plan' ? t.start : 0
     for (const p of t.sequence.waitingPositions()) if (p >= from) t.sequence.releaseRow(p)
   }
-
-  private async finishCompute(running: void | Promise<void>): Promise<void> {
-    if (running) await running
-    const turn = this.turns.give()
-    if (turn) await turn
-  }
 }
 
 /** What follows layers of a group, which goes through them together. */
@@ -446,12 +357,6 @@ function stoppedOf(travellers: readonly Attempt<Traveller>[]): Traveller[] {
   return travellers.flatMap((t) => ('value' in t && t.value.stoppedAt !== null ? [t.value] : []))
 }
 
-/** False, with the reason kept, where the caller has stopped this feed. */
-function goesOn(t: Traveller): boolean {
-  if (t.error === null && t.signal?.aborted) t.error = abortedError(t.signal.reason)
-  return t.error === null
-}
-
 /** Ascending positions as ranges. */
 function spans(positions: readonly number[]): { from: number; to: number }[] {
   const all: { from: number; to: number }[] = []
@@ -461,8 +366,4 @@ function spans(positions: readonly number[]): { from: number; to: number }[] {
     else all.push({ from: p, to: p + 1 })
   }
   return all
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from }, (_, i) => from + i)
 }

@@ -24,6 +24,16 @@ export function createTurns(): Turns {
   }
 }
 
+/** Waits for computes, and lets the event loop in after them. */
+export function finishInTurns(): (running: void | Promise<void>) => Promise<void> {
+  const turns = createTurns()
+  return async (running) => {
+    if (running) await running
+    const turn = turns.give()
+    if (turn) await turn
+  }
+}
+
 /** Resolves when the event loop comes round. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))

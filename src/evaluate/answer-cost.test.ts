@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomBridge } from '../../test/random-bridge.js'
-import type { ExitPolicy } from '../depth/policy.js'
+import type { ExitPolicy, SkipPolicy } from '../depth/policy.js'
 import { parseDepth } from '../depth/spec.js'
 import { loadModel } from '../engine/load.js'
 import { familyByArchitecture } from '../families/index.js'
@@ -31,6 +31,21 @@ it('a plan runs its layers for generated tokens, and for the prompt only where i
   expect(full.full).toBe(16 * (10 * row(5.5) + row(11) + row(12)) + 3 * head)
   const everywhere = answerFlops(size, 10, [8, 8], depth(`${plan},prompt=plan`))
   expect(everywhere.flops).toBe(8 * (10 * row(5.5) + row(11)) + 2 * head)
+})
+
+it('bridges count for every row that runs the plan', () => {
+  const layers = [0, 1, 2, 3, 8, 9, 10, 15]
+  const bridges = [
+    randomBridge({ from: 3, to: 8 }, { hidden: 192, seed: 1 }),
+    randomBridge({ from: 10, to: 15 }, { hidden: 192, seed: 2 }),
+  ]
+  const plain = depth(`layers:${layers.join()}`) as SkipPolicy
+  const added = (prompt: 'full' | 'plan'): number =>
+    answerFlops(size, 10, [8, 8, 8], { ...plain, prompt, bridges }).flops -
+    answerFlops(size, 10, [8, 8, 8], { ...plain, prompt }).flops
+  const both = 2 * bridges.flatMap(({ factors }) => factors).reduce((sum, m) => sum + m.rows * m.columns, 0)
+  expect(added('full')).toBe(2 * both)
+  expect(added('plan')).toBe(12 * both)
 })
 
 it('rows that left run the layers that a later one needs of them', () => {

@@ -1,8 +1,9 @@
+import { bridgesOf } from '../depth/bridge.js'
 import { allLayers } from '../depth/plan.js'
 import type { Plan, Policy } from '../depth/policy.js'
 import { bridgeFlops, checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
 
-/** FLOPs of an answer: the prompt's rows and those fed after it through the layers, the head and exit checks for each row that is read. */
+/** FLOPs of an answer: the prompt's rows and those fed after it through the layers and bridges, the head and exit checks for each row that is read. */
 export interface AnswerFlops {
   readonly flops: number
   readonly flopsWithChecks: number
@@ -23,12 +24,16 @@ export function answerFlops(
 ): AnswerFlops {
   const full = allLayers(size.layers)
   const heads = depths.length * headFlops(size)
+  const bridges = policy?.kind === 'skip' ? bridgesOf(policy.bridges ?? [], policy.everyToken ?? [], size.layers) : []
+  const bridged = bridges.reduce((sum, bridge) => sum + bridgeFlops(bridge), 0)
   const through = (layersOf: (row: number) => Plan): number => {
     let flops = heads
     for (const row of depths.keys()) {
       // Position p attends to p + 1 positions.
       const [rows, context] = row === 0 ? [promptTokens, (promptTokens + 1) / 2] : [1, promptTokens + row]
-      for (const layer of layersOf(row)) flops += rows * layerFlops(size, layer, context)
+      const layers = layersOf(row)
+      for (const layer of layers) flops += rows * layerFlops(size, layer, context)
+      if (layers.length < size.layers) flops += rows * bridged
     }
     return flops
   }
