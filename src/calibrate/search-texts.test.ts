@@ -32,6 +32,8 @@ describe('texts of a search', () => {
     expect([...again.search, ...again.heldOut].map(({ ids }) => ids[0])).toEqual(first)
     const other = await searchTexts(model, [path], { ...OPTIONS, seed: 1 })
     expect([...other.search, ...other.heldOut].map(({ ids }) => ids[0])).not.toEqual(first)
+    const many = await searchTexts(model, [path], { ...OPTIONS, samples: 24, heldOut: 4 })
+    expect([many.search.length, many.heldOut.length]).toEqual([24, 4])
     const few = write('few.jsonl', [{ tokens: [1, 2] }, { tokens: [3, 4] }, { tokens: [5, 6] }])
     const small = await searchTexts(model, [few], OPTIONS)
     expect([small.search.length, small.heldOut.length]).toEqual([1, 2])

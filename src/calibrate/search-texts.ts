@@ -15,7 +15,7 @@ export interface SearchTextsOptions {
   readonly promptShare: number
   /** Texts that the search sees at most. */
   readonly samples: number
-  /** Texts that it does not see at most; where there are to be any, half of all are kept for them. */
+  /** Texts that it does not see at most; where there are too few for both, half of all are kept for them. */
   readonly heldOut: number
   readonly seed: number
   readonly signal?: AbortSignal
@@ -59,7 +59,8 @@ export async function searchTexts(
       'has a single text: a search needs others to see what its plan is worth on text that it did not see',
     )
   }
-  const seen = heldOut === 0 ? texts.length : Math.min(samples, Math.floor(texts.length / 2))
+  const most = heldOut === 0 ? texts.length : Math.max(Math.floor(texts.length / 2), texts.length - heldOut)
+  const seen = Math.min(samples, most)
   return { ...data, search: texts.slice(0, seen), heldOut: texts.slice(seen, seen + heldOut) }
 }
 
