@@ -5,7 +5,7 @@
 // One file of questions for each model and set is kept in --cache, and the same command goes on with it. Half of the questions
 // calibrate, asked with three draws of shots, the others give the results. Accuracy, layers and FLOPs are read off traces;
 // --engine prompts of each task run through the engine, in f32 and in q4_0, for the same token and depth, and for every time.
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,14 +20,11 @@ import { outcomes } from '../dist/calibrate/outcomes.js'
 import { writePolicyFile } from '../dist/calibrate/policy-write.js'
 import { answerSettings, DEFAULT_TARGET, DRAWS, PAPER_FITS } from '../dist/calibrate/settings.js'
 import { createSplit, splitTraces } from '../dist/calibrate/split.js'
-import { chooseThreshold, sweepDecisions } from '../dist/calibrate/threshold.js'
 import { wholeHead } from '../dist/calibrate/traces.js'
 import { digest } from '../dist/checkpoint/journal.js'
 import { adainferPolicy } from '../dist/depth/adainfer.js'
 import { parseDepth } from '../dist/depth/spec.js'
 import { createRandomStream } from '../dist/engine/random-stream.js'
-import { InputError } from '../dist/errors.js'
-import { bootstrapMean, ratioBootstrap, SHARE } from '../dist/evaluate/bootstrap.js'
 import { cellOf, tracedAnswers } from '../dist/evaluate/cells.js'
 import { shortGptPlan, shuffled } from '../dist/evaluate/controls.js'
 import { modelSize } from '../dist/evaluate/cost.js'
@@ -35,8 +32,7 @@ import { fixed, interval, signed } from '../dist/evaluate/report/format.js'
 import { trainedWindow } from '../dist/evaluate/trained-window.js'
 import { familyByArchitecture } from '../dist/families/index.js'
 import { loadModel } from '../dist/index.js'
-import { isGoldToken, loadTask } from '../dist/tasks/index.js'
-import { spread } from '../dist/tasks/spread.js'
+import { loadTask } from '../dist/tasks/index.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const { values: options } = parseArgs({
@@ -83,7 +79,9 @@ for (const name of options.models.split(',')) {
   await small.dispose()
   await model.dispose()
 }
-writeFileSync(options.out, page(sections))
+// What another command writes there stays.
+const kept = existsSync(options.out) ? betweenMarks(readFileSync(options.out, 'utf8'), 'npm run bench:methods') : null
+writeFileSync(options.out, [page(sections), ...(kept === null ? [] : [kept])].join('\n').replace(/\n*$/, '\n'))
 console.log(`written to ${options.out}`)
 
 /** The questions of a set in two halves that share none; each trace has a check head of the likely tokens beside the whole one. */
@@ -181,8 +179,8 @@ async function evaluateSet(model, small, set) {
   add('oracle', 'oracle')
   const kept = shortGptPlan(train, Math.round(svmDepth))
   run(`ShortGPT, ${kept.length} layers`, `layers:${kept.join(',')},prompt=plan`)
-  const measured = await measure(model, asked, engines, Number(options.engine))
-  const quantized = await measure(small, asked, engines, Number(options.q4))
+  const measured = await throughEngine(model, asked, engines, Number(options.engine))
+  const quantized = await throughEngine(small, asked, engines, Number(options.q4))
   console.log(`${model.name} · ${set.name} · ${asked.length} prompts`)
   console.table(
     cells.map(({ depth, accuracy, accuracyDifference, depthMean }) => ({
@@ -206,29 +204,10 @@ async function evaluateSet(model, small, set) {
   }
 }
 
-/** Null where nothing can be fitted: every layer agrees already, or full depth is right nowhere. */
-function attempt(make) {
-  try {
-    return make()
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error
-    console.log(error.message)
-    return null
-  }
-}
-
 async function write(policy, name) {
   const path = join(work, `${name.replaceAll(/[ ']/g, '-')}.policy.json`)
   await writePolicyFile(path, policy)
   return path
-}
-
-/** The threshold of the gap that loses a point at most, chosen as those of classifiers are. */
-function gapThreshold(train) {
-  const checked = Array.from({ length: train.layers - 1 }, (_, layer) => layer)
-  const decisions = train.instances.map(({ features }) => features.gap.subarray(0, train.layers - 1))
-  const point = attempt(() => chooseThreshold(sweepDecisions(decisions, checked, train), DEFAULT_TARGET))
-  return point?.threshold ?? 1
 }
 
 /** The first layer such that exits there and at every layer above lose a point at most. */
@@ -241,49 +220,6 @@ function fixedExit(train) {
     ).losses
   while (exit > 0 && losses(exit - 1) <= DEFAULT_TARGET.value) exit--
   return exit
-}
-
-/** Prompts spread over all tasks, through the engine: token and depth as on traces, and every time. */
-async function measure(model, asked, engines, count) {
-  const some = spread([...asked.entries()], count)
-  const runs = [{ name: 'full', spec: 'full' }, ...engines]
-  const seen = new Map(runs.map(({ name }) => [name, []]))
-  for (const { spec } of runs) await model.predict(asked[0].prompt.ids, { depth: spec })
-  for (const [turn, [i, { prompt }]] of some.entries()) {
-    for (let k = 0; k < runs.length; k++) {
-      const { name, spec, exits } = runs[(k + turn) % runs.length]
-      const { ms, checkMs, depth, top } = await model.predict(prompt.ids, { depth: spec })
-      const differs = exits !== undefined && depth !== exits[i] + 1
-      seen.get(name).push({ ms, checkMs, depth, right: Number(isGoldToken(top, prompt.golds)), differs })
-    }
-  }
-  const sum = (values) => values.reduce((total, value) => total + value, 0)
-  const full = seen.get('full').map(({ ms }) => ms)
-  return runs.map(({ name }) => {
-    const own = seen.get(name)
-    const of = (value) => own.map(value)
-    const saved = 1 - sum(of(({ depth }) => depth)) / own.length / model.hyperparameters.layers
-    const checks = sum(of(({ checkMs }) => checkMs))
-    return {
-      name,
-      n: own.length,
-      accuracy: bootstrapMean(
-        of(({ right }) => right),
-        { range: SHARE },
-      ),
-      depth: bootstrapMean(of(({ depth }) => depth)),
-      ms: bootstrapMean(of(({ ms }) => ms)),
-      time: ratioBootstrap(
-        of(({ ms }) => ms),
-        full,
-      ),
-      checks: checks / sum(of(({ ms }) => ms)),
-      // Of the time that the layers saved would have taken.
-      price: checks / (saved * sum(full)),
-      saved: (1 - sum(of(({ ms }) => ms)) / sum(full)) / saved,
-      differ: sum(of(({ differs }) => Number(differs))),
-    }
-  })
 }
 
 function percent(share) {

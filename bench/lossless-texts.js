@@ -4,7 +4,9 @@
  * What steps cost and how often drafts stand is learned in a first round that does not count. Ways with `once`, whose acceptance is of
  * interest and not their speed, take part in one round.
  */
+import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { join } from 'node:path'
 import { loadModel } from '../dist/index.js'
 import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { TEXT_KINDS } from './lossless-prompts.js'
@@ -17,19 +19,43 @@ const MODELS = {
 }
 const FULL = { depth: 'full' }
 
-/** @param {number} layers of the model */
-function waysOf(layers) {
+/** @param {number} layers of the model @param {{lens: string | null, bridge: string | null}} files that drafts may go through */
+function waysOf(layers, { lens, bridge }) {
   const exit = `exit:${Math.round(layers / 4) - 1}`
+  const half = `exit:${Math.round(layers / 2) - 1}`
+  const once = { once: true }
   return [
     { name: 'text', options: { depth: 'full', lossless: true } },
     { name: `text and \`${exit}\``, options: { depth: exit, lossless: true } },
-    { name: `\`${exit}\`, 3 drafts`, once: true, options: { depth: exit, lossless: { drafts: 3 } } },
-    {
-      name: '`unified:1.5x`, 3 drafts',
-      once: true,
-      options: { depth: 'unified:1.5x,by=layers', lossless: { drafts: 3 } },
-    },
+    { ...once, name: `\`${exit}\`, 3 drafts`, options: drafting(exit) },
+    { ...once, name: '`unified:1.5x`, 3 drafts', options: drafting('unified:1.5x,by=layers') },
+    ...(lens === null
+      ? []
+      : [
+          { name: `text and \`${half}\` through a lens`, options: { depth: `${half},lens=${lens}`, lossless: true } },
+          { ...once, name: `\`${half}\` through a lens, 3 drafts`, options: drafting(`${half},lens=${lens}`) },
+        ]),
+    ...(bridge === null
+      ? []
+      : [
+          { name: 'text and a bridged plan', options: { depth: `plan:${bridge}`, lossless: true } },
+          { ...once, name: 'a bridged plan, 3 drafts', options: drafting(`plan:${bridge}`) },
+        ]),
   ]
+}
+
+function drafting(depth) {
+  return { depth, lossless: { drafts: 3 } }
+}
+
+/** The lens of a model and the bridges of a searched plan, the fastest, where the folder has them. */
+function draftFiles(folder, name) {
+  const first = (...names) =>
+    folder === undefined ? null : (names.map((own) => join(folder, own)).find((path) => existsSync(path)) ?? null)
+  return {
+    lens: first(`${name}.lens.gguf`),
+    bridge: first(...['2x', '1.5x', '1.25x'].map((target) => `${name}-${target}.bridge.gguf`)),
+  }
 }
 
 /** @param options of the command line, all texts */
@@ -41,7 +67,10 @@ export async function texts(options) {
     const { label, chat, path } = MODELS[name]
     const found = path()
     if (found === null) continue
-    const report = { label, ...(await measure(found, chat, { rounds, tokens, threads })) }
+    const report = {
+      label,
+      ...(await measure(found, chat, draftFiles(options.drafts, name), { rounds, tokens, threads })),
+    }
     reports.push(report)
     console.log(`${table(report)}\n`)
   }
@@ -53,9 +82,9 @@ export async function texts(options) {
   if (options.doc !== undefined) writeBetweenMarks(options.doc, 'npm run bench:lossless -- --doc', page)
 }
 
-async function measure(path, chat, { rounds, tokens, threads }) {
+async function measure(path, chat, files, { rounds, tokens, threads }) {
   const model = await loadModel(path, { threads, context: 1024 })
-  const ways = waysOf(model.hyperparameters.layers)
+  const ways = waysOf(model.hyperparameters.layers, files)
   const rows = []
   for (const { kind, prompts, sampling } of TEXT_KINDS) {
     const samples = ways.map(() => [])

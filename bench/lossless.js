@@ -4,10 +4,11 @@
  *
  *     npm run bench:lossless -- [--parts coin,texts] [--threads 2] [--rounds N] [--tokens N]
  *       coin:  [--model FILE] [--exit 3] [--acceptance 0,0.6,0.8,0.9] [--prompt 128]
- *       texts: [--models ripple-8m,smollm2,gemma3] [--doc docs/lossless.md]
+ *       texts: [--models ripple-8m,smollm2,gemma3] [--drafts FOLDER] [--doc docs/lossless.md]
  *
- * SmolLM2-135M-Instruct and Gemma 3 270M are looked for in $SHOAL_MODELS and ../shared/models. `--doc` writes the table of texts
- * between the marks that stand in that file.
+ * `--drafts` names a folder with NAME.lens.gguf and NAME-2x.bridge.gguf, as `npm run bench:methods` leaves them in its
+ * cache: drafts through them then stand in the table. SmolLM2-135M-Instruct and Gemma 3 270M are looked for in $SHOAL_MODELS and
+ * ../shared/models. `--doc` writes the table of texts between the marks that stand in that file.
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -29,6 +30,7 @@ const { values: options } = parseArgs({
     acceptance: { type: 'string', default: '0,0.6,0.8,0.9' },
     prompt: { type: 'string', default: '128' },
     models: { type: 'string', default: 'ripple-8m,smollm2,gemma3' },
+    drafts: { type: 'string' },
     doc: { type: 'string' },
   },
 })

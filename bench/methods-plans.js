@@ -4,47 +4,59 @@
  * for the report.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { makeBridges } from '../dist/calibrate/bridges/make.js'
+import { planQuestions } from '../dist/calibrate/ask.js'
+import { bridged, fitBridges } from '../dist/calibrate/bridges/fit.js'
+import { captureRows } from '../dist/calibrate/bridges/full-rows.js'
 import { median } from '../dist/calibrate/quantile.js'
 import { searchTexts } from '../dist/calibrate/search-texts.js'
 import { readBridgeFile, writeBridgeFile } from '../dist/convert/bridge-file.js'
-import { bridgeType } from '../dist/depth/bridge.js'
+import { bridgeType, planGaps } from '../dist/depth/bridge.js'
 import { allLayers } from '../dist/depth/plan.js'
 import { keptLayers } from '../dist/depth/unified.js'
-import { ratioBootstrap } from '../dist/evaluate/bootstrap.js'
+import { bootstrapMean, ratioBootstrap, SHARE } from '../dist/evaluate/bootstrap.js'
+import { Backend } from '../dist/ggml/backend.js'
 import { loadModel } from '../dist/index.js'
-import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
+import { loadTask } from '../dist/tasks/index.js'
+import { spread } from '../dist/tasks/spread.js'
+import { cutTexts, METHOD_MODELS } from './method-inputs.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const MODELS = {
-  'ripple-8m': { label: 'ripple-8m, f32', path: () => 'ripple-8m', folds: true },
-  smollm2: { label: 'SmolLM2-135M-Instruct, q4_1', path: () => realModel(SMOLLM2), folds: true },
-  // The MLP's output is normed before it joins the residual stream: nothing can be folded into its last matrix.
-  gemma3: { label: 'Gemma 3 270M, Q4_K_M', path: () => realModel(GEMMA3), folds: false },
-}
 const WINDOW = 256
 const PROMPT_SHARE = 0.125
-/** Of each text, the share that methods and fits see. */
-const SEEN = 0.6
 const PROMPT = 'The harbour lay quiet in the morning, and the boats that had come in during the night'
 
 const SIZES = {
   full: {
     targets: [1.25, 1.5, 2],
     methods: ['unified', 'shortgpt', 'sleb', 'search'],
-    fit: 60,
-    windows: 30,
+    fit: 48,
+    windows: 16,
+    questions: 60,
     rounds: 7,
     tokens: 48,
   },
-  quick: { targets: [1.25], methods: ['unified', 'shortgpt'], fit: 24, windows: 8, rounds: 3, tokens: 32 },
+  quick: {
+    targets: [1.25],
+    methods: ['unified', 'shortgpt'],
+    fit: 24,
+    windows: 8,
+    questions: 30,
+    rounds: 3,
+    tokens: 32,
+  },
 }
+const TASKS = ['sst2', 'ag_news']
+const SHOTS = 5
 
-/** @param options models, data, threads, quick @param part of measuredParts @returns one report for each model */
-export async function plans(options, part) {
+/**
+ * @param options models, data, threads, quick
+ * @param part of measuredParts
+ * @param keep called with a model's name and its report after every target
+ */
+export async function plans(options, part, keep) {
   const { targets, methods, ...rest } = SIZES[options.quick ? 'quick' : 'full']
   const size = {
     ...rest,
@@ -52,51 +64,93 @@ export async function plans(options, part) {
     methods: options.methods?.split(',') ?? methods,
   }
   const files = cutTexts(options.data, options.cache)
-  const reports = []
   for (const name of options.models.split(',')) {
-    const { label, path, folds } = MODELS[name]
+    const { label, path, folds } = METHOD_MODELS[name]
     const file = path()
     if (file === null) {
       console.log(`${label} is left out: no file in $SHOAL_MODELS or ../shared/models`)
       continue
     }
     const model = await loadModel(file, { threads: Number(options.threads) })
+    const texts = await textsOf(model, files, size, options.data, folds)
     try {
-      const context = { name, label, model, file, files, size, options, folds, part }
-      reports.push(await report(context))
+      await report({ name, label, model, files, size, options, folds, part, texts }, keep)
     } finally {
+      for (const one of Object.values(texts)) await one.dispose()
       await model.dispose()
     }
   }
-  return reports
 }
 
-/** News: WMT22's English side; prose: the opening of Austen's Persuasion. */
-function cutTexts(data, cache) {
-  mkdirSync(cache, { recursive: true })
-  const sources = {
-    news: join(data, 'wmt22', 'newstest22.en-de.en'),
-    prose: join(data, 'ripple-8m', 'prose.txt'),
+/**
+ * Texts that maps are fitted on, held-out texts of each kind, and questions: with the full model's rows after every layer, taken when they are
+ * first asked for, because below its first gap every plan is the full model.
+ */
+async function textsOf(model, files, { fit, windows, questions }, data, folds) {
+  const draw = async (paths, samples) => {
+    const drawn = { window: WINDOW, promptShare: PROMPT_SHARE, samples, heldOut: 0, seed: 0 }
+    return searchTexts(model, paths, drawn)
   }
-  const files = { seen: [], heldOut: {} }
-  for (const [kind, path] of Object.entries(sources)) {
-    const text = readFileSync(path, 'utf8')
-    const cut = text.indexOf('\n', text.length * SEEN) + 1
-    const [seen, heldOut] = [join(cache, `${kind}-seen.txt`), join(cache, `${kind}-held-out.txt`)]
-    writeFileSync(seen, text.slice(0, cut))
-    writeFileSync(heldOut, text.slice(cut))
-    files.seen.push(seen)
-    files.heldOut[kind] = heldOut
+  const { search: fitOn, sha256 } = await draw(files.seen, fit)
+  const all = { fit: { sha256, ...fullRowsOf(model, fitOn, folds) } }
+  for (const [kind, path] of Object.entries(files.heldOut)) {
+    all[kind] = fullRowsOf(model, (await draw([path], windows)).search, false)
   }
-  return files
+  for (const task of TASKS) all[task] = fullRowsOf(model, await askedOf(model, task, questions, data), false)
+  return all
 }
 
-async function report(context) {
-  const { name, label, model, size, part } = context
+function fullRowsOf(model, texts, mlp) {
   const { layers } = model.hyperparameters
-  const rows = []
+  const losses = model.planLosses(texts)
+  let rows = null
+  return {
+    texts,
+    losses,
+    rows() {
+      const after = [-1, ...allLayers(layers)]
+      rows ??= captureRows(losses, { after, mlpAfter: mlp ? allLayers(layers) : [] })
+      return rows
+    },
+    dispose: () => losses.dispose(),
+  }
+}
+
+/** Questions whose last token, and no token before it, is a row of the plan: what generation does with the answer. */
+async function askedOf(model, name, limit, data) {
+  const task = await loadTask(name, { data })
+  const { questions } = planQuestions(model, [task], {
+    ...{ shots: SHOTS, draws: 1, seed: 0, positions: 'answer', maxTokens: 1 },
+  })
+  return spread(questions, limit).map(({ prompt: { ids, golds } }) => ({
+    ids: [...ids, golds[0][0]],
+    promptLength: ids.length - 1,
+    golds: golds.map(([first]) => first),
+  }))
+}
+
+async function report(context, keep) {
+  const { name, label, model, size, part, texts } = context
+  const { layers } = model.hyperparameters
+  const full = await part(`${name}-full`, {}, () => qualityOf(context, allLayers(layers), []))
+  const about = {
+    label,
+    layers,
+    windows: WINDOW,
+    full: {
+      texts: full.losses.map(({ kind, losses, tokens }) => ({
+        kind,
+        loss: sum(losses) / sum(tokens),
+        windows: tokens.length,
+      })),
+      answers: full.answers.map(({ task, right }) => ({ task, accuracy: mean(right), questions: right.length })),
+    },
+    fit: texts.fit.texts.length,
+    rounds: size.rounds,
+  }
   for (const target of size.targets) {
     const count = keptLayers(layers, target)
+    const rows = []
     for (const method of size.methods) {
       const plan = await part(`${name}-${method}-${count}`, {}, () => planOf(context, method, count, target))
       rows.push(...(await variants(context, { method, target, plan })))
@@ -107,14 +161,18 @@ async function report(context) {
     rows.push(await row(context, found, 'plain', []))
     rows.push(await row(context, found, 'bridged', set.bridges, path))
     if (context.folds) rows.push(await fitted(context, found, 'mlp'))
-  }
-  const full = await part(`${name}-full`, {}, () => lossesOf(context, allLayers(layers), []))
-  return {
-    label,
-    layers,
-    full: full.map(({ kind, losses, tokens }) => ({ kind, loss: sum(losses) / sum(tokens), windows: tokens.length })),
-    rows: rows.map((one) => ({ ...one, added: addedTo(full, one.losses) })),
-    texts: await part(`${name}-texts`, { plans: rows.map(({ depth }) => depth) }, () => sideBySide(context, rows)),
+    keep(name, about, target, {
+      rows: rows.map(({ quality, depth: _depth, ...one }) => ({
+        ...one,
+        added: addedTo(full.losses, quality.losses),
+        accuracy: bootstrapMean(
+          quality.answers.flatMap(({ right }) => right),
+          { range: SHARE },
+        ),
+        answers: quality.answers.map(({ task, right }) => ({ task, accuracy: mean(right) })),
+      })),
+      texts: await part(`${name}-texts-${target}`, {}, () => sideBySide(context, rows)),
+    })
   }
 }
 
@@ -125,17 +183,17 @@ async function variants(context, found) {
 
 /** A method's plan of so many layers. */
 async function planOf(context, method, count, target) {
-  const { model, options } = context
+  const { name, model, options } = context
   if (method === 'unified') return (await model.policy(`unified:${target}x,by=layers`)).everyToken
   if (method !== 'search') return (await model.policy(`${method}:${count}`)).everyToken
-  const out = join(options.cache, `${model.name}-${count}.policy.json`)
+  const out = join(options.cache, `${name}-${count}.policy.json`)
   search(context, target, out, [])
   return JSON.parse(readFileSync(out, 'utf8')).layers
 }
 
 function searchBridged(context, target) {
-  const { model, options, size } = context
-  const out = join(options.cache, `${model.name}-${target}x${options.quick ? '-quick' : ''}.bridge.gguf`)
+  const { name, options, size } = context
+  const out = join(options.cache, `${name}-${target}x.bridge.gguf`)
   search(context, target, out, ['--bridge', '--samples', String(size.fit), '--held-out', '4'])
   return out
 }
@@ -153,28 +211,19 @@ function shoal(args) {
 
 /** A plan with bridges that are fitted for it. */
 async function fitted(context, found, on) {
-  const { name, model, files, size, options, part } = context
-  const { layers, hidden } = model.hyperparameters
+  const { name, model, options, part, texts } = context
+  const { layers, hidden, facts } = model.hyperparameters
   const path = join(options.cache, `${name}-${found.plan.join('.')}-${on}.bridge.gguf`)
   await part(`${name}-fit-${on}-${found.plan.join('.')}`, {}, async () => {
-    const drawn = { window: WINDOW, promptShare: PROMPT_SHARE, samples: size.fit, heldOut: 1, seed: 0 }
-    const texts = await searchTexts(model, files.seen, drawn)
-    const made = await makeBridges(model, found.plan, texts.search, {
-      on,
-      rank: null,
-      type: bridgeType(hidden),
-      prompt: 'full',
-      journal: null,
-      run: {},
+    const made = await fitBridges(texts.fit.losses, layers, found.plan, await texts.fit.rows(), {
+      ...{ on, rank: null, type: bridgeType(hidden), bias: on === 'hidden' },
+      ...(facts.residualScale === undefined ? {} : { mlpScale: facts.residualScale }),
     })
     await writeBridgeFile(path, {
-      plan: found.plan,
-      layers,
-      hidden,
-      bridges: made.fitted.map(({ bridge }) => bridge),
+      ...{ plan: found.plan, layers, hidden, figures: {} },
+      bridges: made.map(({ bridge }) => bridge),
       model: { name: model.name, fingerprint: model.fingerprint, quantization: model.quantization },
-      texts: texts.sha256,
-      figures: {},
+      texts: texts.fit.sha256,
     })
     return null
   })
@@ -183,36 +232,65 @@ async function fitted(context, found, on) {
 }
 
 async function row(context, { method, target, plan }, variant, bridges, path) {
-  const { name, part } = context
+  const { name, part, options } = context
   const depth = variant === 'plain' ? `layers:${plan.join()}` : `plan:${path}`
-  const key = `${name}-loss-${variant}-${plan.join('.')}`
-  const losses = await part(key, {}, () => lossesOf(context, plan, bridges))
+  const made = method === 'search --bridge' && variant === 'bridged' ? 'searched' : variant
+  const quality = await part(`${name}-quality-${made}-${plan.join('.')}`, {}, () => qualityOf(context, plan, bridges))
   // What is folded costs nothing: it runs as fast as the plain plan.
   const timed = variant === 'folded' ? `layers:${plan.join()}` : depth
-  const times = await part(`${name}-time-${variant === 'bridged' ? 'bridged' : 'plain'}-${plan.join('.')}`, {}, () =>
-    timesOf(context, timed),
-  )
-  return { method, target, variant, plan, depth, losses, delivered: median(times) }
+  const costs = variant === 'bridged' ? 'bridged' : 'plain'
+  const ratios = await options.timed(`${name}-time-${costs}-${plan.join('.')}`, () => timesOf(context, timed))
+  return { method, target, variant, plan, depth, quality, delivered: ratios && median(ratios) }
 }
 
-/** Summed loss of each held-out window, by kind of text. */
-async function lossesOf({ model, files, size }, plan, bridges) {
-  const all = []
-  for (const [kind, path] of Object.entries(files.heldOut)) {
-    const drawn = { window: WINDOW, promptShare: PROMPT_SHARE, samples: 1, heldOut: size.windows, seed: 0 }
-    const { heldOut } = await searchTexts(model, [path], drawn)
-    const losses = model.planLosses(heldOut)
-    try {
-      all.push({
-        kind,
-        losses: Array.from(await losses.of(plan, { bridges })),
-        tokens: heldOut.map(({ ids, promptLength }) => ids.length - promptLength),
-      })
-    } finally {
-      await losses.dispose()
-    }
+/** Summed loss of each held-out window by kind of text, and which answers are right by task. */
+async function qualityOf(context, plan, bridges) {
+  const { model, files, texts } = context
+  const losses = []
+  for (const kind of Object.keys(files.heldOut)) {
+    const of = texts[kind]
+    const start = await startOf(model, of, plan, bridges)
+    const tokens = of.texts.map(({ ids, promptLength }) => ids.length - promptLength)
+    losses.push({ kind, tokens, losses: Array.from(await of.losses.of(plan, { bridges, ...(start && { start }) })) })
   }
-  return all
+  const answers = []
+  for (const task of TASKS) answers.push({ task, right: await rightAnswers(texts[task], plan, bridges) })
+  return { losses, answers }
+}
+
+/** The rows that enter the layer above the first gap: the full model's below it, through the bridge where there is one. */
+async function startOf(model, texts, plan, bridges) {
+  const [gap] = planGaps(plan, model.hyperparameters.layers)
+  if (gap === undefined) return null
+  const { hidden, mlp } = await texts.rows()
+  const below = { hidden: hidden.get(gap.from), mlp: mlp.get(gap.from) ?? null }
+  const [bridge] = bridges
+  if (bridge === undefined) return { layer: gap.to, row: (i) => below.hidden.row(i) }
+  if (bridge.on === 'mlp') return null
+  const backend = new Backend()
+  try {
+    const rows = bridged(backend, bridge, below)
+    return { layer: gap.to, row: (i) => rows.row(i) }
+  } finally {
+    await backend.dispose()
+  }
+}
+
+async function rightAnswers({ texts, losses }, plan, bridges) {
+  const right = []
+  await losses.rise({ layers: plan, bridges }, async (rows) => {
+    if (rows.layer !== plan.at(-1)) return
+    if (rows.count !== texts.length) throw new Error(`${texts.length} questions have ${rows.count} rows`)
+    await rows.head(
+      texts.map((_, i) => i),
+      (i, logits) => {
+        let best = 0
+        for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id
+        right[i] = Number(texts[i].golds.includes(best))
+      },
+    )
+  })
+  return right
 }
 
 /** Full depth's decode time over a depth's, round by round. */
@@ -238,12 +316,9 @@ async function timesOf({ model, size }, depth) {
   return ratios
 }
 
-/** What a prompt becomes under full depth and under some plans of the first target. */
-async function sideBySide({ model, size }, rows) {
-  const [target] = size.targets
-  const chosen = rows.filter(
-    (one) => one.target === target && (one.method === 'unified' || one.method === 'search --bridge'),
-  )
+/** What a prompt becomes under full depth and under some plans of a target. */
+async function sideBySide({ model }, rows) {
+  const chosen = rows.filter(({ method }) => method === 'unified' || method === 'search --bridge')
   const depths = [
     { name: 'full depth', depth: 'full' },
     ...chosen
@@ -255,7 +330,7 @@ async function sideBySide({ model, size }, rows) {
     const { text } = await model.generate(PROMPT, { depth, maxTokens: 40, temperature: 0 }).result
     texts.push({ name, text })
   }
-  return { prompt: PROMPT, target, texts }
+  return { prompt: PROMPT, texts }
 }
 
 function addedTo(full, losses) {
@@ -266,6 +341,10 @@ function addedTo(full, losses) {
       tokens,
     ),
   }))
+}
+
+function mean(values) {
+  return sum(values) / values.length
 }
 
 function sum(values) {

@@ -4,15 +4,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { bootstrapSums } from '../dist/evaluate/bootstrap.js'
 import { fixed, interval, NONE, signed } from '../dist/evaluate/report/format.js'
-import { drawAxes, layOut, plotBox, seriesLegend } from '../dist/evaluate/report/panel.js'
-import { domainOf, linearScale } from '../dist/evaluate/report/scale.js'
-import { marker } from '../dist/evaluate/report/series.js'
-import { element, figureSvg, lineElement, SERIES_COLORS, tooltip } from '../dist/evaluate/report/svg.js'
+import { figureSvg } from '../dist/evaluate/report/svg.js'
 import { PUBLISHED_SETUP, PUBLISHED_SPEEDS, publishedSpeedup } from '../dist/evaluate/speed-table/published.js'
 import { betweenMarks } from './marks.js'
+import { qualityFigure } from './quality-figure.js'
 
-/** Points that lose more stand at the edge of the figure. */
-const MOST_LOSS = 3
 const TUNED = 'ripple-8m-unified2x'
 
 export function writePage(document, out) {
@@ -301,58 +297,15 @@ function markdown(header, rows) {
 /** Added loss and accuracy against delivered speedup, a mark for each policy. */
 function figure(model, { size }) {
   const rows = model.rows.filter(isMeasured)
-  const groups = [...new Set(rows.map(({ group }) => group))]
-  const series = groups.map((label, i) => ({
-    label,
-    depths: rows.filter(({ group }) => group === label).map((row) => row.name),
-    color: `f-c${i === 0 ? 0 : 1 + ((i - 1) % SERIES_COLORS)}`,
-    // Nine shapes and seven colours: no two of 63 groups share both.
-    shape: i % 9,
-  }))
-  const full = rows.find((row) => row.name === 'full')
-  const panel = (title, label, value, domain) => ({
-    height: 380,
-    draw(box) {
-      const plot = plotBox(box)
-      const delivered = domainOf(
-        rows.map((row) => row.delivered.mean),
-        { floor: 0, minSpan: 1 },
-      )
-      const x = linearScale(delivered, [plot.x, plot.x + plot.width], plot.width / 55)
-      const y = linearScale(domain, [plot.y + plot.height, plot.y], plot.height / 36)
-      let body = drawAxes(plot, x, y, { title, x: 'delivered speedup of decoding', y: label })
-      const level = y.place(value(full).mean)
-      body += lineElement(plot.x, level, plot.x + plot.width, level, { class: 'f-axis', 'stroke-dasharray': '4 4' })
-      for (const one of series) {
-        const own = rows.filter((row) => row.group === one.label)
-        const marks = own.map((row) => {
-          const text = `${row.name}: ${label} ${interval(value(row), 3)}, delivered ${interval(row.delivered, 2)}`
-          return marker(one, x.place(row.delivered.mean), y.place(value(row).mean), 4.5, tooltip(text))
-        })
-        body += element('g', { class: one.color }, ...marks)
-      }
-      return body
+  const points = rows.map((row) => ({ ...row, loss: row.addedLoss }))
+  return qualityFigure(
+    points,
+    points.find(({ name }) => name === 'full'),
+    {
+      name: `unified-${model.name}`,
+      title: `Quality against delivered speedup: ${model.name}`,
+      subtitle: `${model.quantization}, batch 1, ${size.rounds} rounds; dashed: full depth`,
+      answers: 'Rule tasks',
     },
-  })
-  const losses = rows.map((row) => Math.min(MOST_LOSS, row.addedLoss.mean))
-  const shares = rows.map((row) => row.accuracy.mean)
-  return layOut({
-    name: `unified-${model.name}`,
-    title: `Quality against delivered speedup: ${model.name}`,
-    subtitle: `${model.quantization}, batch 1, ${size.rounds} rounds; dashed: full depth`,
-    description:
-      `Left: added loss in nats per token, lower is better; more than ${MOST_LOSS} stands at the edge. Right: share of right answers to rule ` +
-      'tasks, higher is better. Further right is faster.',
-    legend: seriesLegend(series.map((one) => ({ ...one, depths: one.depths.slice(0, 1) }))),
-    panels: [
-      panel('Text', 'added loss (nats per token)', (row) => row.addedLoss, domainOf(losses, { minSpan: 0.1 })),
-      panel(
-        'Rule tasks',
-        'accuracy',
-        (row) => row.accuracy,
-        domainOf(shares, { minSpan: 0.1, floor: -0.02, ceiling: 1.02 }),
-      ),
-    ],
-    columns: 2,
-  })
+  )
 }

@@ -1,7 +1,7 @@
-import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
+import { CHECK_KEYS, checkNeeds, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { cosine } from './exit-features.js'
-import { LENS_KEY, lensNeeds, readLens } from './lens.js'
+import { LENS_KEY, readLens } from './lens.js'
 import type { Check, ExitPolicy } from './policy.js'
 
 const MEASURES = ['gap', 'max', 'state'] as const
@@ -40,13 +40,13 @@ export const calm: PolicyDefinition = {
     'calm:0.95,measure=state,decay=8,every=2',
     'calm:0.02,layers=3,5,9',
   ],
-  needs: lensNeeds,
+  needs: checkNeeds,
   parse(args, layers, model): ExitPolicy<number, number> {
     const threshold = args.number('the threshold', 'calm:0.9', 0, 1)
     const measure = args.choice('measure', MEASURES, 'gap')
     const decay = args.numberOption('decay') ?? DECAY
     if (decay < 0) throw args.error(`decay= must be at least 0, not ${decay}`)
-    const checks = readCheckLayers(args, layers)
+    const checks = readCheckLayers(args, layers, model)
     const lens = readLens(args, model)
     const own = `${measure === 'gap' ? '' : `,measure=${measure}`}${decay === DECAY ? '' : `,decay=${decay}`}`
     return {

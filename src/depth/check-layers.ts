@@ -1,10 +1,12 @@
-import { requireLayers } from './definition.js'
+import { type DepthModel, requireLayers } from './definition.js'
+import { lensNeeds } from './lens.js'
+import type { Measurement } from './measurement.js'
 import type { Plan } from './policy.js'
 import type { SpecArguments } from './spec-arguments.js'
 
 /** Keys that choose the layers after which an exit policy checks. */
 export const CHECK_KEYS = {
-  from: 'first layer that is checked (default 0)',
+  from: 'first layer that is checked (default: found on text where no lens= is given, 0 on the bundled models)',
   every: 'check every so many layers (default 1)',
   layers: 'the layers that are checked, instead of from= and every=',
 } as const
@@ -17,12 +19,18 @@ export interface CheckLayers {
   readonly of: (layers: number) => Plan
 }
 
+/** What must be known before `readCheckLayers`: where checks may begin, if nothing says so. */
+export function checkNeeds(args: SpecArguments): Measurement[] {
+  return isFree(args) ? [{ kind: 'first-check' }] : lensNeeds(args)
+}
+
 /**
  * Reads `from=`, `every=` and `layers=`. The last layer may be named but is never checked: a token that reaches it is
  * done anyway.
  */
-export function readCheckLayers(args: SpecArguments, layers: number): CheckLayers {
-  const from = args.layerOption('from', layers, 0)
+export function readCheckLayers(args: SpecArguments, layers: number, model: DepthModel | undefined): CheckLayers {
+  const found = isFree(args) ? (model?.firstCheck?.() ?? 0) : 0
+  const from = args.layerOption('from', layers, found)
   const every = args.wholeOption('every', 1) ?? 1
   const list = args.layersOption('layers', layers)
   if (list !== null && (args.has('from') || args.has('every'))) {
@@ -33,14 +41,29 @@ export function readCheckLayers(args: SpecArguments, layers: number): CheckLayer
   else for (let layer = from; layer < layers - 1; layer += every) checks.push(layer)
 
   let suffix = list === null ? '' : `,layers=${list.join(',')}`
-  if (from !== 0) suffix += `,from=${from}`
+  // 0 goes without saying only where nothing else would be found.
+  const says = from !== 0 || (args.has('from') && model?.firstCheck !== undefined && model.firstCheck() !== 0)
+  if (list === null && says) suffix += `,from=${from}`
   if (every !== 1) suffix += `,every=${every}`
   return {
     suffix,
-    notes: checks.length > 0 ? [] : ['no layer below the last one is checked, so every token runs all layers'],
+    notes:
+      checks.length > 0 ? noteOf(found) : ['no layer below the last one is checked, so every token runs all layers'],
     of(count) {
       requireLayers(args.spec, layers, count)
       return checks
     },
   }
+}
+
+function noteOf(found: number): string[] {
+  if (found === 0) return []
+  return [
+    `checks begin after layer ${found}: below it a layer of this model that is sure is mostly wrong; from=0 checks there too, and lens= makes lower layers readable`,
+  ]
+}
+
+/** Whether nothing says where checks begin or how layers are read. */
+function isFree(args: SpecArguments): boolean {
+  return !['from', 'layers', 'lens'].some((key) => args.has(key))
 }

@@ -14,6 +14,8 @@ export interface DepthModel {
   readonly costs?: (batch: number) => StepCosts
   /** All layers in the order in which a rule takes them out, the first to go first; absent where no model is loaded. */
   readonly order?: (rule: LayerOrderRule, data: string | null) => readonly number[]
+  /** The lowest layer from which on the model's own head can be believed, null before that was measured; absent where no model is loaded. */
+  readonly firstCheck?: () => number | null
   /** The bridges of a file; absent where no model is loaded. */
   readonly bridges?: (path: string) => BridgeSet
 }

@@ -1,6 +1,6 @@
-import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
+import { CHECK_KEYS, checkNeeds, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
-import { LENS_KEY, lensNeeds, readLens } from './lens.js'
+import { LENS_KEY, readLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
 
 /** Entropies in nats are at most ln V, and no vocabulary comes near to e^20. */
@@ -17,10 +17,10 @@ export const entropy: PolicyDefinition = {
   summary: 'stop at the first check whose entropy is less than H nats',
   keys: { ...CHECK_KEYS, ...LENS_KEY },
   examples: ['entropy:0.3', 'entropy:4.25', 'entropy:4.2,from=4,every=2', 'entropy:4.2,layers=3,5,7', 'entropy:0'],
-  needs: lensNeeds,
+  needs: checkNeeds,
   parse(args, layers, model): ExitPolicy {
     const threshold = args.number('the threshold in nats', 'entropy:0.3', 0, MOST_NATS)
-    const checks = readCheckLayers(args, layers)
+    const checks = readCheckLayers(args, layers, model)
     const lens = readLens(args, model)
     return {
       kind: 'exit',

@@ -1,6 +1,6 @@
-import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
+import { CHECK_KEYS, checkNeeds, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
-import { LENS_KEY, lensNeeds, readLens } from './lens.js'
+import { LENS_KEY, readLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
 
 /**
@@ -13,10 +13,10 @@ export const gap: PolicyDefinition = {
   summary: 'stop at the first check whose P(top1) - P(top2) is greater than T',
   keys: { ...CHECK_KEYS, ...LENS_KEY },
   examples: ['gap:0.8', 'gap:0.8,from=4,every=2', 'gap:0.5,layers=3,5,7', 'gap:0', 'gap:1'],
-  needs: lensNeeds,
+  needs: checkNeeds,
   parse(args, layers, model): ExitPolicy {
     const threshold = args.number('the threshold', 'gap:0.8', 0, 1)
-    const checks = readCheckLayers(args, layers)
+    const checks = readCheckLayers(args, layers, model)
     const lens = readLens(args, model)
     return {
       kind: 'exit',

@@ -54,5 +54,7 @@ export type Measurement =
   | { readonly kind: 'costs'; readonly batch: number }
   /** `data` is the path of a text or prompts file; null for what the rule takes by default. */
   | { readonly kind: 'layer-order'; readonly rule: LayerOrderRule; readonly data: string | null }
+  /** Where exit checks that nobody has calibrated may begin. */
+  | { readonly kind: 'first-check' }
   /** A file of bridges; `stamp` tells what it was when it was named. */
   | { readonly kind: 'bridges'; readonly path: string; readonly stamp: string }

@@ -1,7 +1,7 @@
-import { CHECK_KEYS, readCheckLayers } from './check-layers.js'
+import { CHECK_KEYS, checkNeeds, readCheckLayers } from './check-layers.js'
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
-import { LENS_KEY, lensNeeds, readLens } from './lens.js'
+import { LENS_KEY, readLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
 
 /** The best token of a token's last check, and how many checks in a row have named it. */
@@ -20,10 +20,10 @@ export const patience: PolicyDefinition = {
   summary: 'stop when K checks in a row name the same best token; 0: every layer',
   keys: { ...CHECK_KEYS, ...LENS_KEY },
   examples: ['patience:3', 'patience:2,from=2,every=2', 'patience:2,layers=3,5,9', 'patience:1', 'patience:0'],
-  needs: lensNeeds,
+  needs: checkNeeds,
   parse(args, layers, model): ExitPolicy<undefined, Agreement> {
     const wanted = args.whole('the number of checks', 'patience:3', 0)
-    const checks = readCheckLayers(args, layers)
+    const checks = readCheckLayers(args, layers, model)
     const lens = readLens(args, model)
     const spec = `patience:${wanted}${checks.suffix}${lens.suffix}`
     const checked = checks.of(layers)

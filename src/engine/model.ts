@@ -3,6 +3,7 @@ import type { Package } from '../convert/package.js'
 import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
+import { TRIED_ON } from '../depth/raw-lens.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -42,6 +43,7 @@ import type {
   TraceOptions,
 } from './known-text.js'
 import { measureCosts } from './measure/costs.js'
+import { firstCheck } from './measure/first-check.js'
 import { keptCosts } from './measure/kept-costs.js'
 import { layerOrder, type OrderParts } from './measure/layer-order.js'
 import { Measurements, type MeasureWork } from './measure/measurements.js'
@@ -113,6 +115,9 @@ export class LoadedModel implements Model {
       costs: (batch, work) => this.measureCosts(batch, work),
       order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
       bridges: (path) => readBridgeFile(path),
+      firstCheck: (work) => firstCheck(this.orderParts(), work),
+      // Thresholds in the documentation were tried on the bundled models, with checks after every layer; without a tokenizer there is no text.
+      knownFirstCheck: () => (this.tokenizer === null || TRIED_ON.includes(this.fingerprint) ? 0 : null),
     })
     this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
   }

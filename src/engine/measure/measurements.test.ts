@@ -28,6 +28,8 @@ function manual() {
         work.signal.addEventListener('abort', () => reject(new Error('stopped')))
       }),
     bridges: () => Promise.reject(new Error('no file of bridges')),
+    firstCheck: async () => 3,
+    knownFirstCheck: () => null,
     order: async (rule, data) => (rule === 'sleb' && data === null ? [2, 1] : [1, 2]),
   })
   return { measurements, works, finish: () => finish(COSTS) }
@@ -50,6 +52,9 @@ describe('measurements', () => {
     await measurements.measure({ kind: 'layer-order', rule: 'sleb', data: null }, {})
     expect(measurements.known.order('sleb', null)).toEqual([2, 1])
     expect(measurements.has({ kind: 'layer-order', rule: 'sleb', data: 'x' })).toBe(false)
+    expect(measurements.has({ kind: 'first-check' })).toBe(false)
+    await measurements.measure({ kind: 'first-check' }, {})
+    expect(measurements.known.firstCheck()).toBe(3)
   })
 
   it('go on while somebody waits, and stop with the last who does', async () => {

@@ -17,6 +17,9 @@ export interface Measures {
   costs(batch: number, work: MeasureWork): Promise<StepCosts>
   order(rule: LayerOrderRule, data: string | null, work: MeasureWork): Promise<readonly number[]>
   bridges(path: string): Promise<BridgeSet>
+  firstCheck(work: MeasureWork): Promise<number>
+  /** That layer where nothing has to be measured for it, else null. */
+  knownFirstCheck(): number | null
 }
 
 interface Running {
@@ -32,6 +35,7 @@ export class Measurements {
   private readonly costs = new Map<string, StepCosts>()
   private readonly orders = new Map<string, readonly number[]>()
   private readonly bridges = new Map<string, { readonly stamp: string; readonly set: BridgeSet }>()
+  private first: number | null = null
   private readonly running = new Map<string, Running>()
   private closed: unknown = null
 
@@ -40,14 +44,16 @@ export class Measurements {
   }
 
   /** What `parseDepth` may look up. */
-  readonly known: Required<Pick<DepthModel, 'costs' | 'order' | 'bridges'>> = {
+  readonly known: Required<Pick<DepthModel, 'costs' | 'order' | 'bridges' | 'firstCheck'>> = {
     costs: (batch) => found(this.costs.get(keyOf({ kind: 'costs', batch }))),
     order: (rule, data) => found(this.orders.get(keyOf({ kind: 'layer-order', rule, data }))),
     bridges: (path) => found(this.bridges.get(path)).set,
+    firstCheck: () => this.firstCheck(),
   }
 
   has(measurement: Measurement): boolean {
     if (measurement.kind === 'bridges') return this.bridges.get(measurement.path)?.stamp === measurement.stamp
+    if (measurement.kind === 'first-check') return this.firstCheck() !== null
     const key = keyOf(measurement)
     return this.costs.has(key) || this.orders.has(key)
   }
@@ -78,6 +84,11 @@ export class Measurements {
   close(error: unknown): void {
     this.closed = error
     for (const { stop } of this.running.values()) stop.abort(error)
+  }
+
+  private firstCheck(): number | null {
+    this.first ??= this.measures.knownFirstCheck()
+    return this.first
   }
 
   private start(measurement: Measurement, anew: boolean): Running {
@@ -111,6 +122,7 @@ export class Measurements {
     if (measurement.kind === 'costs') this.costs.set(key, await this.measures.costs(measurement.batch, work))
     else if (measurement.kind === 'layer-order')
       this.orders.set(key, await this.measures.order(measurement.rule, measurement.data, work))
+    else if (measurement.kind === 'first-check') this.first = await this.measures.firstCheck(work)
     else {
       const { path, stamp } = measurement
       this.bridges.set(path, { stamp, set: await this.measures.bridges(path) })
@@ -124,6 +136,8 @@ function keyOf(measurement: Measurement): string {
       return `costs ${measurement.batch}`
     case 'layer-order':
       return `order ${measurement.rule} ${measurement.data ?? ''}`
+    case 'first-check':
+      return 'first check'
     case 'bridges':
       return `bridges ${measurement.path} ${measurement.stamp}`
   }
