@@ -66,7 +66,7 @@ export async function findPlans(
       losses,
       texts.search,
       options.journal,
-      runFacts(model, texts, drawn, prompt),
+      searchFacts(model, texts, drawn, prompt),
     )
     if (evaluations.count > 0) options.onKept?.(evaluations.count)
     try {
@@ -104,16 +104,21 @@ export async function findPlans(
   }
 }
 
+/** The policy whose plan has as many layers as a target leaves. */
+export function unifiedSpec(target: number, by: 'time' | 'layers' | undefined): string {
+  return `unified:${target}x${by === undefined ? '' : `,by=${by}`}`
+}
+
 /** The balanced set of a target, from the policy that users would compare with. */
 async function balancedPlan(model: Model, target: number, { by, signal }: FindPlansOptions): Promise<Plan> {
-  const spec = `unified:${target}x${by === undefined ? '' : `,by=${by}`}`
+  const spec = unifiedSpec(target, by)
   const policy = await model.policy(spec, signal === undefined ? {} : { signal })
   if (policy.kind !== 'skip' || policy.everyToken === undefined) throw new SpecError(`depth "${spec}" has no plan`)
   return policy.everyToken
 }
 
 /** What evaluations depend on: a journal of anything else is not this search's. */
-function runFacts(
+export function searchFacts(
   model: Model,
   texts: SearchTexts,
   { window, promptShare, samples, heldOut, seed }: Omit<SearchTextsOptions, 'signal'>,

@@ -64,6 +64,11 @@ export async function searchTexts(
   return { ...data, search: texts.slice(0, seen), heldOut: texts.slice(seen, seen + heldOut) }
 }
 
+/** Tokens of texts that have a loss: those after the prompts. */
+export function tokensOf(texts: readonly ForcedText[]): number {
+  return texts.reduce((sum, { ids, promptLength }) => sum + ids.length - promptLength, 0)
+}
+
 /** Texts of all files, with one hash of them. */
 async function readAll(paths: readonly string[], options: TextDataOptions): Promise<TextData> {
   const all: TextData[] = []

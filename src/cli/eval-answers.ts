@@ -1,6 +1,5 @@
 import { Command, Option } from 'commander'
 import type { Policy } from '../depth/policy.js'
-import type { Model } from '../engine/api.js'
 import { printable } from '../errors.js'
 import { openAnswersFile } from '../evaluate/answers-file.js'
 import { type EvaluateOptions, evaluate } from '../evaluate/evaluate.js'
@@ -10,11 +9,11 @@ import { reportPaths } from '../evaluate/report/write.js'
 import type { EvalReport } from '../evaluate/result.js'
 import { isTextName, SCORE_MODES, type ScoreMode } from '../tasks/index.js'
 import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { evaluateAndKeep } from './evaluate-and-keep.js'
 import { announceDepth } from './generation-options.js'
 import { noteOtherDepths } from './made-for.js'
 import { addModelOptions, DEPTH_HELP, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
-import { bar, createProgressLine } from './progress-line.js'
-import { addReportOptions, keptBeside, type ReportOptions, writeReportFiles } from './report-files.js'
+import { addReportOptions, keptBeside, type ReportOptions } from './report-files.js'
 import { printTable } from './table.js'
 import {
   addTaskNames,
@@ -24,7 +23,6 @@ import {
   type TaskNames,
   type TaskOptions,
   templateOf,
-  timeLeft,
 } from './task-options.js'
 import { listOption, repeatable, shotList, wholeNumber } from './values.js'
 
@@ -97,46 +95,17 @@ async function evalAnswers(cli: Cli, name: string | undefined, options: EvalAnsw
         ...templateOf(options),
         ...(limit === undefined ? {} : { limit }),
       }
-      const report = await evaluateAndKeep(cli, model, evaluateOptions, options)
+      const report = await evaluateAndKeep(cli, options, {
+        unit: 'answers',
+        open: (path, settings) => openAnswersFile(path, model, evaluateOptions, settings),
+        run: (more) => evaluate(model, { ...evaluateOptions, ...more }),
+      })
       for (const line of report.notes) note(cli, line)
       if (options.json) printJson(cli, reportJson(report))
       else show(cli, report, options)
     },
     { slots: 1 },
   )
-}
-
-/** With -o, answers are kept beside it until it is written, so that the same command goes on where one was stopped. */
-async function evaluateAndKeep(
-  cli: Cli,
-  model: Model,
-  evaluateOptions: EvaluateOptions,
-  options: EvalAnswersOptions,
-): Promise<EvalReport> {
-  const { out: path, threads = null, cacheType = null } = options
-  const answers = path === undefined ? null : reportPaths(path).answers
-  const kept = answers === null ? null : await openAnswersFile(answers, model, evaluateOptions, { threads, cacheType })
-  if (kept !== null && kept.kept > 0) note(cli, `going on with the answers that ${answers} holds`)
-  const line = createProgressLine(cli)
-  const started = performance.now()
-  let written = false
-  try {
-    const report = await evaluate(model, {
-      ...evaluateOptions,
-      ...(kept === null ? {} : { kept }),
-      onProgress: (done, total, before) =>
-        line.show(
-          `${bar(done / total)} ${done} of ${total} answers · ${timeLeft(started, done - before, total - before)}`,
-        ),
-    })
-    line.clear()
-    await writeReportFiles(cli, report, options)
-    written = true
-    return report
-  } finally {
-    line.clear()
-    kept?.close({ remove: written })
-  }
 }
 
 function show(cli: Cli, report: EvalReport, { out: path }: EvalAnswersOptions): void {

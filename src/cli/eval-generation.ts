@@ -13,11 +13,11 @@ import type { EvalReport, GenerationCell } from '../evaluate/result.js'
 import { trainedWindow } from '../evaluate/trained-window.js'
 import { isTextName, loadText, type TextTask } from '../tasks/index.js'
 import { addBeamOptions, type BeamOptions } from './beams.js'
-import { type Cli, note, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { type Cli, printJson, tellWhenStopped, UsageError } from './cli.js'
+import { evaluateAndKeep } from './evaluate-and-keep.js'
 import { announceDepth } from './generation-options.js'
 import { addModelOptions, DEPTH_HELP, MODEL_HELP, type ModelOptions, withModel } from './model-options.js'
-import { bar, createProgressLine } from './progress-line.js'
-import { addReportOptions, keptBeside, type ReportOptions, writeReportFiles } from './report-files.js'
+import { addReportOptions, keptBeside, type ReportOptions } from './report-files.js'
 import { printTable } from './table.js'
 import {
   addTaskNames,
@@ -27,7 +27,6 @@ import {
   type TaskNames,
   type TaskOptions,
   templateOf,
-  timeLeft,
 } from './task-options.js'
 import { listOption, numberList, repeatable, shotList, wholeNumber } from './values.js'
 
@@ -136,7 +135,11 @@ async function evalGeneration(cli: Cli, name: string | undefined, options: EvalG
         ...(limit === undefined ? {} : { limit }),
         ...(tokenize === undefined ? {} : { tokenize }),
       }
-      const result = await evaluateAndKeep(cli, model, generation, options)
+      const result = await evaluateAndKeep(cli, options, {
+        unit: 'parts',
+        open: (path, settings) => openTurnsFile(path, model, generation, settings),
+        run: (more) => evaluateGeneration(model, { ...generation, ...more }),
+      })
       if (options.json) printJson(cli, reportJson(result))
       else show(cli, result, options)
     },
@@ -159,39 +162,6 @@ function windowOf(model: Model, options: EvalGenerationOptions): { window: numbe
 function beamsOf({ beams, lengthPenalty }: EvalGenerationOptions): BeamSettings | null {
   if (beams === undefined) return null
   return { beams, ...(lengthPenalty === undefined ? {} : { lengthPenalty }) }
-}
-
-/** With -o, what is done is kept beside it until it is written. */
-async function evaluateAndKeep(
-  cli: Cli,
-  model: Model,
-  generation: GenerationOptions,
-  options: EvalGenerationOptions,
-): Promise<EvalReport> {
-  const { out: path, threads = null, cacheType = null } = options
-  const answers = path === undefined ? null : reportPaths(path).answers
-  const kept = answers === null ? null : await openTurnsFile(answers, model, generation, { threads, cacheType })
-  if (kept !== null && kept.kept > 0) note(cli, `going on with what ${answers} holds`)
-  const line = createProgressLine(cli)
-  const started = performance.now()
-  let written = false
-  try {
-    const report = await evaluateGeneration(model, {
-      ...generation,
-      ...(kept === null ? {} : { kept }),
-      onProgress: (done, total, before) =>
-        line.show(
-          `${bar(done / total)} ${done} of ${total} parts · ${timeLeft(started, done - before, total - before)}`,
-        ),
-    })
-    line.clear()
-    await writeReportFiles(cli, report, options)
-    written = true
-    return report
-  } finally {
-    line.clear()
-    kept?.close({ remove: written })
-  }
 }
 
 function show(cli: Cli, report: EvalReport, { out: path }: EvalGenerationOptions): void {

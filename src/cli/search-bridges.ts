@@ -1,16 +1,17 @@
 import { BridgedLosses } from '../calibrate/bridges/bridged-losses.js'
 import { makeBridges } from '../calibrate/bridges/make.js'
 import { type FoundBridged, searchBridged } from '../calibrate/bridges/search-bridged.js'
-import { planPath } from '../calibrate/find-plans.js'
+import { planPath, searchFacts } from '../calibrate/find-plans.js'
 import { type SearchTexts, searchTexts } from '../calibrate/search-texts.js'
 import { writeBridgeFile } from '../convert/bridge-file.js'
 import { bridgeType, bridgeUnits, gapText, planGaps } from '../depth/bridge.js'
 import { balancedPlan, keptLayers, layersInTime, speedupOf } from '../depth/unified.js'
 import type { Model } from '../engine/api.js'
-import { printable, SpecError } from '../errors.js'
+import { SpecError } from '../errors.js'
 import { type BridgeQuality, bridgeQuality } from '../evaluate/bridge-figures.js'
 import { type Cli, note, printJson } from './cli.js'
 import { bar, bytesText, createProgressLine } from './progress-line.js'
+import { searchHead, tellWritten } from './search-output.js'
 import { printTable } from './table.js'
 
 /** What `shoal search --bridge` is given. */
@@ -76,7 +77,7 @@ export async function searchWithBridges(
     rank,
     prompt,
     journal,
-    run: runFacts(model, texts, options),
+    run: { ...searchFacts(model, texts, options, prompt), rank },
     signal: cli.signal,
   })
   try {
@@ -189,43 +190,16 @@ async function findOne(
   }
 }
 
-function runFacts(
-  model: Model,
-  { sha256 }: SearchTexts,
-  { window, promptShare, samples, heldOut, seed, prompt, rank = null }: SearchBridgesOptions,
-): Readonly<Record<string, unknown>> {
-  return {
-    model: model.fingerprint,
-    quantization: model.quantization,
-    texts: sha256,
-    window,
-    prompt_share: promptShare,
-    samples,
-    held_out: heldOut,
-    seed,
-    prompt,
-    rank,
-  }
-}
-
 function resultJson(
   model: Model,
   texts: SearchTexts,
   results: readonly TargetResult[],
-  { by = 'time', prompt, texts: files, seed, rank = null }: SearchBridgesOptions,
+  options: SearchBridgesOptions,
   seconds: number,
 ): object {
   return {
-    model: model.name,
-    quantization: model.quantization,
-    layers: model.hyperparameters.layers,
-    texts: files,
-    sha256: texts.sha256,
-    by,
-    prompt,
-    rank,
-    seed,
-    seconds,
+    ...searchHead(model, texts, options, seconds),
+    rank: options.rank ?? null,
     targets: results.map(({ target, predicted, found, quality, units, path }) => ({
       target,
       predicted,
@@ -265,9 +239,6 @@ function show(
   cli.stdout.write(
     `${found.tried} plans tried; losses in nats per token on ${texts.heldOut.length} texts (${quality.tokens} tokens) that the search did not see\n`,
   )
-  if (path !== null) {
-    const spec = `plan:${path}${prompt === 'plan' ? ',prompt=plan' : ''}`
-    cli.stdout.write(`written to ${printable(path)}; run it with --depth ${printable(spec)}\n`)
-  }
+  if (path !== null) tellWritten(cli, path, prompt)
   cli.stdout.write('\n')
 }

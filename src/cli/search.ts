@@ -1,13 +1,12 @@
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { type FoundPlans, type FoundTarget, findPlans, planPath } from '../calibrate/find-plans.js'
+import { type FoundPlans, type FoundTarget, findPlans, planPath, unifiedSpec } from '../calibrate/find-plans.js'
 import { writePolicyFile } from '../calibrate/policy-write.js'
-import { type SearchTexts, searchTexts } from '../calibrate/search-texts.js'
+import { type SearchTexts, searchTexts, tokensOf } from '../calibrate/search-texts.js'
 import type { PlanFile, PlanTexts } from '../depth/plan-file.js'
 import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
-import { printable } from '../errors.js'
 import { comparePlans, type PlanComparison } from '../evaluate/plan-comparison.js'
 import { interval, signed } from '../evaluate/report/format.js'
 import { type Cli, NOTHING_KEPT, note, printJson, tellWhenStopped, UsageError } from './cli.js'
@@ -16,6 +15,7 @@ import { addModelOptions, MODEL_HELP, type ModelOptions, withModel } from './mod
 import { bar, createProgressLine } from './progress-line.js'
 import { searchWithBridges } from './search-bridges.js'
 import { type DynamicResult, fitAndCompare, showDynamic } from './search-dynamic.js'
+import { searchHead, tellWritten } from './search-output.js'
 import { printTable } from './table.js'
 import { decimal, wholeNumber } from './values.js'
 
@@ -193,7 +193,7 @@ async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchO
   const { speedup: targets, out } = options
   const journal = out === undefined ? null : journalOf(out)
   // Measured before, so that the bar below is not in its way.
-  for (const target of targets) await resolveDepth(cli, model, unifiedSpec(target, options))
+  for (const target of targets) await resolveDepth(cli, model, unifiedSpec(target, options.by))
   const line = createProgressLine(cli)
   let started = performance.now()
   let current = Number.NaN
@@ -217,10 +217,6 @@ async function find(cli: Cli, model: Model, texts: SearchTexts, options: SearchO
   } finally {
     line.clear()
   }
-}
-
-function unifiedSpec(target: number, { by }: SearchOptions): string {
-  return `unified:${target}x${by === undefined ? '' : `,by=${by}`}`
 }
 
 /** Full depth and the balanced sets are asked for more than once. */
@@ -277,10 +273,6 @@ function heldOutTexts(texts: readonly ForcedText[], { full, balanced, found }: P
   }
 }
 
-function tokensOf(texts: readonly ForcedText[]): number {
-  return texts.reduce((sum, { ids, promptLength }) => sum + ids.length - promptLength, 0)
-}
-
 function isBalanced({ found }: TargetResult): boolean {
   return found.plan.join() === found.balanced.join()
 }
@@ -291,20 +283,12 @@ function resultJson(
   found: FoundPlans,
   results: readonly TargetResult[],
   fitted: DynamicResult | null,
-  { by = 'time', prompt, texts: files, seed }: SearchOptions,
+  options: SearchOptions,
   seconds: number,
 ): object {
   return {
-    model: model.name,
-    quantization: model.quantization,
-    layers: model.hyperparameters.layers,
-    texts: files,
-    sha256: texts.sha256,
-    by,
-    prompt,
-    seed,
+    ...searchHead(model, texts, options, seconds),
     evaluated: found.evaluated,
-    seconds,
     targets: results.map((result) => ({
       target: result.found.target,
       plan: result.found.plan,
@@ -350,10 +334,7 @@ function show(
       row('found', best),
     ])
     cli.stdout.write(`${verdict(result, difference)}\n`)
-    if (result.path !== null) {
-      const spec = `plan:${result.path}${prompt === 'plan' ? ',prompt=plan' : ''}`
-      cli.stdout.write(`written to ${printable(result.path)}; run it with --depth ${printable(spec)}\n`)
-    }
+    if (result.path !== null) tellWritten(cli, result.path, prompt)
     cli.stdout.write('\n')
   }
   if (fitted !== null) showDynamic(cli, fitted)

@@ -6,10 +6,10 @@ import type { Model } from '../../engine/api.js'
 import type { ForcedText, PlanLosses } from '../../engine/known-text.js'
 import { Backend } from '../../ggml/backend.js'
 import type { JsonObject } from '../../json.js'
+import { tokensOf } from '../search-texts.js'
 import { bridged, fitBridges, type MapOptions } from './fit.js'
 import { captureRows, type FullRows } from './full-rows.js'
 import { GapPrices, measureGapPrices } from './gap-prices.js'
-import { tokensOf } from './tokens-of.js'
 
 /** Of fits that only compare plans: which ridge it is hardly matters. */
 const QUICK_RIDGE = 0.1
