@@ -1,6 +1,8 @@
 // The models of bench:methods, and its texts in a part for methods and fits and a part for the report.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { loadTask } from '../dist/tasks/index.js'
+import { spread } from '../dist/tasks/spread.js'
 import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 
 /** Of each text, the share that methods and fits see. */
@@ -31,4 +33,10 @@ export function cutTexts(data, cache) {
     files.heldOut[kind] = heldOut
   }
   return files
+}
+
+/** A task with so many of its items, spread evenly over all of them. */
+export async function someOf(name, count, data) {
+  const task = await loadTask(name, { data })
+  return { ...task, items: spread(task.items, count) }
 }

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { drawnForTraining, planQuestions, questionFacts, traceQuestions } from '../dist/calibrate/ask.js'
 import { makeLens } from '../dist/calibrate/bridges/make-lens.js'
+import { promptEnds } from '../dist/calibrate/bridges/prompt-ends.js'
 import { measureCheckCost } from '../dist/calibrate/check-cost.js'
 import { fitChosenLayers } from '../dist/calibrate/check-plan.js'
 import { chooseCheckTokens } from '../dist/calibrate/check-tokens.js'
@@ -24,10 +25,9 @@ import { writeBridgeFile } from '../dist/convert/bridge-file.js'
 import { bridgeType } from '../dist/depth/bridge.js'
 import { bootstrapMean, pairedBootstrap, SHARE, SHARE_DIFFERENCE } from '../dist/evaluate/bootstrap.js'
 import { loadModel } from '../dist/index.js'
-import { loadTask } from '../dist/tasks/index.js'
 import { spread } from '../dist/tasks/spread.js'
 import { attempt, gapThreshold, throughEngine } from './exit-measures.js'
-import { cutTexts, METHOD_MODELS } from './method-inputs.js'
+import { cutTexts, METHOD_MODELS, someOf } from './method-inputs.js'
 
 /** The subjects of MMLU with the shortest questions, so that five shots fit beside one in a few hundred tokens. */
 const MMLU = ['high_school_geography', 'marketing', 'us_foreign_policy', 'miscellaneous']
@@ -45,8 +45,6 @@ const SIZES = {
 }
 const CHECK_TOKENS = 20
 const LOOKED_AT = 20
-/** Of a prompt, the tokens whose rows a lens is fitted on. */
-const LAST_OF_PROMPT = 64
 /** What a check takes where that was not measured, in layers. */
 const CHECK_COST = 0.1
 /** Of these the calibration questions choose. */
@@ -98,15 +96,12 @@ export async function exits(options, part, keep) {
 
 /** The questions of a set, in two halves that share none; those of the first with every draw of shots. */
 async function planSet({ model, size, options }, set) {
-  const tasks = await Promise.all(set.tasks.map((task) => loadTask(task, { data: options.data })))
-  const base = { shots: set.shots, draws: DRAWS, seed: 0, positions: 'answer', maxTokens: 1 }
-  const all = planQuestions(model, tasks, base).questions
-  const inputs = new Set(spread([...new Set(all.map(({ input }) => input))], size.questions))
-  const split = createSplit(['train', 'test'], 0)
-  const questions = drawnForTraining(
-    all.filter(({ input }) => inputs.has(input)),
-    split,
+  const tasks = await Promise.all(
+    set.tasks.map((task) => someOf(task, size.questions / set.tasks.length, options.data)),
   )
+  const base = { shots: set.shots, draws: DRAWS, seed: 0, positions: 'answer', maxTokens: 1 }
+  const split = createSplit(['train', 'test'], 0)
+  const questions = drawnForTraining(planQuestions(model, tasks, base).questions, split)
   const parts = split(questions.map(({ input }) => input))
   const of = (part) => questions.filter((_, i) => parts[i] === part)
   return { ...set, tasks, base, split, questions, train: of('train'), test: of('test') }
@@ -123,14 +118,7 @@ async function lensOf({ name, model, size, options, part }, planned) {
     const seen = cutTexts(options.data, options.cache).seen
     const drawn = { window: 256, promptShare: 0.125, samples: size.lensTexts, heldOut: 0, seed: 0 }
     const texts = await searchTexts(model, seen, drawn)
-    const prompts = planned
-      .filter(({ shots }) => shots > 0)
-      .flatMap(({ train }) =>
-        spread(train, size.lensPrompts).map(({ prompt: { ids } }) => ({
-          ids,
-          promptLength: Math.max(1, ids.length - LAST_OF_PROMPT),
-        })),
-      )
+    const prompts = planned.flatMap(({ shots, train }) => (shots === 0 ? [] : promptEnds(train, size.lensPrompts)))
     const how = { rank: null, type: bridgeType(hidden), journal: null, run: {} }
     const made = await makeLens(model, [...texts.search, ...prompts], how)
     await writeBridgeFile(path, {

@@ -19,9 +19,7 @@ import { keptLayers } from '../dist/depth/unified.js'
 import { bootstrapMean, ratioBootstrap, SHARE } from '../dist/evaluate/bootstrap.js'
 import { Backend } from '../dist/ggml/backend.js'
 import { loadModel } from '../dist/index.js'
-import { loadTask } from '../dist/tasks/index.js'
-import { spread } from '../dist/tasks/spread.js'
-import { cutTexts, METHOD_MODELS } from './method-inputs.js'
+import { cutTexts, METHOD_MODELS, someOf } from './method-inputs.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const WINDOW = 256
@@ -118,11 +116,11 @@ function fullRowsOf(model, texts, mlp) {
 
 /** Questions whose last token, and no token before it, is a row of the plan: what generation does with the answer. */
 async function askedOf(model, name, limit, data) {
-  const task = await loadTask(name, { data })
+  const task = await someOf(name, limit, data)
   const { questions } = planQuestions(model, [task], {
     ...{ shots: SHOTS, draws: 1, seed: 0, positions: 'answer', maxTokens: 1 },
   })
-  return spread(questions, limit).map(({ prompt: { ids, golds } }) => ({
+  return questions.map(({ prompt: { ids, golds } }) => ({
     ids: [...ids, golds[0][0]],
     promptLength: ids.length - 1,
     golds: golds.map(([first]) => first),

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { fitMemory, type MadeBridges } from '../calibrate/bridges/make.js'
 import { makeLens } from '../calibrate/bridges/make-lens.js'
 import { type BridgeFigures, writeBridgeFile } from '../convert/bridge-file.js'
 import { type BridgeType, bridgeType, bridgeUnits } from '../depth/bridge.js'
 import type { Model } from '../engine/api.js'
+import type { ForcedText } from '../engine/known-text.js'
 import { printable } from '../errors.js'
 import { type LensQuality, lensQuality } from '../evaluate/lens-figures.js'
 import { type BridgeTexts, type BridgeTextsOptions, readBridgeTexts } from './bridge-texts.js'
@@ -16,6 +18,8 @@ export interface LensFitOptions extends BridgeTextsOptions {
   readonly type?: BridgeType
   /** The file of the lens. */
   readonly out: string
+  /** Texts of a task that it is fitted on too. */
+  readonly prompts?: readonly ForcedText[]
 }
 
 export interface FittedLens {
@@ -40,10 +44,12 @@ export function storedType(hidden: number, type: BridgeType | undefined): Bridge
 
 /** Fits a lens and writes its file. */
 export async function fitLens(cli: Cli, model: Model, options: LensFitOptions): Promise<FittedLens> {
-  const { out, rank = null } = options
+  const { out, rank = null, prompts = [] } = options
   const { layers, hidden } = model.hyperparameters
   const type = storedType(hidden, options.type)
-  const texts = await readBridgeTexts(cli, model, options)
+  const read = await readBridgeTexts(cli, model, options)
+  const texts =
+    prompts.length === 0 ? read : { ...read, fit: [...read.fit, ...prompts], sha256: hashOf([read.sha256, prompts]) }
   note(
     cli,
     `fitting a lens of ${layers - 1} layers on ${texts.fit.length} texts: about ${bytesText(fitMemory(hidden, 0, texts.fit))} beside the model`,
@@ -88,6 +94,10 @@ export async function fitLens(cli: Cli, model: Model, options: LensFitOptions): 
   } finally {
     made.close(written)
   }
+}
+
+function hashOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex')
 }
 
 /** `shoal bridge --lens`: fits, reports. */

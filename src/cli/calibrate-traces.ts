@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { type AskOptions, planQuestions, traceQuestions } from '../calibrate/ask.js'
+import { promptEnds } from '../calibrate/bridges/prompt-ends.js'
 import { measureCheckCost } from '../calibrate/check-cost.js'
 import { chooseCheckTokens } from '../calibrate/check-tokens.js'
 import type { Split } from '../calibrate/split.js'
@@ -43,21 +44,21 @@ export async function traceAnswers(cli: Cli, name: string | undefined, options: 
     options,
     async (model) => {
       const tasks = await loadTasks(options.task, options)
-      const lens = await calibrateLens(cli, model, options)
-      const base: AskOptions = {
+      const plain: AskOptions = {
         shots,
         draws,
         seed,
         positions: 'answer',
         maxTokens: 1,
-        ...(lens === undefined ? {} : { lens }),
         signal: cli.signal,
         ...templateOf(options),
         ...(limit === undefined ? {} : { limit }),
       }
-      const { questions } = planQuestions(model, tasks, base)
+      const { questions } = planQuestions(model, tasks, plain)
       const parts = split?.(questions.map(({ input }) => input))
       const seen = questions.filter((_, i) => parts === undefined || parts[i] === 'train')
+      const lens = await calibrateLens(cli, model, promptEnds(seen), options)
+      const base: AskOptions = { ...plain, ...(lens === undefined ? {} : { lens }) }
       const asking: AskOptions =
         count === 0 || count >= model.hyperparameters.vocabulary
           ? base

@@ -77,7 +77,8 @@ class-weight=balanced and scores=log-odds. With --task and --target the cost of 
 checked that it pays to check.
 
 With --lens, layers are read through linear maps to the end of the model (a lens): below the top they then know far better what the
-last layer will say. It is fitted on --lens-texts, or on texts that the model samples, written beside the policy and named in it;
+last layer will say. It is fitted on ends of the tasks' prompts beside --lens-texts, or beside texts that the model samples, written beside
+the policy and named in it;
 --lens FILE takes one of shoal bridge --lens.
 
 paper-svm and paper-crf are AdaInfer as published: one classifier for all layers on gap and top probability, at its own boundary.
