@@ -59,6 +59,7 @@ export function syntheticReport(options: { tasks?: readonly string[]; shots?: re
         tasks: [task],
         trained: 500,
         threshold: 0.3,
+        splits: { count: 20, mean_layers: [11.2, 11.6, 12.1], agreement: [0.97, 0.985, 1], losses: [0, 0.004, 0.02] },
       })),
       test: matrixTasks.map((task, i) => ({
         ...matrixPlace(task, i),

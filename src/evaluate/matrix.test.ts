@@ -110,6 +110,8 @@ describe('the matrix', () => {
     expect(matrix.train.map(({ name }) => name)).toEqual(['early', 'late', 'all of a', 'other'])
     expect(matrix.test.map(({ name }) => name)).toEqual(['early', 'late', 'other'])
     expect(matrix.train[2]).toMatchObject({ tasks: ['early', 'late'], trained: 24 })
+    const { count, mean_layers, losses } = matrix.train[2]!.splits!
+    expect([count, mean_layers.length, losses?.length]).toEqual([20, 3, 3])
     expect(matrix.depthMean[2]).toEqual([4, 3, 4])
   })
 
@@ -124,7 +126,7 @@ describe('the matrix', () => {
   it('leaves a row empty and says why where there is nothing to fit', async () => {
     const matrix = await generalisationMatrix([model([...tasks, traced('never', 'c', NEVER)])], OPTIONS)
     expect(matrix.accuracy[2]).toEqual([Number.NaN, Number.NaN, Number.NaN])
-    expect(matrix.train[2]).toMatchObject({ name: 'never', threshold: null })
+    expect(matrix.train[2]).toMatchObject({ name: 'never', threshold: null, splits: null })
     expect(matrix.notes).toContain('No classifier for never: there is nothing to fit: every sample has label 0.')
     await expect(generalisationMatrix([model([traced('never', 'c', NEVER)])], OPTIONS)).rejects.toThrow(
       /^never: there is nothing to fit/,

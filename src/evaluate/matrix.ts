@@ -159,6 +159,7 @@ function rowOf(training: Training, policy: PolicyFile | null, several: boolean):
     tasks: tasks.map(({ task }) => task),
     trained: tasks.reduce((sum, { parts }) => sum + countQuestions(parts.train), 0),
     threshold: policy?.threshold ?? null,
+    splits: policy?.calibration?.splits ?? null,
   }
 }
 

@@ -1,3 +1,4 @@
+import type { SplitFigures } from '../depth/policy-file.js'
 import type { Interval } from './bootstrap.js'
 
 export type { Interval } from './bootstrap.js'
@@ -62,6 +63,8 @@ export interface MatrixRow {
   readonly trained: number
   /** A token stops where the online value is greater; null: never, or nothing could be fitted. */
   readonly threshold: number | null
+  /** What thresholds gave on the questions that each random split held out; null where nothing could be fitted. */
+  readonly splits: SplitFigures | null
 }
 
 /** A column of the matrix: the prompts of a task that no classifier was trained on. */

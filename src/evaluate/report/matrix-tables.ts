@@ -21,6 +21,30 @@ export function fullDepthCell({ test }: GeneralisationMatrix, column: number): s
   return `${fixed(accuracy, 3)} @ ${layers}`
 }
 
+/** What each row's thresholds give on questions of its own tasks that a random split held out: median (5% to 95%). */
+function splitsTable({ train }: GeneralisationMatrix): Table {
+  const range = (values: readonly [number, number, number] | null | undefined, digits: number): string => {
+    if (values === null || values === undefined) return NONE
+    const [low, median, high] = values.map((value) => fixed(value, digits))
+    return `${median} (${low} to ${high})`
+  }
+  return {
+    id: 'splits',
+    title: 'Thresholds over random splits',
+    columns: [
+      { name: 'group', numeric: false, shared: true },
+      { name: 'trained on', numeric: false },
+      ...['splits', 'layers', 'agreement', 'answers lost'].map((name) => ({ name, numeric: true })),
+    ],
+    rows: train.map(({ group, name, splits }) => [
+      ...[group, name, splits === null ? NONE : String(splits.count)],
+      ...[range(splits?.mean_layers, 2), range(splits?.agreement, 3), range(splits?.losses, 3)],
+    ]),
+    notes: ['Median over the splits (5% to 95%), each on the calibration questions that it held out.'],
+    detail: true,
+  }
+}
+
 /** The table as the paper has it, then one for each measure that the heat maps show. */
 export function matrixTables({ matrix }: { readonly matrix: GeneralisationMatrix | null }): Table[] {
   if (matrix === null) return []
@@ -46,6 +70,7 @@ export function matrixTables({ matrix }: { readonly matrix: GeneralisationMatrix
       notes: [policy, MATRIX_KEY, `Test prompts: ${prompts}.`, ...matrix.notes],
       detail: false,
     },
+    splitsTable(matrix),
     ...MATRIX_MEASURES.map((measure) => ({
       id: measure.name,
       title: measure.title,
