@@ -105,6 +105,28 @@ describe('a lens', () => {
     await expect(model.policy(`adainfer:${out}`)).rejects.toThrow(/is another lens than .* was calibrated with/)
   })
 
+  it('is what controls of its policies read too', async () => {
+    const depth = `exit:5,lens=${at('a.lens.gguf')}`
+    const task = ['--task', 'fruit_v_animal_3', '--shots', '2', '--limit', '12', '--controls']
+    const ended = await shoal(
+      ['eval', 'answers', ...MODEL, ...task, '--depth', depth, '--depth', 'exit:5', '--json'],
+      load,
+    )
+    const { cells } = matches('eval', ended.stdout) as unknown as {
+      cells: { depth: string; accuracy: object; agreement: { mean: number }; depth_mean: object }[]
+    }
+    const of = (name: string) => {
+      const { accuracy, agreement, depth_mean } = cells.find((cell) => cell.depth === name)!
+      return { accuracy, agreement, depth_mean }
+    }
+    // All leave after one layer: exits fixed there, and exits drawn anew, are the policy's own.
+    for (const own of [depth, 'exit:5']) {
+      expect(of(`fixed at ${own}`)).toEqual(of(own))
+      expect(of(`random at ${own}`)).toEqual(of(own))
+    }
+    expect(of(depth).agreement.mean).not.toBe(of('exit:5').agreement.mean)
+  })
+
   it('is fitted beside a policy on texts that the model samples, once', async () => {
     const out = at('fruit.policy.json')
     const texts = ['--lens', '--lens-texts', 'pretrained/calibration.txt']

@@ -1,7 +1,7 @@
 import type { ExitRule } from '../calibrate/outcomes.js'
 import type { TraceSet } from '../calibrate/traces.js'
 import { keptOf } from '../depth/ordered-removal.js'
-import type { Plan, Policy } from '../depth/policy.js'
+import type { ExitPolicy, Plan, Policy } from '../depth/policy.js'
 import { influenceOrder } from '../depth/shortgpt.js'
 import { parseDepth } from '../depth/spec.js'
 import type { Model } from '../engine/api.js'
@@ -28,11 +28,17 @@ export interface ControlOptions {
   ) => Promise<{ readonly answers: ReadonlyMap<string, Answer> }>
 }
 
+/** Controls of an exit policy that the engine is asked for, beside full depth. */
+export function askedControls({ policy }: DepthName): number {
+  if (policy?.kind !== 'exit') return 0
+  return policy.lens === undefined ? 1 : 3
+}
+
 /**
  * What each exit policy is held against, at its own mean depth: `fixed` exits at one of the two neighbouring layers,
  * `random` the policy's own exits permuted over the questions, `shortgpt` the layers of least influence left out; and
- * `oracle`, the first layer from which the argmax stays, which no policy can know. All but `shortgpt` are read off
- * full-depth traces: an exit there gives exactly that layer's answer.
+ * `oracle`, the first layer from which the argmax stays, which no policy can know. An exit in a full-depth trace gives exactly that
+ * layer's answer, so nothing is run for them; but for `shortgpt`, and where a policy reads layers through a lens and the traces do not.
  */
 export async function controlsOf(
   model: Model,
@@ -46,6 +52,8 @@ export async function controlsOf(
   const { layers } = model.hyperparameters
   const questions = full.map(({ question }) => question)
   const at = (rule: ExitRule): Asked[] => tracedAnswers(questions, traces, rule)
+  const run = (name: string, policyOf: (question: number) => Policy) =>
+    askAll(model, task, full, name, policyOf, options)
   const controls: Control[] = [named('oracle', at('oracle'))]
   for (const { name, policy } of depths) {
     if (policy?.kind !== 'exit') continue
@@ -53,36 +61,52 @@ export async function controlsOf(
     const exits = own.map((a) => Math.round(a.answer.depth) - 1)
     const meanDepth = exits.reduce((sum, e) => sum + e + 1, 0) / exits.length
     const random = createRandomStream(options.seed)
-    controls.push(named(`fixed at ${name}`, at(fixedExits(meanDepth, exits.length, random))))
-    controls.push(named(`random at ${name}`, at(shuffled(exits, random))))
+    const { lens } = policy
+    for (const [kind, exitsOf] of [
+      ['fixed', fixedExits(meanDepth, exits.length, random)],
+      ['random', shuffled(exits, random)],
+    ] as const) {
+      const control = `${kind} at ${name}`
+      const through = (i: number): Policy => {
+        const exit = parseDepth(`exit:${exitsOf[i]}`, { layers }) as ExitPolicy
+        return lens === undefined ? exit : { ...exit, lens }
+      }
+      controls.push(named(control, lens === undefined ? at(exitsOf) : await run(control, through)))
+    }
     const kept = Math.min(layers, Math.max(1, Math.round(meanDepth)))
     const plan = shortGptPlan(traces, kept)
     const spec = kept === layers ? 'full' : `layers:${plan.join(',')},prompt=plan`
     const pruned = parseDepth(spec, { layers })
     const control = `shortgpt at ${name}`
-    const asking = {
-      score: 'token' as const,
-      maxTokens: options.maxTokens,
-      stop: '\n',
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    }
-    const asked: Asked[] = []
-    for (const [i, { question, full: fullAnswer }] of full.entries()) {
-      const { answers } = await options.ask(i, control, async () => {
-        const given = await answer(model, task, question, pruned, asking)
-        // Full depth again beside it, so that both times are of the same minute.
-        const beside = await answer(model, task, question, 'full', asking)
-        return new Map([
-          [control, given],
-          ['full', beside],
-        ])
-      })
-      const { ms } = answers.get('full') as Answer
-      asked.push({ question, answer: answers.get(control) as Answer, full: { ...fullAnswer, ms } })
-    }
-    controls.push({ depth: { name: control, policy: pruned as Policy }, asked })
+    controls.push({ depth: { name: control, policy: pruned }, asked: await run(control, () => pruned) })
   }
   return controls
+}
+
+/** Asks every question under a control, and full depth again beside it, so that both times are of the same minute. */
+async function askAll(
+  model: Model,
+  task: Task,
+  full: readonly Asked[],
+  control: string,
+  policyOf: (question: number) => Policy,
+  { maxTokens, signal, ask }: ControlOptions,
+): Promise<Asked[]> {
+  const asking = { score: 'token' as const, maxTokens, stop: '\n', ...(signal === undefined ? {} : { signal }) }
+  const asked: Asked[] = []
+  for (const [i, { question, full: fullAnswer }] of full.entries()) {
+    const { answers } = await ask(i, control, async () => {
+      const given = await answer(model, task, question, policyOf(i), asking)
+      const beside = await answer(model, task, question, 'full', asking)
+      return new Map([
+        [control, given],
+        ['full', beside],
+      ])
+    })
+    const { ms } = answers.get('full') as Answer
+    asked.push({ question, answer: answers.get(control) as Answer, full: { ...fullAnswer, ms } })
+  }
+  return asked
 }
 
 function named(name: string, asked: Asked[]): Control {

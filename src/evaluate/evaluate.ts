@@ -14,7 +14,7 @@ import {
 import { type Answer, answer } from './answers.js'
 import type { AnswersFile, KeptAnswers, QuestionKey } from './answers-file.js'
 import { type Asked, cellOf, type DepthName } from './cells.js'
-import { controlsOf } from './controls.js'
+import { askedControls, controlsOf } from './controls.js'
 import { type ModelSize, modelSize } from './cost.js'
 import { curvesOf } from './curves.js'
 import { depthNames } from './depth-names.js'
@@ -159,9 +159,9 @@ function notesOn(depths: readonly DepthName[], { score }: EvaluateOptions): stri
 
 /** Of all questions: one under each depth, and what the controls need. */
 function answersInAll(groups: readonly Group[], depths: readonly DepthName[], traced: boolean): number {
-  const exits = depths.filter(({ policy }) => policy?.kind === 'exit').length
-  // A trace, and for each exit policy ShortGPT's pruned model beside full depth.
-  const each = depths.length + (traced ? 1 + 2 * exits : 0)
+  const controls = depths.reduce((sum, depth) => sum + askedControls(depth), 0)
+  // A trace, and controls beside full depth.
+  const each = depths.length + (traced ? 1 + 2 * controls : 0)
   return groups.reduce((sum, { questions }) => sum + questions.length * each, 0)
 }
 
