@@ -9,6 +9,7 @@ import { createRandomStream } from '../engine/random-stream.js'
 import { applyPolicy } from './apply.js'
 import { crossFit } from './cross-fit.js'
 import { type FitOptions, fitPolicy } from './fit.js'
+import { outcomes } from './outcomes.js'
 import { toLogOdds } from './platt.js'
 import { policyText } from './policy-write.js'
 import { frequentTokens } from './samples.js'
@@ -148,6 +149,24 @@ describe('crossFit', () => {
     const apart = crossFit(noise, options, TARGET).policy
     expect(same.calibration!.mean_layers).toBeLessThan(2.5)
     expect(apart.calibration!.mean_layers).toBeGreaterThan(4)
+  })
+
+  it('does not stay at the edge of a cliff, where other questions lose everything', () => {
+    // The lowest layers are surer than any other, and always wrong: one margin more or less lets all questions leave there.
+    const cliff = (seed: number, count: number): TraceSet => {
+      const random = createRandomStream(seed)
+      return tracesOf(
+        6,
+        Array.from({ length: count }, () => {
+          const gap = Array.from({ length: 6 }, (_, l) => (l < 2 ? 0.9 + 0.02 * random() : 0.5 + 0.4 * random()))
+          return { gap, agree: gap.map((sure, l) => Number(l === 5 || (l === 4 && random() < sure - 0.3))) }
+        }),
+      )
+    }
+    for (let seed = 0; seed < 12; seed++) {
+      const { policy } = crossFit(cliff(seed, 60), { kind: 'adainfer-svm', features: ['gap'] }, TARGET)
+      expect(outcomes(cliff(1000 + seed, 400), policy).agreement).toBeGreaterThan(0.9)
+    }
   })
 
   it('keeps the tokens of a sequence together and needs two prompts a fold', () => {
