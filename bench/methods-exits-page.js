@@ -77,9 +77,9 @@ function verdicts(sets, layers) {
       if (lens === undefined) return null
       const saved = (row) => (row === undefined ? 0 : (layers - row.depth.mean) / layers)
       const raw = saved(paper)
-      const times = raw > 0.0005 ? `${fixed(saved(lens) / raw, 1)} times` : 'more than any number of times'
+      const times = raw > 0.0005 ? `, ${fixed(saved(lens) / raw, 1)} times as many` : ''
       const time = lens.time === null ? '' : `; ${fixed(lens.time.saved, 2)} of it is saved time`
-      return `- ${key}: ${percent(saved(lens))} of the layers saved through the lens, ${times} what the SVM on raw features saves at the same target (${percent(raw)})${time}.`
+      return `- ${key}: ${percent(saved(lens))} of the layers saved through the lens${times}; the SVM on raw features saves ${percent(raw)} at the same target${time}.`
     })
   return [rows.filter((row) => row !== null).join('\n')]
 }

@@ -32,7 +32,7 @@ function section(name, { label, layers, full, fit, measured }, figures) {
   if (isTimed) figures.set(file, `${figureSvg(figure(name, label, rows, accuracy), 'auto')}\n`)
   return [
     `### ${label}`,
-    `${layers} layers; full depth: ${full.texts.map(({ kind, loss, windows }) => `${kind} ${fixed(loss, 3)} nats (${windows} windows)`).join(', ')}; ${full.answers.map((one) => `${one.task} ${fixed(one.accuracy, 3)}`).join(', ')} (${questions} questions). Maps were fitted on ${fit} windows. ${circumstances(measured)}`,
+    `${layers} layers; full depth: ${full.texts.map(({ kind, loss, windows }) => `${kind} ${fixed(loss, 3)} nats (${windows} windows)`).join(', ')}; ${full.answers.map((one) => `${one.task} ${fixed(one.accuracy, 3)}`).join(', ')} (${questions} questions). Maps were fitted on ${fit} windows. ${circumstances(Object.fromEntries(Object.entries(measured).map(([target, of]) => [`${target}x`, of])))}`,
     ...(isTimed ? [`![Added loss and accuracy against delivered speedup](figures/${file})`] : []),
     table(
       [
@@ -68,7 +68,7 @@ export function circumstances(measured) {
   const by = new Map()
   for (const [target, { date, machine, threads, quick }] of Object.entries(measured)) {
     const how = `${date}, ${machine}, ${threads} threads${quick ? ', a quick run' : ''}`
-    by.set(how, [...(by.get(how) ?? []), `${target}x`])
+    by.set(how, [...(by.get(how) ?? []), target])
   }
   const all = [...by].map(([how, targets]) => (by.size === 1 ? how : `${targets.join(', ')}: ${how}`))
   return `Measured ${all.join('; ')}.`

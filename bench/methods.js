@@ -76,7 +76,7 @@ function keep(section, model, about, key, value) {
   const how = { date: new Date().toISOString().slice(0, 10), machine: machineName(), threads, quick }
   const measured = { ...before.measured, [key]: { ...how, ...value } }
   record[section] = { ...record[section], [model]: { ...(about ?? before), measured } }
-  if (!options['no-docs']) writeFileSync(RECORD, `${JSON.stringify(record, null, 1)}\n`)
+  if (!options['no-docs']) writeFileSync(RECORD, `${JSON.stringify(record, null, 2)}\n`)
 }
 
 function write(page, file) {

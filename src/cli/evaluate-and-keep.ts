@@ -15,11 +15,14 @@ interface Kept {
 interface Steps<File> {
   /** What is counted: `answers`. */
   readonly unit: string
-  open(path: string, settings: { readonly threads: number | null; readonly cacheType: string | null }): Promise<File>
-  run(more: {
+  readonly open: (
+    path: string,
+    settings: { readonly threads: number | null; readonly cacheType: string | null },
+  ) => Promise<File>
+  readonly run: (more: {
     readonly kept?: File
     readonly onProgress: (done: number, total: number, before: number) => void
-  }): Promise<EvalReport>
+  }) => Promise<EvalReport>
 }
 
 /**
