@@ -190,6 +190,8 @@ describe('shoal calibrate --task and shoal eval', () => {
   })
 
   it('warn where a policy was made for another model, and where it is used for generation without a bound', async () => {
+    const policy = JSON.parse(readFileSync(at('svm.policy.json'), 'utf8')) as object
+    writeFileSync(at('exits.policy.json'), JSON.stringify({ ...policy, threshold: 0, calibration: null }))
     const ended = await shoal([
       'run',
       'ripple-8m-flex',
@@ -199,7 +201,7 @@ describe('shoal calibrate --task and shoal eval', () => {
       '--threads',
       '1',
       '--depth',
-      `adainfer:${at('svm.policy.json')}`,
+      `adainfer:${at('exits.policy.json')}`,
     ])
     expect(ended.code).toBe(0)
     expect(ended.stderr).toMatch(/made for another model \(ripple-8m/)
