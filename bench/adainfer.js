@@ -80,7 +80,7 @@ for (const name of options.models.split(',')) {
   await model.dispose()
 }
 // What another command writes there stays.
-const kept = existsSync(options.out) ? betweenMarks(readFileSync(options.out, 'utf8'), 'npm run bench:methods') : null
+const kept = existsSync(options.out) ? fromMarks(readFileSync(options.out, 'utf8'), 'npm run bench:methods') : null
 writeFileSync(options.out, [page(sections), ...(kept === null ? [] : [kept])].join('\n').replace(/\n*$/, '\n'))
 console.log(`written to ${options.out}`)
 

@@ -11,11 +11,8 @@ export function writeBetweenMarks(file, command, page) {
   writeFileSync(file, `${text.slice(0, from + begin.length)}\n\n${page}\n\n${text.slice(to)}`)
 }
 
-/** What stands between marks of a file, the marks included; null where there are none. */
-export function betweenMarks(text, command) {
-  const begin = `<!-- ${command} writes from here -->`
-  const end = '<!-- to here -->'
-  const from = text.indexOf(begin)
-  const to = text.indexOf(end, from)
-  return from < 0 || to < from ? null : text.slice(from, to + end.length)
+/** What stands in a file from a bench's marks on, the marks included; null where there are none. */
+export function fromMarks(text, command) {
+  const from = text.indexOf(`<!-- ${command} writes from here -->`)
+  return from < 0 ? null : text.slice(from).trimEnd()
 }

@@ -9,8 +9,8 @@ export function exitsPage(models) {
     `Written by \`npm run bench:methods\`; every figure is in [methods.json](methods.json). Half of the questions of a set calibrate, asked with three draws of
 shots (one without shots), the others give the results; they share no question. An answer is right where its first token is a gold answer's. Chance is
 what always giving the most frequent answer would get. Depth, agreement with full depth and accuracy are read off
-full-depth traces; *lost* is the share of the questions that full depth answers right and the rule does not. MMLU is every question of the four subjects whose questions are among the shortest (high school geography, marketing, US foreign
-policy, miscellaneous), of which as many are drawn as of the other sets, evenly spread.
+full-depth traces; *lost* is the share of the questions that full depth answers right and the rule does not. Of every set as many
+questions are drawn, evenly spread over all of them (MMLU: over all subjects).
 
 - *The paper's SVM and CRF*: one classifier for all layers on gap and top probability, at its own boundary. *Chosen*: the same SVM, or the gap, with a threshold
   that loses at most one point of the answers on the calibration half.
@@ -18,11 +18,11 @@ policy, miscellaneous), of which as many are drawn as of the other sets, evenly 
   that it pays, with a threshold for one lost point; *raw* reads layers as they are, *lens* through linear maps to the end of the
   model ([a lens](bridges.md#a-lens)), one lens for all tasks, fitted on news, prose and prompts of calibration questions.
 - Time is that of the whole question (its prompt and the first token of the answer) over full depth's, of interleaved runs through the engine.`,
-    ...Object.entries(models).flatMap(([name, model]) => section(name, model)),
+    ...Object.values(models).flatMap(section),
   ].join('\n\n')
 }
 
-function section(name, { label, layers, measured }) {
+function section({ label, layers, measured }) {
   const sets = Object.entries(measured).filter(([, one]) => one.rules !== undefined)
   const passed = Object.entries(measured).filter(([, one]) => one.rules === undefined)
   const ofRule = (one, rule) => one.rules.find((own) => own.rule === rule || own.rule.startsWith(rule)) ?? null
@@ -49,7 +49,7 @@ function section(name, { label, layers, measured }) {
     `<details><summary>Every rule on every set</summary>`,
     ...sets.map(([key, one]) => detail(key, one)),
     '</details>',
-    ...(passed.length === 0 ? [] : transfers(name, passed)),
+    ...(passed.length === 0 ? [] : transfers(passed)),
   ]
 }
 
@@ -78,7 +78,8 @@ function verdicts(sets, layers) {
       const saved = (row) => (row === undefined ? 0 : (layers - row.depth.mean) / layers)
       const raw = saved(paper)
       const times = raw > 0.0005 ? `, ${fixed(saved(lens) / raw, 1)} times as many` : ''
-      const time = lens.time === null ? '' : `; ${fixed(lens.time.saved, 2)} of it is saved time`
+      const time =
+        lens.time === null ? '' : `; the time saved is ${fixed(lens.time.saved, 2)} of that (${lens.time.n} questions)`
       return `- ${key}: ${percent(saved(lens))} of the layers saved through the lens${times}; the SVM on raw features saves ${percent(raw)} at the same target${time}.`
     })
   return [rows.filter((row) => row !== null).join('\n')]
@@ -121,7 +122,7 @@ function detail(key, { rules, full, fullMs, questions }) {
   ].join('\n\n')
 }
 
-function transfers(_name, passed) {
+function transfers(passed) {
   const cell = (one) =>
     one === null || one === undefined
       ? '–'

@@ -29,15 +29,13 @@ import { spread } from '../dist/tasks/spread.js'
 import { attempt, gapThreshold, throughEngine } from './exit-measures.js'
 import { cutTexts, METHOD_MODELS, someOf } from './method-inputs.js'
 
-/** The subjects of MMLU with the shortest questions, so that five shots fit beside one in a few hundred tokens. */
-const MMLU = ['high_school_geography', 'marketing', 'us_foreign_policy', 'miscellaneous']
 const SETS = [
-  { name: 'SST-2', tasks: ['sst2'] },
-  { name: 'AG News', tasks: ['ag_news'] },
-  { name: 'CommonsenseQA', tasks: ['commonsense_qa'] },
-  { name: 'MMLU', tasks: MMLU.map((subject) => `mmlu:${subject}`) },
-  { name: 'fruit_v_animal_3', tasks: ['fruit_v_animal_3'] },
-  { name: 'singular-plural', tasks: ['singular-plural'] },
+  { name: 'SST-2', task: 'sst2' },
+  { name: 'AG News', task: 'ag_news' },
+  { name: 'CommonsenseQA', task: 'commonsense_qa' },
+  { name: 'MMLU', task: 'mmlu' },
+  { name: 'fruit_v_animal_3', task: 'fruit_v_animal_3' },
+  { name: 'singular-plural', task: 'singular-plural' },
 ]
 const SIZES = {
   full: { sets: SETS, questions: 120, shots: [5, 0], timed: 12, lensTexts: 24, lensPrompts: 24 },
@@ -60,7 +58,10 @@ export async function exits(options, part, keep) {
   const sets = size.sets.flatMap((set) =>
     size.shots.map((shots) => ({ ...set, shots, key: `${set.name}, ${shots} shots` })),
   )
-  const wanted = options.sets?.split(',')
+  const names = size.sets.map(({ name }) => name)
+  const wanted = options.sets?.split(',') ?? names
+  const unknown = wanted.find((name) => !names.includes(name))
+  if (unknown !== undefined) throw new Error(`--sets has ${unknown}; there are ${names.join(', ')}`)
   const traced = new Map()
   for (const name of options.models.split(',')) {
     const { label, path } = METHOD_MODELS[name]
@@ -76,7 +77,7 @@ export async function exits(options, part, keep) {
       for (const set of sets) planned.push(await planSet(context, set))
       const lens = await lensOf(context, planned)
       for (const set of planned) {
-        if (wanted !== undefined && !wanted.includes(set.name)) continue
+        if (!wanted.includes(set.name)) continue
         const asked = await askSet(context, set, lens)
         const about = { label, layers: model.hyperparameters.layers }
         keep(name, about, set.key, { set: set.name, shots: set.shots, ...(await resultsOf(context, asked)) })
@@ -96,9 +97,7 @@ export async function exits(options, part, keep) {
 
 /** The questions of a set, in two halves that share none; those of the first with every draw of shots. */
 async function planSet({ model, size, options }, set) {
-  const tasks = await Promise.all(
-    set.tasks.map((task) => someOf(task, size.questions / set.tasks.length, options.data)),
-  )
+  const tasks = [await someOf(set.task, size.questions, options.data)]
   const base = { shots: set.shots, draws: DRAWS, seed: 0, positions: 'answer', maxTokens: 1 }
   const split = createSplit(['train', 'test'], 0)
   const questions = drawnForTraining(planQuestions(model, tasks, base).questions, split)
@@ -114,7 +113,8 @@ async function planSet({ model, size, options }, set) {
 async function lensOf({ name, model, size, options, part }, planned) {
   const path = join(options.cache, `${name}.lens.gguf`)
   const { layers, hidden } = model.hyperparameters
-  await part(`${name}-lens`, { sets: planned.map(({ key }) => key) }, async () => {
+  const facts = { sets: planned.map(({ key }) => key), texts: size.lensTexts, prompts: size.lensPrompts }
+  await part(`${name}-lens`, facts, async () => {
     const seen = cutTexts(options.data, options.cache).seen
     const drawn = { window: 256, promptShare: 0.125, samples: size.lensTexts, heldOut: 0, seed: 0 }
     const texts = await searchTexts(model, seen, drawn)
@@ -164,7 +164,7 @@ async function resultsOf(context, { key, lens, test, raw, through }) {
   const { layers } = model.hyperparameters
   const full = outcomes(raw.test, 'full')
   const cost = async (traces, more) =>
-    (await options.timed(`${name}-${key}-check-${more.lens === undefined ? 'raw' : 'lens'}`, () =>
+    (await options.timed(`${name}-${key}-check-${more.lens === undefined ? 'raw' : 'lens'}`, {}, () =>
       measureCheckCost(model, test[0].prompt.ids, { checkTokens: traces.checkTokens, ...more }),
     )) ?? CHECK_COST
   const ours = async (traces, more, lensOf) => {
@@ -209,8 +209,10 @@ async function resultsOf(context, { key, lens, test, raw, through }) {
   const engines = rules
     .filter(({ spec }) => spec !== undefined)
     .map(({ rule, spec, outcome }) => ({ name: rule, spec, exits: outcome.exits }))
+  // Policies are fitted anew in every run: times are of these.
+  const facts = { exits: digest(engines.map(({ spec, exits: own }) => [spec, own])), questions: size.timed }
   const times =
-    (await options.timed(`${name}-${key}-times`, () => throughEngine(model, test, engines, size.timed))) ?? []
+    (await options.timed(`${name}-${key}-times`, facts, () => throughEngine(model, test, engines, size.timed))) ?? []
   return {
     questions: { calibration: new Set(raw.train.instances.map(({ question }) => question)).size, test: test.length },
     chance: chanceOf(test),

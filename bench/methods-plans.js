@@ -130,7 +130,7 @@ async function askedOf(model, name, limit, data) {
 async function report(context, keep) {
   const { name, label, model, size, part, texts } = context
   const { layers } = model.hyperparameters
-  const full = await part(`${name}-full`, {}, () => qualityOf(context, allLayers(layers), []))
+  const full = await part(`${name}-full`, judgedOn(size), () => qualityOf(context, allLayers(layers), []))
   const about = {
     label,
     layers,
@@ -153,7 +153,7 @@ async function report(context, keep) {
       const plan = await part(`${name}-${method}-${count}`, {}, () => planOf(context, method, count, target))
       rows.push(...(await variants(context, { method, target, plan })))
     }
-    const path = await part(`${name}-bridged-search-${count}`, {}, () => searchBridged(context, target))
+    const path = await part(`${name}-bridged-search-${count}`, { fit: size.fit }, () => searchBridged(context, target))
     const set = await readBridgeFile(path)
     const found = { method: 'search --bridge', target, plan: set.plan }
     rows.push(await row(context, found, 'plain', []))
@@ -169,7 +169,9 @@ async function report(context, keep) {
         ),
         answers: quality.answers.map(({ task, right }) => ({ task, accuracy: mean(right) })),
       })),
-      texts: await part(`${name}-texts-${target}`, {}, () => sideBySide(context, rows)),
+      texts: await part(`${name}-texts-${target}`, { depths: rows.map(({ depth }) => depth) }, () =>
+        sideBySide(context, rows),
+      ),
     })
   }
 }
@@ -209,10 +211,10 @@ function shoal(args) {
 
 /** A plan with bridges that are fitted for it. */
 async function fitted(context, found, on) {
-  const { name, model, options, part, texts } = context
+  const { name, model, size, options, part, texts } = context
   const { layers, hidden, facts } = model.hyperparameters
   const path = join(options.cache, `${name}-${found.plan.join('.')}-${on}.bridge.gguf`)
-  await part(`${name}-fit-${on}-${found.plan.join('.')}`, {}, async () => {
+  await part(`${name}-fit-${on}-${found.plan.join('.')}`, { fit: size.fit }, async () => {
     const made = await fitBridges(texts.fit.losses, layers, found.plan, await texts.fit.rows(), {
       ...{ on, rank: null, type: bridgeType(hidden), bias: on === 'hidden' },
       ...(facts.residualScale === undefined ? {} : { mlpScale: facts.residualScale }),
@@ -230,15 +232,24 @@ async function fitted(context, found, on) {
 }
 
 async function row(context, { method, target, plan }, variant, bridges, path) {
-  const { name, part, options } = context
+  const { name, part, size, options } = context
   const depth = variant === 'plain' ? `layers:${plan.join()}` : `plan:${path}`
   const made = method === 'search --bridge' && variant === 'bridged' ? 'searched' : variant
-  const quality = await part(`${name}-quality-${made}-${plan.join('.')}`, {}, () => qualityOf(context, plan, bridges))
+  const judged = { ...judgedOn(size), ...(bridges.length > 0 && { fit: size.fit }) }
+  const quality = await part(`${name}-quality-${made}-${plan.join('.')}`, judged, () =>
+    qualityOf(context, plan, bridges),
+  )
   // What is folded costs nothing: it runs as fast as the plain plan.
   const timed = variant === 'folded' ? `layers:${plan.join()}` : depth
   const costs = variant === 'bridged' ? 'bridged' : 'plain'
-  const ratios = await options.timed(`${name}-time-${costs}-${plan.join('.')}`, () => timesOf(context, timed))
+  const how = { rounds: size.rounds, tokens: size.tokens }
+  const ratios = await options.timed(`${name}-time-${costs}-${plan.join('.')}`, how, () => timesOf(context, timed))
   return { method, target, variant, plan, depth, quality, delivered: ratios && median(ratios) }
+}
+
+/** What losses and answers depend on. */
+function judgedOn({ windows, questions }) {
+  return { windows, questions }
 }
 
 /** Summed loss of each held-out window by kind of text, and which answers are right by task. */

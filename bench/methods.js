@@ -26,6 +26,7 @@ import { parseArgs } from 'node:util'
 import { machineName } from '../dist/evaluate/machine.js'
 import { writeBetweenMarks } from './marks.js'
 import { measuredParts } from './measured-parts.js'
+import { METHOD_MODELS } from './method-inputs.js'
 import { exits } from './methods-exits.js'
 import { exitsPage } from './methods-exits-page.js'
 import { plansPage } from './methods-page.js'
@@ -62,7 +63,8 @@ const given = {
   ...options,
   cache,
   // Times are of this machine and so many threads; without them null stands in their place.
-  timed: (name, measure) => (options['no-times'] ? null : part(name, { threads, machine: machineName() }, measure)),
+  timed: (name, facts, measure) =>
+    options['no-times'] ? null : part(name, { ...facts, threads, machine: machineName() }, measure),
 }
 
 function recorded() {
@@ -106,6 +108,10 @@ const PARTS = {
     const ended = spawnSync(process.execPath, [script, ...args, ...size, ...doc], { stdio: 'inherit' })
     if (ended.status !== 0) throw new Error('bench:lossless failed')
   },
+}
+const strange = options.models.split(',').find((name) => !Object.hasOwn(METHOD_MODELS, name))
+if (strange !== undefined) {
+  throw new Error(`--models has ${strange}; there are ${Object.keys(METHOD_MODELS).join(', ')}`)
 }
 for (const name of options.parts.split(',')) {
   if (!Object.hasOwn(PARTS, name)) throw new Error(`--parts has ${name}; there are ${Object.keys(PARTS).join(', ')}`)

@@ -6,7 +6,7 @@ import { bootstrapSums } from '../dist/evaluate/bootstrap.js'
 import { fixed, interval, NONE, signed } from '../dist/evaluate/report/format.js'
 import { figureSvg } from '../dist/evaluate/report/svg.js'
 import { PUBLISHED_SETUP, PUBLISHED_SPEEDS, publishedSpeedup } from '../dist/evaluate/speed-table/published.js'
-import { betweenMarks } from './marks.js'
+import { fromMarks } from './marks.js'
 import { qualityFigure } from './quality-figure.js'
 
 const TUNED = 'ripple-8m-unified2x'
@@ -19,7 +19,7 @@ export function writePage(document, out) {
     writeFileSync(join(folder, `${name}-${model.name}.svg`), `${figureSvg(figure(model, document), 'auto')}\n`)
   }
   // What another command writes there stays.
-  const kept = existsSync(out) ? betweenMarks(readFileSync(out, 'utf8'), 'npm run bench:methods') : null
+  const kept = existsSync(out) ? fromMarks(readFileSync(out, 'utf8'), 'npm run bench:methods') : null
   writeFileSync(out, `${[...page(document, name), ...(kept === null ? [] : [kept])].join('\n\n')}\n`)
 }
 

@@ -169,6 +169,12 @@ describe('crossFit', () => {
     }
   })
 
+  it('meets mean-layers as it is asked, whatever is lost', () => {
+    const { calibration } = crossFit(traces(), SVM, { kind: 'mean-layers', value: 3 }).policy
+    expect(calibration).toMatchObject({ target: 'mean-layers', value: 3, reached: true })
+    expect(calibration!.mean_layers).toBeLessThanOrEqual(3)
+  })
+
   it('keeps the tokens of a sequence together and needs two prompts a fold', () => {
     const set = traces(40)
     const paired = {

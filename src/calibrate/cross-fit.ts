@@ -42,8 +42,8 @@ interface HeldOut {
  * classifiers that were fitted without the question they judge, over many random splits, so that no split's luck decides. The
  * values of the splits must compare, as probabilities do and margins of SVMs do not: those are brought to log-odds (Platt 1999).
  *
- * Where thresholds chosen so miss the target by more than twice on questions that had no part in the choice, a stricter one is chosen, and full
- * depth where none holds.
+ * Where thresholds chosen so miss the target by more than twice on questions that had no part in the choice, a stricter one is
+ * chosen, and full depth where none holds.
  *
  * The calibration that is recorded is of these values. What to expect on other questions is recorded beside it: each fold under
  * the threshold that the other folds of its round would have chosen. No bound may be tested on these instances.
@@ -79,17 +79,20 @@ export function crossFit(
       const exits = fold.decisions.map((values) => exitLayer(values, threshold, checked, traces.layers))
       return outcomes({ ...traces, instances: fold.instances }, exits)
     })
-  const tried = STRICTER.map((share) => {
-    const wanted = stricter(target, share)
-    return { chosen: withThreshold(policy, points, traces, wanted), figures: elsewhere(wanted) }
-  })
-  const { chosen, figures } = tried.find(
-    ({ chosen: own, figures: others }) =>
-      holds(others, target, questions) && holds([outcomes(traces, own)], target, questions),
-  ) ?? {
-    chosen: withThreshold(policy, points.slice(0, 1), traces, target),
-    figures: folds.map(({ fold: { instances } }) => outcomes({ ...traces, instances }, 'full')),
+  const firstThatHolds = (): { chosen: PolicyFile; figures: readonly Outcome[] } => {
+    for (const share of STRICTER) {
+      const wanted = stricter(target, share)
+      const figures = elsewhere(wanted)
+      const chosen = withThreshold(policy, points, traces, wanted)
+      const own = outcomes(traces, chosen)
+      if (holds(figures, target, questions) && holds([own], target, questions)) return { chosen, figures }
+    }
+    return {
+      chosen: withThreshold(policy, points.slice(0, 1), traces, target),
+      figures: folds.map(({ fold: { instances } }) => outcomes({ ...traces, instances }, 'full')),
+    }
   }
+  const { chosen, figures } = firstThatHolds()
   const splits: SplitFigures = {
     count: figures.length,
     mean_layers: spread(figures.map(({ meanLayers }) => meanLayers))!,

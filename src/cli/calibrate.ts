@@ -282,7 +282,10 @@ function show(cli: Cli, { out, json }: CalibrateOptions, policy: PolicyFile, bes
     note(cli, `no threshold passed the test on ${bound.units} units: this policy runs full depth`)
   }
   if (calibration !== null && !calibration.reached) {
-    note(cli, `no threshold reaches ${calibration.target}=${calibration.value}: this policy runs full depth`)
+    note(
+      cli,
+      `no threshold reaches ${calibration.target}=${calibration.value} and holds on other questions: this policy runs full depth`,
+    )
   }
   if (!json) {
     for (const line of [...explainPolicy(policy), ...explainBeside(beside, policy.model.layers)]) {
