@@ -3,6 +3,9 @@ import { fixed, signed } from '../dist/evaluate/report/format.js'
 import { figureSvg } from '../dist/evaluate/report/svg.js'
 import { qualityFigure } from './quality-figure.js'
 
+/** The order of the rows of a target. */
+const METHODS = ['unified', 'shortgpt', 'sleb', 'search', 'search --bridge']
+
 /** @param models of the record @returns the page and its figures, by file name */
 export function plansPage(models) {
   const figures = new Map()
@@ -22,9 +25,12 @@ depth's decode time over the plan's, batch 1, the median of interleaved rounds.`
   return { page, figures }
 }
 
-function section(name, { label, layers, full, fit, measured }, figures) {
+function section(name, { label, layers, full, fit, text, measured }, figures) {
   const kinds = full.texts.map(({ kind }) => kind)
-  const rows = Object.values(measured).flatMap((of) => of.rows)
+  const rows = Object.values(measured)
+    .flatMap((of) => of.rows)
+    .sort((a, b) => a.target - b.target || METHODS.indexOf(a.method) - METHODS.indexOf(b.method))
+  const targets = [...new Set(rows.map(({ target }) => target))]
   const questions = full.answers.reduce((sum, one) => sum + one.questions, 0)
   const accuracy = full.answers.reduce((sum, one) => sum + one.accuracy * one.questions, 0) / questions
   const file = `plans-${name}.svg`
@@ -32,7 +38,7 @@ function section(name, { label, layers, full, fit, measured }, figures) {
   if (isTimed) figures.set(file, `${figureSvg(figure(name, label, rows, accuracy), 'auto')}\n`)
   return [
     `### ${label}`,
-    `${layers} layers; full depth: ${full.texts.map(({ kind, loss, windows }) => `${kind} ${fixed(loss, 3)} nats (${windows} windows)`).join(', ')}; ${full.answers.map((one) => `${one.task} ${fixed(one.accuracy, 3)}`).join(', ')} (${questions} questions). Maps were fitted on ${fit} windows. ${circumstances(Object.fromEntries(Object.entries(measured).map(([target, of]) => [`${target}x`, of])))}`,
+    `${layers} layers; full depth: ${full.texts.map(({ kind, loss, windows }) => `${kind} ${fixed(loss, 3)} nats (${windows} windows)`).join(', ')}; ${full.answers.map((one) => `${one.task} ${fixed(one.accuracy, 3)}`).join(', ')} (${questions} questions). Maps were fitted on ${fit} windows. ${circumstances(measured)}`,
     ...(isTimed ? [`![Added loss and accuracy against delivered speedup](figures/${file})`] : []),
     table(
       [
@@ -52,14 +58,22 @@ function section(name, { label, layers, full, fit, measured }, figures) {
         delivered === null ? '–' : `${fixed(delivered, 2)}x`,
       ]),
     ),
-    ...Object.entries(measured).map(([target, of]) => verdict(target, of.rows)),
-    ...Object.entries(measured).flatMap(([target, { texts }]) => [
-      `One prompt, ${target}x, greedy: *${texts.prompt}*`,
-      table(
-        ['', 'goes on'],
-        texts.texts.map((one) => [one.name, one.text.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim()]),
-      ),
-    ]),
+    ...targets.flatMap((target) => verdict(target, rows) ?? []),
+    ...targets.flatMap((target) => {
+      const shown = rows.filter((row) => row.target === target && row.text !== null)
+      if (shown.length === 0) return []
+      const goesOn = (own) => own.replace(/\s+/g, ' ').replaceAll('|', '\\|').trim()
+      return [
+        `One prompt, ${target}x, greedy: *${text.prompt}*`,
+        table(
+          ['', 'goes on'],
+          [
+            ['full depth', goesOn(text.full)],
+            ...shown.map((row) => [`${row.method}, ${row.variant}`, goesOn(row.text)]),
+          ],
+        ),
+      ]
+    }),
   ]
 }
 
@@ -75,12 +89,14 @@ export function circumstances(measured) {
 }
 
 /** How far the searched plan with bridges is below the best plain plan, its own without bridges among them, and below ShortGPT's. */
-function verdict(target, rows) {
+function verdict(target, all) {
+  const rows = all.filter((row) => row.target === target)
   const least = (some) =>
     some.reduce((best, row) => (best === null || meanOf(row.added) < meanOf(best.added) ? row : best), null)
   const found = least(rows.filter(({ method, variant }) => method === 'search --bridge' && variant === 'bridged'))
   const plain = least(rows.filter(({ variant }) => variant === 'plain'))
   const shortgpt = least(rows.filter(({ method, variant }) => method === 'shortgpt' && variant === 'plain'))
+  if (found === null) return null
   const ratio = (row) => fixed(meanOf(found.added) / meanOf(row.added), 2)
   const beside = shortgpt === null ? '' : `, ${ratio(shortgpt)} of ShortGPT's`
   return `${target}x: the searched plan with its bridges adds ${ratio(plain)} of what the best plain plan adds (${plain.method})${beside}; mean over the texts.`

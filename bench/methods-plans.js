@@ -26,10 +26,14 @@ const WINDOW = 256
 const PROMPT_SHARE = 0.125
 const PROMPT = 'The harbour lay quiet in the morning, and the boats that had come in during the night'
 
+/** The search that chooses a plan for its bridges. */
+const BRIDGED = 'search --bridge'
+/** Methods whose texts stand beside full depth's. */
+const SHOWN = ['unified', BRIDGED]
 const SIZES = {
   full: {
     targets: [1.25, 1.5, 2],
-    methods: ['unified', 'shortgpt', 'sleb', 'search'],
+    methods: ['unified', 'shortgpt', 'sleb', 'search', BRIDGED],
     fit: 48,
     windows: 16,
     questions: 60,
@@ -38,7 +42,7 @@ const SIZES = {
   },
   quick: {
     targets: [1.25],
-    methods: ['unified', 'shortgpt'],
+    methods: ['unified', 'shortgpt', BRIDGED],
     fit: 24,
     windows: 8,
     questions: 30,
@@ -52,7 +56,7 @@ const SHOTS = 5
 /**
  * @param options models, data, threads, quick
  * @param part of measuredParts
- * @param keep called with a model's name and its report after every target
+ * @param keep called with a model's name and its report after every target and method
  */
 export async function plans(options, part, keep) {
   const { targets, methods, ...rest } = SIZES[options.quick ? 'quick' : 'full']
@@ -128,7 +132,7 @@ async function askedOf(model, name, limit, data) {
 }
 
 async function report(context, keep) {
-  const { name, label, model, size, part, texts } = context
+  const { name, label, model, size, part } = context
   const { layers } = model.hyperparameters
   const full = await part(`${name}-full`, judgedOn(size), () => qualityOf(context, allLayers(layers), []))
   const about = {
@@ -143,40 +147,47 @@ async function report(context, keep) {
       })),
       answers: full.answers.map(({ task, right }) => ({ task, accuracy: mean(right), questions: right.length })),
     },
-    fit: texts.fit.texts.length,
+    fit: size.fit,
     rounds: size.rounds,
+    text: { prompt: PROMPT, full: await part(`${name}-text`, { prompt: PROMPT }, () => continued(context, 'full')) },
   }
   for (const target of size.targets) {
-    const count = keptLayers(layers, target)
-    const rows = []
     for (const method of size.methods) {
-      const plan = await part(`${name}-${method}-${count}`, {}, () => planOf(context, method, count, target))
-      rows.push(...(await variants(context, { method, target, plan })))
+      const rows = await (method === BRIDGED ? searched(context, target) : variants(context, method, target))
+      keep(name, about, `${target}x ${method}`, { target, method, rows: rows.map((one) => reported(one, full.losses)) })
     }
-    const path = await part(`${name}-bridged-search-${count}`, { fit: size.fit }, () => searchBridged(context, target))
-    const set = await readBridgeFile(path)
-    const found = { method: 'search --bridge', target, plan: set.plan }
-    rows.push(await row(context, found, 'plain', []))
-    rows.push(await row(context, found, 'bridged', set.bridges, path))
-    if (context.folds) rows.push(await fitted(context, found, 'mlp'))
-    keep(name, about, target, {
-      rows: rows.map(({ quality, depth: _depth, ...one }) => ({
-        ...one,
-        added: addedTo(full.losses, quality.losses),
-        accuracy: bootstrapMean(
-          quality.answers.flatMap(({ right }) => right),
-          { range: SHARE },
-        ),
-        answers: quality.answers.map(({ task, right }) => ({ task, accuracy: mean(right) })),
-      })),
-      texts: await part(`${name}-texts-${target}`, { depths: rows.map(({ depth }) => depth) }, () =>
-        sideBySide(context, rows),
-      ),
-    })
   }
 }
 
-async function variants(context, found) {
+/** What a row of the table shows. */
+function reported({ quality, ...row }, full) {
+  return {
+    ...row,
+    added: addedTo(full, quality.losses),
+    accuracy: bootstrapMean(
+      quality.answers.flatMap(({ right }) => right),
+      { range: SHARE },
+    ),
+    answers: quality.answers.map(({ task, right }) => ({ task, accuracy: mean(right) })),
+  }
+}
+
+/** The plan that the search chose for its bridges, without them, with them, and with maps that fold. */
+async function searched(context, target) {
+  const { name, model, size, part } = context
+  const count = keptLayers(model.hyperparameters.layers, target)
+  const path = await part(`${name}-bridged-search-${count}`, { fit: size.fit }, () => searchBridged(context, target))
+  const { plan, bridges } = await readBridgeFile(path)
+  const found = { method: BRIDGED, target, plan }
+  const rows = [await row(context, found, 'plain', []), await row(context, found, 'bridged', bridges, path)]
+  return context.folds ? [...rows, await fitted(context, found, 'mlp')] : rows
+}
+
+async function variants(context, method, target) {
+  const { name, model, part } = context
+  const count = keptLayers(model.hyperparameters.layers, target)
+  const plan = await part(`${name}-${method}-${count}`, {}, () => planOf(context, method, count, target))
+  const found = { method, target, plan }
   const rows = [await row(context, found, 'plain', []), await fitted(context, found, 'hidden')]
   return context.folds ? [...rows, await fitted(context, found, 'mlp')] : rows
 }
@@ -234,7 +245,7 @@ async function fitted(context, found, on) {
 async function row(context, { method, target, plan }, variant, bridges, path) {
   const { name, part, size, options } = context
   const depth = variant === 'plain' ? `layers:${plan.join()}` : `plan:${path}`
-  const made = method === 'search --bridge' && variant === 'bridged' ? 'searched' : variant
+  const made = method === BRIDGED && variant === 'bridged' ? 'searched' : variant
   const judged = { ...judgedOn(size), ...(bridges.length > 0 && { fit: size.fit }) }
   const quality = await part(`${name}-quality-${made}-${plan.join('.')}`, judged, () =>
     qualityOf(context, plan, bridges),
@@ -244,7 +255,9 @@ async function row(context, { method, target, plan }, variant, bridges, path) {
   const costs = variant === 'bridged' ? 'bridged' : 'plain'
   const how = { rounds: size.rounds, tokens: size.tokens }
   const ratios = await options.timed(`${name}-time-${costs}-${plan.join('.')}`, how, () => timesOf(context, timed))
-  return { method, target, variant, plan, depth, quality, delivered: ratios && median(ratios) }
+  const shown = SHOWN.includes(method) && variant !== 'folded'
+  const text = shown ? await part(`${name}-text-${made}-${plan.join('.')}`, {}, () => continued(context, depth)) : null
+  return { method, target, variant, plan, quality, delivered: ratios && median(ratios), text }
 }
 
 /** What losses and answers depend on. */
@@ -325,21 +338,9 @@ async function timesOf({ model, size }, depth) {
   return ratios
 }
 
-/** What a prompt becomes under full depth and under some plans of a target. */
-async function sideBySide({ model }, rows) {
-  const chosen = rows.filter(({ method }) => method === 'unified' || method === 'search --bridge')
-  const depths = [
-    { name: 'full depth', depth: 'full' },
-    ...chosen
-      .filter(({ variant }) => variant !== 'folded')
-      .map(({ method, variant, depth }) => ({ name: `${method}, ${variant}`, depth })),
-  ]
-  const texts = []
-  for (const { name, depth } of depths) {
-    const { text } = await model.generate(PROMPT, { depth, maxTokens: 40, temperature: 0 }).result
-    texts.push({ name, text })
-  }
-  return { prompt: PROMPT, texts }
+/** What the prompt becomes under a depth. */
+async function continued({ model }, depth) {
+  return (await model.generate(PROMPT, { depth, maxTokens: 40, temperature: 0 }).result).text
 }
 
 function addedTo(full, losses) {

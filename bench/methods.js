@@ -6,7 +6,7 @@
  *   --quick        one target, two methods beside the search with bridges, few texts: under half an hour on two cores
  *   --parts LIST   plans (docs/unified.md), exits (docs/adainfer.md), lossless (docs/lossless.md)
  *   --models LIST  real models are looked for in $SHOAL_MODELS and ../shared/models, and left out with a line where they are not there
- *   --targets LIST 1.25,1.5,2 and --methods LIST unified,shortgpt,sleb,search: fewer plans
+ *   --targets LIST 1.25,1.5,2 and --methods LIST "unified,shortgpt,sleb,search,search --bridge": fewer plans
  *   --sets LIST    SST-2,AG News,CommonsenseQA,MMLU,fruit_v_animal_3,singular-plural: fewer tasks
  *   --data FOLDER  with wmt22/ and ripple-8m/prose.txt; ../shared/data
  *   --cache FOLDER parts that are measured already; the same command goes on with them
@@ -15,7 +15,7 @@
  *   --no-docs      print the pages and write none
  *   --page         measure nothing: write the pages again
  *
- * What is measured goes into docs/methods.json, model by model and target by target, and the pages are made of it.
+ * What is measured goes into docs/methods.json, model by model, target by target and method by method, and the pages are made of it.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
