@@ -9,11 +9,12 @@ import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { readBandwidth } from './bandwidth.js'
 import { busy } from './busy.js'
 import { ensureExperts } from './experts.js'
+import { responsive } from './responsive.js'
 import { ensureTinyLlama } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy; all of them
+  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -25,7 +26,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy' },
+    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -67,6 +68,10 @@ const PARTS = {
   smollm2: () => real('SmolLM2-135M-Instruct, Q4_1', SMOLLM2),
   gemma3: () => real('Gemma 3 270M, Q4_K_M', GEMMA3),
   busy: () => busy({ rounds }),
+  async responsive() {
+    const path = realModel(SMOLLM2)
+    return path === null ? null : responsive(path, { rounds, threads })
+  },
 }
 
 /** A real model, where its file is. */

@@ -1,7 +1,8 @@
 import type { ShoalError } from '../errors.js'
 import { abortedError } from './aborted.js'
 import type { Engine } from './engine.js'
-import type { Feed, StepResult } from './step.js'
+import { Pauses } from './pauses.js'
+import type { Feed, StepOutcome, StepResult } from './step.js'
 import { nextTurn } from './turns.js'
 
 /** A sequence that takes part in steps until it has nothing more to feed. */
@@ -15,11 +16,26 @@ export interface Job {
   end(error?: unknown): void
 }
 
-/** The running batch of one engine: jobs join and leave between steps, and one step serves all of them. */
+/** A job and what it wants to be fed. */
+interface Fed {
+  readonly job: Job
+  readonly feed: Feed
+}
+
+/** A prompt goes before one that is under way where it has at most this share of its rows. */
+const OVERTAKES = 0.25
+
+/**
+ * The running batch of one engine: jobs join and leave between steps, and one step serves all of them. Long prompts have a step of their own, which
+ * pauses for the others' steps.
+ */
 export class Batch {
   private readonly engine: Engine
   private readonly slots: number
   private readonly running = new Set<Job>()
+  /** Running jobs whose step is under way, and what others among them have given to be fed and wait with. */
+  private readonly climbing = new Set<Job>()
+  private readonly held = new Map<Job, Feed>()
   /** Jobs without a slot, each with what stops listening to its signal. */
   private readonly waiting = new Map<Job, () => void>()
   private readonly exclusive: (() => Promise<void>)[] = []
@@ -100,33 +116,66 @@ export class Batch {
     }
   }
 
-  private async step(): Promise<void> {
-    const jobs: Job[] = []
-    const feeds: Feed[] = []
+  /**
+   * Feeds what the running jobs want to be fed: the few rows of most of them together, then long prompts.
+   * @param mostRows of prompts; longer ones wait
+   */
+  private async step(mostRows = Number.POSITIVE_INFINITY): Promise<void> {
+    const few: Fed[] = []
+    const long: Fed[] = []
     for (const job of this.running) {
+      if (this.climbing.has(job)) continue
       try {
         if (this.closed) throw this.closed
-        const feed = job.feed()
+        const feed = this.held.get(job) ?? job.feed()
         if (feed === null) this.leave(job)
-        else {
-          jobs.push(job)
-          feeds.push(feed)
-        }
+        else if (!this.engine.takesLong(feed.ids.length)) few.push({ job, feed })
+        else if (feed.ids.length <= mostRows) long.push({ job, feed })
+        else this.held.set(job, feed)
       } catch (error) {
         this.leave(job, error)
       }
     }
-    if (feeds.length === 0) return
+    await this.climb(few, null)
+    if (long.length > 0) await this.climb(long, this.pausesOf(long))
+  }
+
+  private async climb(feds: readonly Fed[], pauses: Pauses | null): Promise<void> {
+    if (feds.length === 0) return
+    for (const { job } of feds) {
+      this.held.delete(job)
+      this.climbing.add(job)
+    }
+    const settle = (settled: (index: number) => void): void => {
+      feds.forEach(({ job }, i) => {
+        this.climbing.delete(job)
+        settled(i)
+      })
+    }
     try {
-      const outcomes = await this.engine.step(feeds)
-      jobs.forEach((job, i) => {
-        const outcome = outcomes[i] as (typeof outcomes)[number]
+      const feeds = feds.map(({ feed }) => feed)
+      const outcomes = await this.engine.step(feeds, pauses)
+      settle((i) => {
+        const { job } = feds[i] as Fed
+        const outcome = outcomes[i] as StepOutcome
         if ('error' in outcome) this.leave(job, outcome.error)
         else this.acceptSafely(job, outcome.result)
       })
     } catch (error) {
-      for (const job of jobs) this.leave(job, error)
+      settle((i) => this.leave((feds[i] as Fed).job, error))
     }
+  }
+
+  /** In the pauses of prompts all others have a step, those that want to feed more than a share of their rows left out. */
+  private pausesOf(prompts: readonly Fed[]): Pauses {
+    const rows = Math.min(...prompts.map(({ feed }) => feed.ids.length))
+    return new Pauses({
+      wait: () => this.running.size > this.climbing.size + this.held.size,
+      turn: async () => {
+        this.admit()
+        await this.step(rows * OVERTAKES)
+      },
+    })
   }
 
   private acceptSafely(job: Job, result: StepResult): void {
@@ -139,6 +188,7 @@ export class Batch {
 
   private leave(job: Job, error?: unknown): void {
     if (!this.running.delete(job)) return
+    this.held.delete(job)
     job.end(error)
   }
 }

@@ -9,6 +9,7 @@ import { Decisions } from './decisions.js'
 import { Heads } from './heads.js'
 import { HiddenRows } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
+import { type Pauses, TURN_AFTER_MS } from './pauses.js'
 import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
 import type { Feed, Rise, RisenRows, StepOutcome } from './step.js'
@@ -17,7 +18,6 @@ import { StretchRunner } from './stretch-runner.js'
 import {
   after,
   checksAt,
-  cut,
   goTogether,
   leads,
   needsInput,
@@ -28,10 +28,25 @@ import {
 } from './traveller.js'
 import { finishInTurns } from './turns.js'
 
+/** Fewer rows than these share a pass with others, whatever it takes: apart they would read the weights twice. */
+const LONG_ROWS = 32
+
 /** Rows that go through the head together at most where many want it. */
 const MOST_HEAD_ROWS = 32
 
 const NO_BRIDGES: ReadonlyMap<number, LoadedBridge> = new Map()
+
+/** Some layers' way of a step. */
+interface Advance {
+  /** Who runs. */
+  readonly group: readonly Traveller[]
+  /** Who runs layers above, and who has stopped. */
+  readonly others: readonly Traveller[]
+  readonly stopped: readonly Traveller[]
+  /** The layer that the group runs next. */
+  readonly first: number
+  readonly pauses: Pauses | null
+}
 
 /** Runs layers for rows: which layers, which rows, in which order. */
 export class Engine {
@@ -41,6 +56,8 @@ export class Engine {
   private readonly heads: Heads
   private readonly decisions: Decisions
   private readonly bridges: BridgeWeights
+  /** Steps that are under way: in the pauses of one another may run. */
+  private steps = 0
 
   constructor(options: {
     backend: Backend
@@ -85,13 +102,30 @@ export class Engine {
     return this.parts.hyperparameters.hidden
   }
 
+  /** True for so many rows of one sequence that others should not wait for their end. */
+  takesLong(rows: number): boolean {
+    return rows >= LONG_ROWS && this.stretches.expectMs(rows) > TURN_AFTER_MS
+  }
+
   createSequence(): Sequence {
     return new Sequence(this.parts.cache, this.parts.rows, this.layers)
   }
 
-  /** Takes every feed up the layers, those that run the same layer together, and gives the outcomes in order. */
-  async step(feeds: readonly Feed[]): Promise<StepOutcome[]> {
-    this.bridges.trim()
+  /**
+   * Takes every feed up the layers, those that run the same layer together, and gives the outcomes in order.
+   * @param pauses where others may step between the computes of this one
+   */
+  async step(feeds: readonly Feed[], pauses: Pauses | null = null): Promise<StepOutcome[]> {
+    if (this.steps === 0) this.bridges.trim()
+    this.steps++
+    try {
+      return await this.climb(feeds, pauses)
+    } finally {
+      this.steps--
+    }
+  }
+
+  private async climb(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
     const travellers = feeds.map((feed) => attempt(() => this.begin(feed, feeds.length)))
     for (;;) {
       const running = travellers.flatMap((t) => ('value' in t && t.value.next !== null ? [t.value] : []))
@@ -100,7 +134,7 @@ export class Engine {
       const first = running.find((t) => t.next === layer) as Traveller
       const group = running.filter((t) => goTogether(t, first))
       const others = running.filter((t) => !group.includes(t))
-      await this.advance(group, others, stoppedOf(travellers), layer)
+      await this.advance({ group, others, stopped: stoppedOf(travellers), first: layer, pauses })
     }
     const stopped = stoppedOf(travellers)
     await this.decisions.speak(stopped.filter((t) => t.result === null))
@@ -134,8 +168,8 @@ export class Engine {
         sublayers: mlpAfter.includes(layer),
         bridges: bridgesAfter(group, [layer]),
       }
-      await this.stretches.run(group, shape, [], ({ sequence }, position, mlp) => {
-        outputs.get(sequence)?.set(position, mlp)
+      await this.stretches.run(group, shape, {
+        seeMlp: ({ sequence }, position, mlp) => outputs.get(sequence)?.set(position, mlp),
       })
       for (const t of group) if (t.error !== null) throw t.error
       await visit({
@@ -222,28 +256,24 @@ export class Engine {
   }
 
   /** Runs as many layers as the group can go without a decision, then decides for those who check or stop there. */
-  private async advance(
-    all: readonly Traveller[],
-    others: readonly Traveller[],
-    stopped: readonly Traveller[],
-    first: number,
-  ): Promise<void> {
+  private async advance({ group: all, others, stopped, first, pauses }: Advance): Promise<void> {
     if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
-      await this.stretches.run(all, {
+      const shape: StretchShape = {
         layers: [],
         from: 'tokens',
         narrowed: false,
         cached: false,
         sublayers: false,
         bridges: bridgesAfter(all, [-1]),
-      })
+      }
+      await this.stretches.run(all, shape, { pauses })
     }
     for (const t of all) if (t.error !== null) t.next = null
     const group = all.filter((t) => t.error === null)
     if (group.length === 0) return
-    await this.finishRows(group, first - 1)
+    await this.finishRows(group, first - 1, pauses)
     for (const t of group) if (needsInput(t, first)) t.input = this.parts.rows.read(t.sequence.waitingRow(t.end - 1))
-    const layers = this.extend(group, others, first)
+    const layers = this.extend(group, others, first, pauses)
     const embedded = group[0]?.embedded === true
     const leading =
       group.some((t) => leads(t, layers.at(-1) as number)) &&
@@ -260,32 +290,39 @@ export class Engine {
       sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
       bridges: bridgesAfter(group, embedded ? layers : [-1, ...layers]),
     }
-    await this.stretches.run(group, shape, this.ridersOf(group, stopped, shape))
+    await this.stretches.run(group, shape, { riders: this.ridersOf(group, stopped, shape), pauses })
     if (layers.length === 0) return
     await this.decisions.decide(group, last)
   }
 
   /** Runs the rest of a layer for rows that only left keys and values there, before the layer above wants them. */
-  private async finishRows(group: readonly Traveller[], layer: number): Promise<void> {
+  private async finishRows(group: readonly Traveller[], layer: number, pauses: Pauses | null): Promise<void> {
     const behind = group.flatMap((t): Piece[] => {
       const positions = t.sequence.unfinished.get(layer)
       t.sequence.unfinished.delete(layer)
       return positions === undefined ? [] : spans(positions).map(({ from, to }) => ({ traveller: t, from, to }))
     })
     if (behind.length === 0) return
-    await this.stretches.runPieces(cut(behind), {
+    const shape: StretchShape = {
       layers: [layer],
       from: 'rows',
       narrowed: false,
       cached: true,
       sublayers: false,
       bridges: NO_BRIDGES,
-    })
+    }
+    await this.stretches.runRanges(behind, shape, { pauses })
   }
 
-  private extend(group: readonly Traveller[], others: readonly Traveller[], first: number): number[] {
+  private extend(
+    group: readonly Traveller[],
+    others: readonly Traveller[],
+    first: number,
+    pauses: Pauses | null,
+  ): number[] {
     const layers = [first]
-    const most = this.stretches.mostLayers(group.reduce((rows, t) => rows + t.end - rowsFrom(t, first), 0))
+    const rows = group.reduce((sum, t) => sum + t.end - rowsFrom(t, first), 0)
+    const most = this.stretches.mostLayers(rows, pauses)
     for (let last = first; ; last = layers.at(-1) as number) {
       const next = after(group[0] as Traveller, last)
       if (next === null || layers.length >= most) return layers

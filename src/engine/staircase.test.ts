@@ -6,7 +6,9 @@ import { useWorkspace } from '../../test/workspace.js'
 import { allLayers } from '../depth/plan.js'
 import type { ExitPolicy } from '../depth/policy.js'
 import type { Model } from './api.js'
+import { Pauses } from './pauses.js'
 import type { Sequence } from './sequence.js'
+import type { Feed, StepOutcome } from './step.js'
 import type { TokenDepth } from './token-depth.js'
 
 // Whatever stopped where before: a token that runs to the last layer gets the full model's logits, and one that stops
@@ -89,7 +91,25 @@ describe.each([
   })
 
   describe('the staircase', () => {
-    it('is exact for random exit programs, batches, joins and leaves', async () => {
+    /** All feeds in one step, or the first half in one that pauses for the others' after a compute. */
+    async function stepAll(feeds: readonly Feed[], pausing: boolean, pauseAt: number): Promise<StepOutcome[]> {
+      const { engine } = opened
+      const half = feeds.length >> 1
+      if (!pausing || half === 0) return engine.step(feeds)
+      let others: StepOutcome[] | null = null
+      let pause = 0
+      const turn = async (): Promise<void> => {
+        if (pause++ !== pauseAt) return
+        others = await engine.step(feeds.slice(half))
+      }
+      const first = await engine.step(feeds.slice(0, half), new Pauses({ wait: () => true, turn }, 0))
+      return [...first, ...(others ?? (await engine.step(feeds.slice(half))))]
+    }
+
+    it.each([
+      ['', false],
+      [', and steps in the pauses of others', true],
+    ])('is exact for random exit programs, batches, joins and leaves%s', async (_and, pausing) => {
       let worst = 0
       let tokens = 0
       await fc.assert(
@@ -110,7 +130,7 @@ describe.each([
                   depth: stopAt(stop, how),
                 }
               })
-              const outcomes = await opened.engine.step(feeds)
+              const outcomes = await stepAll(feeds, pausing, step % 4)
               active.forEach((s, i) => {
                 const { logits, depth } = resultOf(outcomes[i])
                 const { stop } = s.turns[s.next]!

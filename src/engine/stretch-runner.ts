@@ -2,11 +2,22 @@ import { abortedError } from './aborted.js'
 import { GraphCache } from './graph-cache.js'
 import { UNREAD_ROW } from './hidden-rows.js'
 import { LayerTimes } from './layer-times.js'
+import type { Pauses } from './pauses.js'
 import { type Run, Stretch, type StretchParts, type StretchShape, stretchKey } from './stretch.js'
-import { cut, type Piece, rowsOf, type Traveller, wantedFrom } from './traveller.js'
+import { cut, MOST_ROWS, type Piece, rowsOf, type Traveller, wantedFrom } from './traveller.js'
 
-/** Told the MLP output [H] of a row in the layer that has just run. */
-type SeeMlp = (t: Traveller, position: number, mlp: Float32Array) => void
+/** What a stretch may have beside its rows. */
+interface Along {
+  /** Rows that come along. */
+  readonly riders?: readonly Piece[]
+  /** Told the MLP output [H] of every row in the layer that has just run. */
+  readonly seeMlp?: (t: Traveller, position: number, mlp: Float32Array) => void
+  /** Of a step that lets others in between its computes. */
+  readonly pauses?: Pauses | null
+}
+
+/** A piece that lets others in has at least so many rows: fewer read the weights for little. */
+const LEAST_ROWS = 32
 
 /** Takes rows of travellers through stretches: the graphs, kept by shape, and what they cost. */
 export class StretchRunner {
@@ -30,9 +41,17 @@ export class StretchRunner {
     return this.spent
   }
 
-  /** Layers that so many rows may run in one compute, so that the event loop gets its turn. */
-  mostLayers(rows: number): number {
-    return this.times.most(rows)
+  /** Layers that so many rows may run in one compute, so that the event loop and others get their turns. */
+  mostLayers(rows: number, pauses: Pauses | null): number {
+    const most = this.times.most(rows)
+    if (pauses === null) return most
+    const each = this.times.expect(Math.min(rows, MOST_ROWS), 1)
+    return Math.min(most, Math.max(1, Math.floor(pauses.mostMs / each)))
+  }
+
+  /** What all layers are expected to take for so many rows, in ms; Infinity where nothing is known. */
+  expectMs(rows: number): number {
+    return this.times.expect(rows, this.parts.hyperparameters.layers)
   }
 
   clear(): void {
@@ -40,15 +59,10 @@ export class StretchRunner {
   }
 
   /** Runs one stretch for all rows that the group has at its first layer, and for those that come along. */
-  async run(
-    group: readonly Traveller[],
-    shape: StretchShape,
-    riders: readonly Piece[] = [],
-    seeMlp?: SeeMlp,
-  ): Promise<void> {
+  async run(group: readonly Traveller[], shape: StretchShape, along: Along = {}): Promise<void> {
     const first = shape.layers[0]
-    const ranges = [...rowsOf(group, first), ...riders]
-    await this.runPieces(cut(ranges), shape, seeMlp)
+    const ranges = [...rowsOf(group, first), ...(along.riders ?? [])]
+    await this.runRanges(ranges, shape, along)
     for (const { traveller: t, from, to } of ranges) {
       if (t.error !== null) continue
       for (const layer of shape.layers) t.sequence.cached[layer] = to
@@ -60,10 +74,10 @@ export class StretchRunner {
     }
   }
 
-  /** Runs pieces one after the other, each in one graph. */
-  async runPieces(all: readonly Piece[][], shape: StretchShape, seeMlp?: SeeMlp): Promise<void> {
+  /** Runs ranges of rows in pieces, one after the other, each in one graph. */
+  async runRanges(ranges: readonly Piece[], shape: StretchShape, { seeMlp, pauses }: Along = {}): Promise<void> {
     const last = shape.layers.at(-1)
-    for (const whole of all) {
+    for (const whole of cut(ranges, this.mostRows(shape, pauses ?? null))) {
       const piece = whole.filter(({ traveller }) => goesOn(traveller))
       if (piece.length === 0) continue
       const runs = piece.map(({ traveller: t, from, to }): Run => {
@@ -110,7 +124,16 @@ export class StretchRunner {
           for (let p = from; p < to; p++) seeMlp(t, p, stretch.sublayersOf(first + p - from).mlp)
         else if (to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
       })
+      await pauses?.give()
     }
+  }
+
+  /** Rows of a piece at most: fewer than else where others wait for its end. */
+  private mostRows({ layers }: StretchShape, pauses: Pauses | null): number {
+    const mostMs = pauses?.mostMs ?? Number.POSITIVE_INFINITY
+    let rows = MOST_ROWS
+    while (rows > LEAST_ROWS && this.times.expect(rows, layers.length) > mostMs) rows /= 2
+    return rows
   }
 }
 

@@ -7,7 +7,7 @@ import type { TokenDepth } from './token-depth.js'
  * Rows that go through a stretch together at most. Longer prompts go in pieces: that bounds a graph's memory, and what a
  * layer hands on stays in the caches (512 tokens of TinyLlama's shape: 230 tokens/s in pieces of 256, 219 in one).
  */
-const MOST_ROWS = 256
+export const MOST_ROWS = 256
 
 /** A feed on its way up the layers. */
 export interface Traveller {
@@ -118,11 +118,11 @@ export function rowsOf(group: readonly Traveller[], layer: number | undefined): 
   }))
 }
 
-/** Cuts ranges of rows into pieces of at most MOST_ROWS rows. */
-export function cut(ranges: readonly Piece[]): Piece[][] {
+/** Cuts ranges of rows into pieces of at most so many rows. */
+export function cut(ranges: readonly Piece[], most = MOST_ROWS): Piece[][] {
   const all: Piece[][] = []
   let piece: Piece[] = []
-  let room = MOST_ROWS
+  let room = most
   for (const { traveller, from: first, to: end } of ranges) {
     let from = first
     while (from < end) {
@@ -133,7 +133,7 @@ export function cut(ranges: readonly Piece[]): Piece[][] {
       if (room === 0) {
         all.push(piece)
         piece = []
-        room = MOST_ROWS
+        room = most
       }
     }
   }
