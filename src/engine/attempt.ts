@@ -6,6 +6,11 @@ export function attempt<T>(action: () => T): Attempt<T> {
   try {
     return { value: action() }
   } catch (error) {
-    return { error }
+    return { error: thrown(error) }
   }
+}
+
+/** What was thrown, as something that says that it failed: callers' code may throw undefined. */
+export function thrown(error: unknown): unknown {
+  return error ?? new Error(`${String(error)} was thrown`)
 }

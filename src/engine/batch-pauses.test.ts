@@ -87,6 +87,26 @@ it('lets a prompt of at most a quarter of its rows go before it, and a longer on
   ])
 })
 
+it('lets an action that waits for the engine go when its signal says so', async () => {
+  const { engine } = recordingEngine()
+  const batch = new Batch(engine, 4)
+  let release: () => void = () => {}
+  const first = batch.alone(() => new Promise<void>((resolve) => (release = resolve)))
+  const controller = new AbortController()
+  let ran = false
+  const second = batch.alone(async () => {
+    ran = true
+  }, controller.signal)
+  const third = batch.alone(async () => 3)
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  controller.abort()
+  await expect(second).rejects.toMatchObject({ code: 'aborted' })
+  release()
+  await first
+  expect(await third).toBe(3)
+  expect(ran).toBe(false)
+})
+
 it('ends whoever waits when the model is disposed of in a pause', async () => {
   const { engine } = recordingEngine()
   const batch = new Batch(engine, 4)

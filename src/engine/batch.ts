@@ -1,5 +1,6 @@
 import type { ShoalError } from '../errors.js'
-import { abortedError } from './aborted.js'
+import { abortedError, onAbort } from './aborted.js'
+import { thrown } from './attempt.js'
 import type { Engine } from './engine.js'
 import { Pauses } from './pauses.js'
 import type { Feed, StepOutcome, StepResult } from './step.js'
@@ -55,22 +56,33 @@ export class Batch {
       job.end(abortedError(signal.reason))
       return
     }
-    const abort = () => {
+    const stopListening = onAbort(signal, () => {
       if (this.waiting.delete(job)) job.end(abortedError(signal?.reason))
-    }
-    signal?.addEventListener('abort', abort, { once: true })
-    this.waiting.set(job, () => signal?.removeEventListener('abort', abort))
+    })
+    this.waiting.set(job, stopListening)
     this.start()
   }
 
-  /** Runs an action between steps, with the engine to itself. */
-  async alone<T>(action: (engine: Engine) => Promise<T>): Promise<T> {
+  /**
+   * Runs an action between steps, with the engine to itself.
+   * @param signal ends the wait for that; the action looks at it itself
+   */
+  async alone<T>(action: (engine: Engine) => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.closed) throw this.closed
+    if (signal?.aborted) throw abortedError(signal.reason)
     return new Promise<T>((resolve, reject) => {
-      this.exclusive.push(async () => {
+      const run = async (): Promise<void> => {
+        stopListening()
         if (this.closed) reject(this.closed)
         else await action(this.engine).then(resolve, reject)
+      }
+      const stopListening = onAbort(signal, () => {
+        const at = this.exclusive.indexOf(run)
+        if (at < 0) return
+        this.exclusive.splice(at, 1)
+        reject(abortedError(signal?.reason))
       })
+      this.exclusive.push(run)
       this.start()
     })
   }
@@ -100,7 +112,8 @@ export class Batch {
 
   private async run(): Promise<void> {
     while (this.busy) {
-      for (const action of this.exclusive.splice(0)) await action()
+      // As many as wait now: those that come meanwhile let a step go first.
+      for (let left = this.exclusive.length; left > 0; left--) await this.exclusive.shift()?.()
       this.admit()
       await this.step()
     }
@@ -133,7 +146,7 @@ export class Batch {
         else if (feed.ids.length <= mostRows) long.push({ job, feed })
         else this.held.set(job, feed)
       } catch (error) {
-        this.leave(job, error)
+        this.leave(job, thrown(error))
       }
     }
     await this.climb(few, null)
@@ -162,7 +175,7 @@ export class Batch {
         else this.acceptSafely(job, outcome.result)
       })
     } catch (error) {
-      settle((i) => this.leave((feds[i] as Fed).job, error))
+      settle((i) => this.leave((feds[i] as Fed).job, thrown(error)))
     }
   }
 
@@ -182,7 +195,7 @@ export class Batch {
     try {
       job.accept(result)
     } catch (error) {
-      this.leave(job, error)
+      this.leave(job, thrown(error))
     }
   }
 

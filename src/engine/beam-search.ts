@@ -104,7 +104,7 @@ class BeamSearch {
       const results = await this.batch.alone(async (engine) => {
         if (going.length > 0) beams = this.spread(beams, going)
         return this.step(engine, beams)
-      })
+      }, this.signal)
       going = this.choose(beams, results)
     } while (going.length > 0 && this.mayImprove(going[0] as Chosen))
     return this.result(depth.spec)

@@ -251,6 +251,16 @@ describe('stopping a generation', () => {
     expect((await first.result).tokens).toHaveLength(400)
   })
 
+  it('by one signal for many, without a warning', async () => {
+    const one = await workspace.loadRandom(51, {}, { slots: 1 })
+    const warned = vi.spyOn(process, 'emitWarning')
+    const { signal } = new AbortController()
+    const all = Array.from({ length: 24 }, () => one.generate([1, 2], { maxTokens: 2, ...GREEDY, signal }).result)
+    await Promise.all(all)
+    expect(warned).not.toHaveBeenCalled()
+    warned.mockRestore()
+  })
+
   it('after its end changes nothing', async () => {
     const controller = new AbortController()
     const generation = model.generate([1], { maxTokens: 3, ...GREEDY, signal: controller.signal })
@@ -342,6 +352,23 @@ describe('what goes wrong in one generation', () => {
       expected.tokens,
     ])
     expect((await model.generate([4, 5], options).result).tokens).toEqual(expected.tokens)
+  })
+
+  it('is an error also where nothing was thrown', async () => {
+    const depth: ExitPolicy = {
+      ...never,
+      exits: () => {
+        throw undefined
+      },
+    }
+    const start: ExitPolicy = {
+      ...never,
+      startToken: ({ generated }) => {
+        if (generated === 1) throw undefined
+      },
+    }
+    await expect(model.generate([1], { ...GREEDY, depth }).result).rejects.toThrow('undefined was thrown')
+    await expect(model.generate([1], { ...GREEDY, depth: start }).result).rejects.toThrow('undefined was thrown')
   })
 
   it('is said at once where an option is wrong', () => {

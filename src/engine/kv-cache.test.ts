@@ -48,6 +48,13 @@ function createHarness(context: number) {
       }
       s.length += count
     },
+    /** Forgets all but the first cells. */
+    forget(id: number, length: number) {
+      const s = sequences.get(id)
+      if (s === undefined || length >= s.length) return
+      cache.truncate(s.slot, length)
+      s.length = length
+    },
     slot: (id: number) => sequences.get(id)!.slot,
     tellCopied: (from: number, to: number, count: number) => copied.set(to, { from, count }),
     leave(id: number) {
@@ -95,21 +102,23 @@ describe('the KV cache', () => {
     h.cache.dispose()
   })
 
-  it('keeps every cell of every sequence through growth, moves, joins and leaves', () => {
+  it('keeps every cell of every sequence through growth, moves, joins, truncation and leaves', () => {
     const action = fc.oneof(
       {
         weight: 6,
         arbitrary: fc.record({ id: fc.nat(4), count: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 400 })) }),
       },
       { weight: 1, arbitrary: fc.record({ id: fc.nat(4), count: fc.constant(0) }) },
+      { weight: 2, arbitrary: fc.record({ id: fc.nat(4), forget: fc.nat(500) }) },
     )
     fc.assert(
       fc.property(fc.array(action, { maxLength: 14 }), (actions) => {
         const h = createHarness(10_000)
         try {
-          for (const { id, count } of actions) {
-            if (count === 0) h.leave(id)
-            else h.feed(id, count)
+          for (const action of actions) {
+            if ('forget' in action) h.forget(action.id, action.forget)
+            else if (action.count === 0) h.leave(action.id)
+            else h.feed(action.id, action.count)
             h.check()
           }
         } finally {
@@ -161,22 +170,46 @@ describe('the KV cache', () => {
     h.cache.dispose()
   })
 
-  it('is of no more use after memory ended while slots moved', () => {
+  /** Lets reads and writes of tensors fail where the count of them says so. */
+  function failing(fails: (count: number) => boolean): { mockRestore(): void } {
+    const view = Object.getOwnPropertyDescriptor(StoredTensor.prototype, 'view')?.get as () => Uint8Array
+    let count = 0
+    return vi.spyOn(StoredTensor.prototype, 'view', 'get').mockImplementation(function (this: StoredTensor) {
+      if (fails(++count)) throw new Error('no memory')
+      return view.call(this)
+    })
+  }
+
+  it('goes back to where it was where memory ends while slots move', () => {
     const h = createHarness(1024)
     h.feed(0, 10)
-    let copies = 0
-    const view = vi.spyOn(StoredTensor.prototype, 'view', 'get').mockImplementation(function (this: StoredTensor) {
-      // The second layer fails: the first one has moved by then.
-      if (++copies > 4) throw new Error('no memory')
-      return new Uint8Array(this.tensor.bytes)
-    })
+    h.feed(0, 3)
+    // The second layer fails: the first one has moved by then.
+    const broken = failing((count) => count === 8)
+    try {
+      expect(() => h.feed(1, 10)).toThrow(/^out of memory: the cache could not grow$/)
+    } finally {
+      broken.mockRestore()
+    }
+    h.leave(1)
+    h.check()
+    h.feed(0, 5)
+    h.feed(2, 300)
+    h.check()
+    h.cache.dispose()
+  })
+
+  it('is of no more use where memory ends on the way back too', () => {
+    const h = createHarness(1024)
+    h.feed(0, 10)
+    const broken = failing((count) => count > 7)
     try {
       expect(() => h.feed(1, 10)).toThrow(/^out of memory/)
     } finally {
-      view.mockRestore()
+      broken.mockRestore()
     }
-    expect(() => h.feed(0, 1)).toThrow(/^out of memory/)
-    expect(() => h.cache.keys(0)).toThrow(/^out of memory/)
+    expect(() => h.feed(0, 1)).toThrow(/loaded anew/)
+    expect(() => h.cache.keys(0)).toThrow(/loaded anew/)
     h.cache.dispose()
   })
 })

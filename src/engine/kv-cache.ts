@@ -37,6 +37,13 @@ interface SlotCells {
   readonly values: Uint16Array | Uint32Array
 }
 
+/** Where a slot's first cells go. */
+interface Move {
+  readonly from: Slot
+  readonly to: Slot
+  readonly count: number
+}
+
 interface LayerCells {
   /** Elements of one key (and one value): headDim * kvHeads. */
   readonly width: number
@@ -44,10 +51,15 @@ interface LayerCells {
   readonly values: StoredTensor
 }
 
+function disposeCells({ keys, values }: LayerCells): void {
+  keys.dispose()
+  values.dispose()
+}
+
 /**
  * Keys and values of all sequences: per layer one tensor [width, cells] for keys and one for values. A slot is a run of
  * cells that doubles as its sequence grows; slots move only then. Cells that no sequence uses are zero: attention multiplies masked cells by 0, and what another
- * sequence left there need not be a number.
+ * sequence left there, or one that was truncated, need not be a number.
  */
 export class KvCache {
   readonly context: number
@@ -58,7 +70,7 @@ export class KvCache {
   private cells = 0
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
-  /** Memory ended while the slots were being moved: what they hold is lost, for all sequences. */
+  /** Memory ended while slots were being moved, and for moving them back: what they hold is lost, for all sequences. */
   private broken: Error | null = null
 
   /**
@@ -118,6 +130,13 @@ export class KvCache {
     s.used = positions
   }
 
+  /** Forgets what positions from one on hold. */
+  truncate(slot: Slot, length: number): void {
+    const s = slot as MovableSlot
+    this.clear(s, length)
+    s.used = Math.min(s.used, length)
+  }
+
   /** Writes the first `count` cells of a slot into another one, in one layer; both must have room for them. */
   copy(layer: number, from: Slot, to: Slot, count: number): void {
     if (count > Math.min(from.capacity, to.capacity)) throw new RangeError(`${count} cells in a smaller slot`)
@@ -126,10 +145,7 @@ export class KvCache {
   }
 
   dispose(): void {
-    for (const l of this.layers) {
-      l.keys.dispose()
-      l.values.dispose()
-    }
+    for (const cells of this.layers) disposeCells(cells)
     this.layers = []
   }
 
@@ -149,10 +165,7 @@ export class KvCache {
       })
       return
     }
-    const before = { base: s.base, capacity: s.capacity }
-    s.capacity = capacity
-    s.used = used
-    this.compact(s, before)
+    this.compact(s, capacity, used)
   }
 
   private of(layer: number): LayerCells {
@@ -175,34 +188,57 @@ export class KvCache {
     return this.cells - base >= capacity ? base : null
   }
 
-  /** Lays all slots out anew in twice the cells, layer by layer, so that only one layer exists twice at a time. */
-  private compact(growing: MovableSlot, before: Slot): void {
+  /**
+   * Lays all slots out anew in twice the cells, layer by layer, so that only one layer exists twice at a time. Where memory ends on the way,
+   * everything goes back to where it was.
+   */
+  private compact(growing: MovableSlot, capacity: number, used: number): void {
     this.onMove()
-    const needed = [...this.slots].reduce((sum, s) => sum + s.capacity, 0)
-    let cells = this.cells
-    while (cells < needed) cells *= 2
-    const moves: { from: Slot; to: MovableSlot }[] = []
     let base = 0
-    for (const s of this.slots) {
-      moves.push({ from: s === growing ? before : { base: s.base, capacity: s.capacity }, to: s })
-      s.base = base
-      base += s.capacity
-    }
+    const moves = [...this.slots].map((slot): Move => {
+      const to = { base, capacity: slot === growing ? capacity : slot.capacity }
+      base += to.capacity
+      return { from: { base: slot.base, capacity: slot.capacity }, to, count: slot === growing ? used : slot.used }
+    })
+    let cells = this.cells
+    while (cells < base) cells *= 2
+    let moved = 0
     try {
-      const count = this.layers.length
-      for (let l = 0; l < count; l++) {
-        const old = this.of(l)
-        const fresh = this.allocateLayer(l, cells)
-        for (const { from, to } of moves) this.write(fresh, this.read(old, from, to.used), from, to, to.used)
-        this.layers[l] = fresh
-        old.keys.dispose()
-        old.values.dispose()
-      }
+      for (; moved < this.layers.length; moved++) this.relay(moved, cells, moves)
     } catch (cause) {
+      this.moveBack(moved, moves, cause)
+      throw new Error('out of memory: the cache could not grow', { cause })
+    }
+    ;[...this.slots].forEach((slot, i) => {
+      Object.assign(slot, (moves[i] as Move).to)
+    })
+    growing.used = used
+    this.cells = cells
+  }
+
+  /** Puts a layer's cells into new tensors. */
+  private relay(layer: number, cells: number, moves: readonly Move[]): void {
+    const old = this.of(layer)
+    const fresh = this.allocateLayer(layer, cells)
+    try {
+      for (const { from, to, count } of moves) this.write(fresh, this.read(old, from, count), from, to, count)
+    } catch (error) {
+      disposeCells(fresh)
+      throw error
+    }
+    this.layers[layer] = fresh
+    disposeCells(old)
+  }
+
+  /** Undoes the moves of the layers below one. */
+  private moveBack(end: number, moves: readonly Move[], cause: unknown): void {
+    const back = moves.map(({ from, to, count }): Move => ({ from: to, to: from, count }))
+    try {
+      for (let layer = 0; layer < end; layer++) this.relay(layer, this.cells, back)
+    } catch {
       this.broken = new Error('out of memory: the cache could not grow, and the model must be loaded anew', { cause })
       throw this.broken
     }
-    this.cells = cells
   }
 
   /** A copy of what a slot's first `count` cells hold; the values in the slot's own order. */
@@ -237,13 +273,22 @@ export class KvCache {
     }
   }
 
-  private clear(slot: MovableSlot): void {
-    if (slot.used === 0 || this.broken !== null) return
-    const cells = isTransposed(slot) ? slot.capacity : slot.used
+  /** Writes zeros over positions of a slot from one on. */
+  private clear(slot: MovableSlot, from = 0): void {
+    const count = slot.used - from
+    if (count <= 0 || this.broken !== null) return
     for (const { width, keys, values } of this.layers) {
-      const start = slot.base * width
-      this.elements(keys).fill(0, start, start + slot.used * width)
-      this.elements(values).fill(0, start, start + cells * width)
+      const start = (slot.base + from) * width
+      this.elements(keys).fill(0, start, start + count * width)
+      const all = this.elements(values)
+      if (!isTransposed(slot)) {
+        all.fill(0, start, start + count * width)
+        continue
+      }
+      for (let i = 0; i < width; i++) {
+        const first = valueIndex(slot, width, from, i)
+        all.fill(0, first, first + count)
+      }
     }
   }
 
@@ -261,10 +306,12 @@ export class KvCache {
 
   private allocateLayer(layer: number, cells: number): LayerCells {
     const width = this.widths[layer] as number
-    return {
-      width,
-      keys: new StoredTensor(this.backend, this.type, width, cells),
-      values: new StoredTensor(this.backend, this.type, width, cells),
+    const keys = new StoredTensor(this.backend, this.type, width, cells)
+    try {
+      return { width, keys, values: new StoredTensor(this.backend, this.type, width, cells) }
+    } catch (error) {
+      keys.dispose()
+      throw error
     }
   }
 }

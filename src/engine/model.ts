@@ -22,6 +22,7 @@ import type {
   PromptMessage,
   RenderChatOptions,
 } from './api.js'
+import { thrown } from './attempt.js'
 import { Batch } from './batch.js'
 import { beamSearch } from './beam-search.js'
 import { createChat } from './chat.js'
@@ -54,6 +55,9 @@ import { predict } from './predict.js'
 import { promptTokens } from './prompt-tokens.js'
 import { type ScoreParts, score } from './score.js'
 import { trace } from './trace.js'
+
+/** SPECs whose drafts are remembered: a server may be asked for any number of them. */
+const MOST_DRAFTINGS = 32
 
 /** What a model is made of; it owns the engine and all below it. */
 export interface ModelParts {
@@ -163,7 +167,7 @@ export class LoadedModel implements Model {
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
     refuseUnknownOptions('trace', options)
     const checked = this.checkedIds(ids)
-    return this.batch.alone((engine) => trace(engine, this.hyperparameters, checked, options))
+    return this.batch.alone((engine) => trace(engine, this.hyperparameters, checked, options), options.signal)
   }
 
   async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
@@ -172,7 +176,7 @@ export class LoadedModel implements Model {
     const checked = rest.stride === undefined ? this.checkedIds(ids) : this.idsOfVocabulary(ids)
     const policy = await this.resolve(depth, rest)
     const { vocabulary } = this.hyperparameters
-    const alone: ScoreParts['alone'] = (action) => this.batch.alone(action)
+    const alone: ScoreParts['alone'] = (action) => this.batch.alone(action, rest.signal)
     return score({ vocabulary, context: this.context, alone }, checked, policy, rest)
   }
 
@@ -185,13 +189,13 @@ export class LoadedModel implements Model {
     return {
       of: async (plan, { from = 0, to = checked.length, ...options } = {}) => {
         checkPlan(plan, layers, 'plan')
-        return this.batch.alone(() => losses.of(plan, from, to, options))
+        return this.batch.alone(() => losses.of(plan, from, to, options), options.signal)
       },
       rise: async ({ from = 0, to = checked.length, signal, ...rise }, visit) => {
         checkPlan(rise.layers, layers, 'plan')
-        return this.batch.alone(() => losses.rise({ from, to, ...rise }, visit, signal))
+        return this.batch.alone(() => losses.rise({ from, to, ...rise }, visit, signal), signal)
       },
-      prompts: (signal) => this.batch.alone(() => losses.prompts(signal)),
+      prompts: (signal) => this.batch.alone(() => losses.prompts(signal), signal),
       dispose: () => this.batch.alone(async () => losses.dispose()),
     }
   }
@@ -202,7 +206,8 @@ export class LoadedModel implements Model {
     const prompt = this.checkedIds(ids)
     const fed = this.checkedIds([...prompt, ...continuation]).slice(prompt.length)
     const policy = await this.resolve(depth, rest)
-    return this.batch.alone((engine) => predict(engine, prompt, policy, { ...rest, continuation: fed }))
+    const action = (engine: Engine) => predict(engine, prompt, policy, { ...rest, continuation: fed })
+    return this.batch.alone(action, rest.signal)
   }
 
   chat(given: ChatOptions = {}): ChatSession {
@@ -266,7 +271,7 @@ export class LoadedModel implements Model {
       job.begin(known, lossless === false ? null : this.draftingOf(known, drafts))
       this.batch.add(job)
     }
-    if (policy instanceof Promise) policy.then(join).catch((error: unknown) => job.end(error))
+    if (policy instanceof Promise) policy.then(join).catch((error: unknown) => job.end(thrown(error)))
     else join(policy)
     return job
   }
@@ -303,7 +308,8 @@ export class LoadedModel implements Model {
     const known = work.anew ? null : await kept.recall(batch)
     if (known !== null) return known
     const before = this.parts.gaveWay()
-    const costs = await this.batch.alone(() => measureCosts(this.generationParts(), batch, work))
+    const measure = () => measureCosts(this.generationParts(), batch, work)
+    const costs = await this.batch.alone(measure, work.signal)
     // Beside a busy program other costs hold than on other days: for now they serve, and the next time measures again.
     if (this.parts.gaveWay() === before) await kept.keep(costs)
     return costs
@@ -314,7 +320,11 @@ export class LoadedModel implements Model {
     const byDepth = !runsEveryLayer(policy, this.hyperparameters.layers)
     if (drafts !== null) return fixedDrafting(drafts, { byDepth })
     const drafting = this.draftings.get(policy.spec) ?? new AdaptiveDrafting({ byDepth })
+    // Those that were asked for last stay.
+    this.draftings.delete(policy.spec)
     this.draftings.set(policy.spec, drafting)
+    const [oldest] = this.draftings.keys()
+    if (this.draftings.size > MOST_DRAFTINGS && oldest !== undefined) this.draftings.delete(oldest)
     return drafting
   }
 
@@ -327,7 +337,7 @@ export class LoadedModel implements Model {
       context,
       cacheDir,
       model: `${quantization} ${fingerprint}`,
-      alone: (action) => this.batch.alone(action),
+      alone: (action, signal) => this.batch.alone(action, signal),
     }
   }
 

@@ -96,6 +96,7 @@ export class Sequence {
       if (kept.length > 0) this.unfinished.set(layer, kept)
       else this.unfinished.delete(layer)
     }
+    if (length < this.length) this.cache.truncate(this.slot, length)
     this.length = Math.min(this.length, length)
     for (let l = 0; l < this.cached.length; l++) this.cached[l] = Math.min(this.cached[l] as number, length)
   }

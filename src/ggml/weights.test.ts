@@ -258,6 +258,9 @@ describe('the weight store', () => {
       'this processor has no buffer type TPU',
     )
     expect(supportsProduct(backend, 'TPU', 'q4_0', [COLUMNS, ROWS])).toBe(false)
+    // ggml would end the process.
+    for (const name of backend.extraBufferTypes().keys())
+      expect(supportsProduct(backend, name, 'q4_0', [COLUMNS, ROWS, 4, 2])).toBe(false)
   })
 })
 

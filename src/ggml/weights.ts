@@ -240,7 +240,8 @@ export function supportsProduct(
   shape: readonly number[],
 ): boolean {
   const buft = backend.extraBufferTypes().get(bufferType)
-  if (buft === undefined) return false
+  // ggml ends the process where a stack has a fourth dimension.
+  if (buft === undefined || shape.slice(3).some((n) => n > 1)) return false
   const { functions: f } = ggml()
   const weight = new Context(1)
   const rest = new Context(3)

@@ -33,7 +33,7 @@ export async function firstCheck(parts: OrderParts, work: MeasureWork): Promise<
     const layer = ids.length < 2 ? 0 : firstBelieved(await readLayers(engine, ids, work))
     await (await MachineMemory.open(parts.cacheDir)).add({ [key]: layer })
     return layer
-  })
+  }, work.signal)
 }
 
 /** What a layer says at some positions. */

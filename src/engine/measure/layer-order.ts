@@ -27,7 +27,7 @@ export interface OrderParts extends Omit<TextDataOptions, 'window' | 'promptShar
   /** Tokens that a sequence may hold. */
   readonly context: number
   /** Runs an action with the engine to itself. */
-  readonly alone: <T>(action: (engine: Engine) => Promise<T>) => Promise<T>
+  readonly alone: <T>(action: (engine: Engine) => Promise<T>, signal?: AbortSignal) => Promise<T>
 }
 
 /**
@@ -51,7 +51,7 @@ export async function layerOrder(
     const order = await (rule === 'sleb' ? removalOrder : blockInfluenceOrder)(engine, measured, work)
     await (await MachineMemory.open(parts.cacheDir)).add({ [key]: order })
     return order
-  })
+  }, work.signal)
 }
 
 /** Texts from the beginning, up to MOST_TOKENS, each as one text without a prompt. */

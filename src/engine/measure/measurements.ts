@@ -1,7 +1,7 @@
 import type { BridgeSet } from '../../depth/bridge.js'
 import type { DepthModel } from '../../depth/definition.js'
 import type { LayerOrderRule, Measurement, StepCosts } from '../../depth/measurement.js'
-import { abortedError } from '../aborted.js'
+import { abortedError, onAbort } from '../aborted.js'
 import type { CostsOptions, MeasureProgress } from '../api.js'
 
 /** How one measurement is stopped and how it tells how far it is. */
@@ -68,13 +68,12 @@ export class Measurements {
     if (onMeasure !== undefined) running.watchers.add(onMeasure)
     let stopWaiting = (): void => undefined
     const aborted = new Promise<never>((_, reject) => {
-      stopWaiting = () => reject(abortedError(signal?.reason))
-      signal?.addEventListener('abort', stopWaiting, { once: true })
+      stopWaiting = onAbort(signal, () => reject(abortedError(signal?.reason)))
     })
     try {
       await Promise.race([running.done, aborted])
     } finally {
-      signal?.removeEventListener('abort', stopWaiting)
+      stopWaiting()
       if (onMeasure !== undefined) running.watchers.delete(onMeasure)
       if (--running.waiting === 0) running.stop.abort(signal?.reason)
     }
