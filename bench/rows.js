@@ -27,7 +27,7 @@ console.log('type  buffer      ms of one', rows.map((count) => String(count).pad
 for (const type of options.types.split(',')) {
   for (const buffer of [null, ...backend.extraBufferTypes().keys()]) {
     if (buffer !== null && !supportsProduct(backend, buffer, type, shape)) continue
-    const costs = productCosts(backend, buffer, type, shape, [1, ...rows])
+    const costs = await productCosts(backend, buffer, type, shape, [1, ...rows])
     const relative = costs.slice(1).map((ms) => (ms / costs[0]).toFixed(2).padStart(6))
     console.log(
       `${type.padEnd(6)}${(buffer ?? 'plain').padEnd(12)}${costs[0].toFixed(3).padStart(9)} ${relative.join('')}`,

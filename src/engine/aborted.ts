@@ -13,7 +13,7 @@ export function onAbort(signal: AbortSignal | undefined, action: () => void): ()
   if (known === undefined) {
     listening.set(signal, actions)
     const act = (): void => {
-      for (const one of [...actions]) one()
+      for (const one of actions) one()
     }
     signal.addEventListener('abort', act, { once: true })
   }

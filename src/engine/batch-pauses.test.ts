@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { ShoalError } from '../errors.js'
 import { Batch, type Job } from './batch.js'
 import type { Engine } from './engine.js'
@@ -12,6 +12,7 @@ function recordingEngine() {
   const nameOf = ({ ids, sequence }: Feed): string => `${sequence as unknown as string}:${ids.length}`
   const engine = {
     takesLong: (rows: number) => rows >= 40,
+    shrink: () => log.push('shrink'),
     async step(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
       const names = feeds.map(nameOf).join(' ')
       const rows = Math.max(...feeds.map(({ ids }) => ids.length))
@@ -105,6 +106,21 @@ it('lets an action that waits for the engine go when its signal says so', async 
   await first
   expect(await third).toBe(3)
   expect(ran).toBe(false)
+})
+
+it('gives back memory once nothing has been asked for a while', async () => {
+  const { log, engine } = recordingEngine()
+  const batch = new Batch(engine, 4, 20)
+  const first = job('first', 1, 2)
+  batch.add(first)
+  await first.ended
+  await vi.waitFor(() => expect(log).toEqual(['first:1', 'first:1', 'first:1', 'shrink']))
+  const second = job('second', 1, 0)
+  batch.add(second)
+  await second.ended
+  await batch.close(new ShoalError('disposed', 'the model was disposed'))
+  await new Promise((resolve) => setTimeout(resolve, 40))
+  expect(log.slice(4)).toEqual(['second:1'])
 })
 
 it('ends whoever waits when the model is disposed of in a pause', async () => {

@@ -23,6 +23,9 @@ interface Fed {
   readonly feed: Feed
 }
 
+/** Without work for so long, in ms, the engine gives back memory that only work needs. */
+const IDLE_MS = 10_000
+
 /** A prompt goes before one that is under way where it has at most this share of its rows. */
 const OVERTAKES = 0.25
 
@@ -42,9 +45,14 @@ export class Batch {
   private readonly exclusive: (() => Promise<void>)[] = []
   private loop: Promise<void> | null = null
   private closed: ShoalError | null = null
+  private idle: NodeJS.Timeout | undefined
 
   /** @param slots jobs that take part in a step at most */
-  constructor(engine: Engine, slots: number) {
+  constructor(
+    engine: Engine,
+    slots: number,
+    private readonly idleMs = IDLE_MS,
+  ) {
     this.engine = engine
     this.slots = slots
   }
@@ -90,11 +98,13 @@ export class Batch {
   /** Ends every job with an error and waits for the step in progress. */
   async close(error: ShoalError): Promise<void> {
     this.closed = error
+    clearTimeout(this.idle)
     while (this.loop !== null) await this.loop
   }
 
   private start(): void {
     // Calls made in the same turn of the event loop join the same first step.
+    clearTimeout(this.idle)
     this.loop ??= nextTurn().then(async () => {
       try {
         await this.run()
@@ -102,6 +112,7 @@ export class Batch {
         this.loop = null
         // What came after the last look at the queues would wait for ever.
         if (this.busy) this.start()
+        else if (this.closed === null) this.idle = setTimeout(() => this.engine.shrink(), this.idleMs).unref()
       }
     })
   }

@@ -41,7 +41,7 @@ export async function chooseBuffers(
     }
     const known = memory.get(key)
     const holds = known === PLAIN || (typeof known === 'string' && buffers.includes(known))
-    const choice = holds ? known : (fastest(backend, tensor, buffers) ?? PLAIN)
+    const choice = holds ? known : ((await fastest(backend, tensor, buffers)) ?? PLAIN)
     if (!holds) learned[key] = choice
     choices.set(key, choice === PLAIN ? null : choice)
   }
@@ -55,12 +55,13 @@ function keyOf(backend: Backend, { type, shape }: FileTensor): string {
 }
 
 /** The buffer type with the least weighted cost, each number of rows relative to the best there; null for plain memory. */
-function fastest(backend: Backend, tensor: FileTensor, buffers: readonly string[]): string | null {
+async function fastest(backend: Backend, tensor: FileTensor, buffers: readonly string[]): Promise<string | null> {
   const shape = [tensor.shape[0] ?? 1, Math.min(tensor.shape[1] ?? 1, MOST_MEASURED_ROWS)] as const
   const all = [null, ...buffers]
   const score = new Map<string | null, number>(all.map((name) => [name, 0]))
   const rows = ROWS.map(([count]) => count)
-  const costs = all.map((name) => productCosts(backend, name, tensor.type, shape, rows))
+  const costs: number[][] = []
+  for (const name of all) costs.push(await productCosts(backend, name, tensor.type, shape, rows))
   for (const [r, [, weight]] of ROWS.entries()) {
     const least = Math.min(...costs.map((of) => of[r] as number))
     all.forEach((name, i) => {

@@ -195,6 +195,16 @@ export class Engine {
     for (const t of group) this.leave(t)
   }
 
+  /** Gives back memory that nothing needs now, where there is memory to do so. Only between steps. */
+  shrink(): void {
+    try {
+      this.parts.cache.shrink()
+      this.parts.rows.shrink()
+    } catch {
+      return
+    }
+  }
+
   dispose(): void {
     this.stretches.clear()
     this.heads.clear()

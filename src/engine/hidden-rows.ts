@@ -6,6 +6,9 @@ import type { Tensor } from '../ggml/tensor.js'
 export type RowIndex = number
 export const UNREAD_ROW: RowIndex = 0
 
+/** Rows that there are at first. */
+const FIRST_ROWS = 64
+
 /**
  * Hidden rows between layers: one tensor [hidden, rows] float32. A position of a sequence holds one row from its
  * embedding until its last layer; the row is overwritten as the position rises, and waits where it stopped.
@@ -24,7 +27,7 @@ export class HiddenRows {
     this.backend = backend
     this.hidden = hidden
     this.onMove = onMove
-    this.capacity = 64
+    this.capacity = FIRST_ROWS
     this.store = new StoredTensor(backend, 'f32', hidden, this.capacity)
     this.values = floats(this.store)
     for (let i = this.capacity - 1; i > UNREAD_ROW; i--) this.free.push(i)
@@ -61,6 +64,19 @@ export class HiddenRows {
   /** Writes what one row holds into another. */
   copy(from: RowIndex, to: RowIndex): void {
     this.values.copyWithin(to * this.hidden, from * this.hidden, (from + 1) * this.hidden)
+  }
+
+  /** Gives back what a long prompt took, where no row is in use. */
+  shrink(): void {
+    if (this.used > 0 || this.capacity === FIRST_ROWS) return
+    const smaller = new StoredTensor(this.backend, 'f32', this.hidden, FIRST_ROWS)
+    this.onMove()
+    this.store.dispose()
+    this.store = smaller
+    this.values = floats(smaller)
+    this.capacity = FIRST_ROWS
+    this.free.length = 0
+    for (let i = FIRST_ROWS - 1; i > UNREAD_ROW; i--) this.free.push(i)
   }
 
   dispose(): void {

@@ -110,13 +110,15 @@ describe('the KV cache', () => {
       },
       { weight: 1, arbitrary: fc.record({ id: fc.nat(4), count: fc.constant(0) }) },
       { weight: 2, arbitrary: fc.record({ id: fc.nat(4), forget: fc.nat(500) }) },
+      { weight: 1, arbitrary: fc.constant('shrink' as const) },
     )
     fc.assert(
       fc.property(fc.array(action, { maxLength: 14 }), (actions) => {
         const h = createHarness(10_000)
         try {
           for (const action of actions) {
-            if ('forget' in action) h.forget(action.id, action.forget)
+            if (action === 'shrink') h.cache.shrink()
+            else if ('forget' in action) h.forget(action.id, action.forget)
             else if (action.count === 0) h.leave(action.id)
             else h.feed(action.id, action.count)
             h.check()
@@ -162,6 +164,19 @@ describe('the KV cache', () => {
     h.cache.dispose()
   })
 
+  it('gives back what those who left do not need', () => {
+    const h = createHarness(10_000)
+    h.feed(0, 5000)
+    h.feed(1, 100)
+    h.leave(0)
+    const before = h.cache.bytes
+    h.cache.shrink()
+    h.check()
+    expect(h.cache.bytes).toBe(2 * 256 * (2 + 4) * 4)
+    expect(before).toBe(64 * h.cache.bytes)
+    h.cache.dispose()
+  })
+
   it('refuses more than the context and layers that it lacks', () => {
     const h = createHarness(300)
     h.feed(0, 300)
@@ -172,11 +187,11 @@ describe('the KV cache', () => {
 
   /** Lets reads and writes of tensors fail where the count of them says so. */
   function failing(fails: (count: number) => boolean): { mockRestore(): void } {
-    const view = Object.getOwnPropertyDescriptor(StoredTensor.prototype, 'view')?.get as () => Uint8Array
+    const real = Object.getOwnPropertyDescriptor(StoredTensor.prototype, 'view')
     let count = 0
     return vi.spyOn(StoredTensor.prototype, 'view', 'get').mockImplementation(function (this: StoredTensor) {
       if (fails(++count)) throw new Error('no memory')
-      return view.call(this)
+      return real?.get?.call(this) as Uint8Array
     })
   }
 

@@ -130,6 +130,15 @@ export class KvCache {
     s.used = positions
   }
 
+  /** Gives back cells that no slot needs; slots move where that is worth it. */
+  shrink(): void {
+    if (this.broken !== null) return
+    const needed = [...this.slots].reduce((sum, { capacity }) => sum + capacity, 0)
+    let cells = FIRST_CELLS
+    while (cells < needed) cells *= 2
+    if (cells < this.cells) this.layOut(cells, (slot) => slot)
+  }
+
   /** Forgets what positions from one on hold. */
   truncate(slot: Slot, length: number): void {
     const s = slot as MovableSlot
@@ -188,20 +197,29 @@ export class KvCache {
     return this.cells - base >= capacity ? base : null
   }
 
-  /**
-   * Lays all slots out anew in twice the cells, layer by layer, so that only one layer exists twice at a time. Where memory ends on the way,
-   * everything goes back to where it was.
-   */
+  /** Lays all slots out anew, in twice the cells where they need them. */
   private compact(growing: MovableSlot, capacity: number, used: number): void {
+    const needed = [...this.slots].reduce((sum, slot) => sum + (slot === growing ? capacity : slot.capacity), 0)
+    let cells = this.cells
+    while (cells < needed) cells *= 2
+    this.layOut(cells, (slot) => (slot === growing ? { capacity, used } : slot))
+    growing.used = used
+  }
+
+  /**
+   * Moves all slots into so many cells, one after the other, layer by layer, so that only one layer exists twice at a time. Where memory ends on
+   * the way, everything goes back to where it was.
+   * @param sizeOf a slot's new capacity, and the cells of it that are kept
+   */
+  private layOut(cells: number, sizeOf: (slot: MovableSlot) => { capacity: number; used: number }): void {
     this.onMove()
     let base = 0
     const moves = [...this.slots].map((slot): Move => {
-      const to = { base, capacity: slot === growing ? capacity : slot.capacity }
-      base += to.capacity
-      return { from: { base: slot.base, capacity: slot.capacity }, to, count: slot === growing ? used : slot.used }
+      const { capacity, used } = sizeOf(slot)
+      const to = { base, capacity }
+      base += capacity
+      return { from: { base: slot.base, capacity: slot.capacity }, to, count: used }
     })
-    let cells = this.cells
-    while (cells < base) cells *= 2
     let moved = 0
     try {
       for (; moved < this.layers.length; moved++) this.relay(moved, cells, moves)
@@ -212,7 +230,6 @@ export class KvCache {
     ;[...this.slots].forEach((slot, i) => {
       Object.assign(slot, (moves[i] as Move).to)
     })
-    growing.used = used
     this.cells = cells
   }
 

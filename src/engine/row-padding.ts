@@ -46,7 +46,7 @@ export async function choosePadding(
   const key = `${machineName(backend)} | ${tensor.type} ${tensor.shape.join('x')} in ${where} | rows filled up`
   const known = read(memory.get(key))
   const before = backend.gaveWay
-  const filled = known ?? fill(productCosts(backend, buffer, tensor.type, shape, ROWS, { bytesInTurn }))
+  const filled = known ?? fill(await productCosts(backend, buffer, tensor.type, shape, ROWS, { bytesInTurn }))
   if (known === null && backend.gaveWay === before) await memory.add({ [key]: filled.join(' ') })
   return (rows) => filled[rows - 1] ?? rows
 }

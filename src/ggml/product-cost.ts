@@ -14,17 +14,17 @@ const MANY_ROWS = 32
 /**
  * Milliseconds that one product of a matrix [columns, rows of the matrix] takes with each of the numbers of rows, where the
  * matrix lies in the named buffer type (null: plain memory). The least of `repeats` measurements: other work on the
- * machine only ever adds.
+ * machine only ever adds. The event loop has its turn between two of them.
  * @param bytesInTurn of copies that are read before the first comes again: what the model's matrices take, if that is less than BYTES_IN_TURN
  */
-export function productCosts(
+export async function productCosts(
   backend: Backend,
   bufferType: string | null,
   type: TensorType,
   shape: readonly [number, number],
   rows: readonly number[],
   { repeats = 4, bytesInTurn = BYTES_IN_TURN }: { repeats?: number; bytesInTurn?: number } = {},
-): number[] {
+): Promise<number[]> {
   const { functions: f } = ggml()
   const buft = bufferType === null ? backend.hostBufferType : backend.extraBufferTypes().get(bufferType)
   if (buft === undefined) throw new RangeError(`this processor has no buffer type ${bufferType}`)
@@ -39,9 +39,12 @@ export function productCosts(
     buffer = f.ggml_backend_alloc_ctx_tensors_from_buft(context.pointer, buft) as Pointer | null
     if (buffer === null) throw new Error('out of memory while measuring')
     f.ggml_backend_buffer_clear(buffer, 0)
-    return rows.map((count) =>
-      leastMs(backend, count >= MANY_ROWS ? weights.slice(0, 1) : weights, shape[0], count, repeats),
-    )
+    const costs: number[] = []
+    for (const count of rows) {
+      const some = count >= MANY_ROWS ? weights.slice(0, 1) : weights
+      costs.push(await leastMs(backend, some, shape[0], count, repeats))
+    }
+    return costs
   } finally {
     if (buffer !== null) f.ggml_backend_buffer_free(buffer)
     context.dispose()
@@ -49,7 +52,13 @@ export function productCosts(
 }
 
 /** Milliseconds of one product, of several in a row. */
-function leastMs(backend: Backend, weights: readonly Tensor[], columns: number, rows: number, repeats: number): number {
+async function leastMs(
+  backend: Backend,
+  weights: readonly Tensor[],
+  columns: number,
+  rows: number,
+  repeats: number,
+): Promise<number> {
   const graph = new Graph(backend, 8 + weights.length)
   try {
     const x = graph.input('f32', columns, rows)
@@ -58,7 +67,10 @@ function leastMs(backend: Backend, weights: readonly Tensor[], columns: number, 
     new Float32Array(graph.bytes(x)).fill(0.5)
     let least = Number.POSITIVE_INFINITY
     // One more than asked for: the first also touches the memory.
-    for (let i = 0; i <= repeats; i++) least = Math.min(least, graph.computeNow())
+    for (let i = 0; i <= repeats; i++) {
+      least = Math.min(least, graph.computeNow())
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     return least / weights.length
   } finally {
     graph.dispose()

@@ -265,13 +265,13 @@ describe('the weight store', () => {
 })
 
 describe('the cost of a product', () => {
-  it('is a time', () => {
+  it('is a time', async () => {
     for (const buffer of [null, ...backend.extraBufferTypes().keys()]) {
       if (buffer !== null && !supportsProduct(backend, buffer, 'q4_0', [256, 64])) continue
-      const costs = productCosts(backend, buffer, 'q4_0', [256, 64], [1, 2, 40], { repeats: 2 })
+      const costs = await productCosts(backend, buffer, 'q4_0', [256, 64], [1, 2, 40], { repeats: 2 })
       expect(costs).toHaveLength(3)
       expect(costs.every((cost) => cost > 0 && Number.isFinite(cost))).toBe(true)
     }
-    expect(() => productCosts(backend, 'TPU', 'q4_0', [256, 64], [1])).toThrow(/no buffer type TPU/)
+    await expect(productCosts(backend, 'TPU', 'q4_0', [256, 64], [1])).rejects.toThrow(/no buffer type TPU/)
   })
 })
