@@ -34,18 +34,22 @@ interface Ended extends Job {
   readonly ended: Promise<unknown>
 }
 
-/** A prompt of so many rows and then so many single tokens. */
-function job(name: string, rows: number, tokens: number, onStep: () => void = () => {}): Ended {
+/** A prompt of so many rows and then so many single tokens, in as many sequences as its width says. */
+function job(name: string, rows: number, tokens: number, onStep: () => void = () => {}, width = 1): Ended {
   let fed = 0
   let settle: (error: unknown) => void = () => {}
   return {
+    width,
     ended: new Promise((resolve) => {
       settle = resolve
     }),
     feed: () =>
       fed > tokens
         ? null
-        : ({ sequence: name, ids: Array.from({ length: fed++ === 0 ? rows : 1 }) } as unknown as Feed),
+        : Array.from({ length: fed === 0 ? 1 : width }, (_, i) => {
+            if (i === 0) fed++
+            return { sequence: name, ids: Array.from({ length: fed === 1 ? rows : 1 }) } as unknown as Feed
+          }),
     accept: onStep,
     end: (error) => settle(error),
   }
@@ -121,6 +125,28 @@ it('gives back memory once nothing has been asked for a while', async () => {
   await batch.close(new ShoalError('disposed', 'the model was disposed'))
   await new Promise((resolve) => setTimeout(resolve, 40))
   expect(log.slice(4)).toEqual(['second:1'])
+})
+
+it('gives a job as many slots as it has sequences, and all of them to one that needs more', async () => {
+  const { log, engine } = recordingEngine()
+  const batch = new Batch(engine, 4)
+  const jobs = [
+    job('one', 1, 1),
+    job('three', 1, 2, undefined, 3),
+    job('two', 1, 1, undefined, 2),
+    job('five', 1, 1, undefined, 5),
+  ]
+  for (const one of jobs) batch.add(one)
+  await Promise.all(jobs.map(({ ended }) => ended))
+  expect(log).toEqual([
+    'one:1 three:1',
+    'one:1 three:1 three:1 three:1',
+    'three:1 three:1 three:1',
+    'two:1',
+    'two:1 two:1',
+    'five:1',
+    'five:1 five:1 five:1 five:1 five:1',
+  ])
 })
 
 it('ends whoever waits when the model is disposed of in a pause', async () => {

@@ -6,13 +6,16 @@ import { Pauses } from './pauses.js'
 import type { Feed, StepOutcome, StepResult } from './step.js'
 import { nextTurn } from './turns.js'
 
-/** A sequence that takes part in steps until it has nothing more to feed. */
+/** A sequence, or several that belong together, that take part in steps until there is nothing more to feed. */
 export interface Job {
+  /** Slots that it takes: the most feeds that it has in a step; default 1. */
+  readonly width?: number
   /** Ends the job at once while it waits for a slot; once it runs, `feed` looks at it. */
   readonly signal?: AbortSignal | undefined
   /** What to feed in the next step; null ends the job. Called once per step; what it throws fails this job only. */
-  feed(): Feed | null
-  accept(result: StepResult): void
+  feed(): readonly Feed[] | null
+  /** @param results of the feeds, in their order */
+  accept(results: readonly StepResult[]): void
   /** The job has left the batch: with an error, or having fed all. Called once. */
   end(error?: unknown): void
 }
@@ -20,7 +23,7 @@ export interface Job {
 /** A job and what it wants to be fed. */
 interface Fed {
   readonly job: Job
-  readonly feed: Feed
+  readonly feeds: readonly Feed[]
 }
 
 /** Without work for so long, in ms, the engine gives back memory that only work needs. */
@@ -39,7 +42,7 @@ export class Batch {
   private readonly running = new Set<Job>()
   /** Running jobs whose step is under way, and what others among them have given to be fed and wait with. */
   private readonly climbing = new Set<Job>()
-  private readonly held = new Map<Job, Feed>()
+  private readonly held = new Map<Job, readonly Feed[]>()
   /** Jobs without a slot, each with what stops listening to its signal. */
   private readonly waiting = new Map<Job, () => void>()
   private readonly exclusive: (() => Promise<void>)[] = []
@@ -47,11 +50,14 @@ export class Batch {
   private closed: ShoalError | null = null
   private idle: NodeJS.Timeout | undefined
 
-  /** @param slots jobs that take part in a step at most */
+  /**
+   * @param slots sequences that take part in a step at most
+   * @param idleMs without work, before the engine gives back memory; null in a batch beside the engine's own
+   */
   constructor(
     engine: Engine,
     slots: number,
-    private readonly idleMs = IDLE_MS,
+    private readonly idleMs: number | null = IDLE_MS,
   ) {
     this.engine = engine
     this.slots = slots
@@ -112,9 +118,14 @@ export class Batch {
         this.loop = null
         // What came after the last look at the queues would wait for ever.
         if (this.busy) this.start()
-        else if (this.closed === null) this.idle = setTimeout(() => this.engine.shrink(), this.idleMs).unref()
+        else this.shrinkLater()
       }
     })
+  }
+
+  private shrinkLater(): void {
+    if (this.closed !== null || this.idleMs === null) return
+    this.idle = setTimeout(() => this.engine.shrink(), this.idleMs).unref()
   }
 
   private get busy(): boolean {
@@ -130,10 +141,13 @@ export class Batch {
     }
   }
 
-  /** Gives free slots to the jobs that have waited longest. */
+  /** Gives free slots to the jobs that have waited longest; what needs more than there are runs alone. */
   private admit(): void {
+    let taken = [...this.running].reduce((sum, { width = 1 }) => sum + width, 0)
     for (const [job, stopListening] of this.waiting) {
-      if (this.running.size >= this.slots) return
+      const { width = 1 } = job
+      if (taken > 0 && taken + width > this.slots) return
+      taken += width
       stopListening()
       this.waiting.delete(job)
       this.running.add(job)
@@ -151,11 +165,12 @@ export class Batch {
       if (this.climbing.has(job)) continue
       try {
         if (this.closed) throw this.closed
-        const feed = this.held.get(job) ?? job.feed()
-        if (feed === null) this.leave(job)
-        else if (!this.engine.takesLong(feed.ids.length)) few.push({ job, feed })
-        else if (feed.ids.length <= mostRows) long.push({ job, feed })
-        else this.held.set(job, feed)
+        const feeds = this.held.get(job) ?? job.feed()
+        const rows = feeds === null ? 0 : longest(feeds)
+        if (feeds === null) this.leave(job)
+        else if (!this.engine.takesLong(rows)) few.push({ job, feeds })
+        else if (rows <= mostRows) long.push({ job, feeds })
+        else this.held.set(job, feeds)
       } catch (error) {
         this.leave(job, thrown(error))
       }
@@ -177,13 +192,16 @@ export class Batch {
       })
     }
     try {
-      const feeds = feds.map(({ feed }) => feed)
-      const outcomes = await this.engine.step(feeds, pauses)
+      const outcomes = await this.engine.step(
+        feds.flatMap(({ feeds }) => feeds),
+        pauses,
+      )
+      let end = 0
       settle((i) => {
-        const { job } = feds[i] as Fed
-        const outcome = outcomes[i] as StepOutcome
-        if ('error' in outcome) this.leave(job, outcome.error)
-        else this.acceptSafely(job, outcome.result)
+        const { job, feeds } = feds[i] as Fed
+        const from = end
+        end += feeds.length
+        this.take(job, outcomes.slice(from, end))
       })
     } catch (error) {
       settle((i) => this.leave((feds[i] as Fed).job, thrown(error)))
@@ -192,7 +210,7 @@ export class Batch {
 
   /** In the pauses of prompts all others have a step, those that want to feed more than a share of their rows left out. */
   private pausesOf(prompts: readonly Fed[]): Pauses {
-    const rows = Math.min(...prompts.map(({ feed }) => feed.ids.length))
+    const rows = Math.min(...prompts.map(({ feeds }) => longest(feeds)))
     return new Pauses({
       wait: () => this.running.size > this.climbing.size + this.held.size,
       turn: async () => {
@@ -202,9 +220,14 @@ export class Batch {
     })
   }
 
-  private acceptSafely(job: Job, result: StepResult): void {
+  private take(job: Job, outcomes: readonly StepOutcome[]): void {
+    const failed = outcomes.find((outcome) => 'error' in outcome)
+    if (failed !== undefined) {
+      this.leave(job, failed.error)
+      return
+    }
     try {
-      job.accept(result)
+      job.accept(outcomes.map((outcome) => (outcome as { result: StepResult }).result))
     } catch (error) {
       this.leave(job, thrown(error))
     }
@@ -215,4 +238,9 @@ export class Batch {
     this.held.delete(job)
     job.end(error)
   }
+}
+
+/** Rows of the longest feed. */
+function longest(feeds: readonly Feed[]): number {
+  return feeds.reduce((most, { ids }) => Math.max(most, ids.length), 0)
 }

@@ -2,14 +2,14 @@ import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 import { abortedError } from './aborted.js'
 import type { BeamSearchOptions, BeamSearchResult } from './api.js'
-import type { Batch } from './batch.js'
+import { type Attempt, attempt } from './attempt.js'
+import type { Batch, Job } from './batch.js'
 import { type BeamRow, beamScore, bestContinuations, type Continuation, EndedBeams } from './beam-ranking.js'
-import type { Engine } from './engine.js'
 import { DEFAULT_MAX_TOKENS, type GenerationParts, perSecond } from './generation.js'
 import { repeatingIds } from './no-repeat-ngram.js'
 import { checkNoRepeatNgram, noTokenLeft, notNumbers } from './sampler.js'
 import type { Sequence } from './sequence.js'
-import type { StepResult } from './step.js'
+import type { Feed, StepResult } from './step.js'
 import { type SequenceDepth, startDepth } from './token-depth.js'
 
 export type BeamParts = GenerationParts & { readonly policy: Policy }
@@ -46,7 +46,7 @@ interface Chosen {
  * end-of-text tokens, and at 2 x beams at least. A continuation that ends is kept if it is among the first `beams` of
  * them; the best `beams` of those that do not end go on. The search stops where as many texts have ended as there are
  * beams, and the best one that goes on, scored at its present length, is not better than the worst of them
- * (`early_stopping=False`). All beams take a step as one batch; other work of the model takes turns with these steps.
+ * (`early_stopping=False`). All beams take their steps together, with whatever else runs.
  */
 export async function beamSearch(
   parts: BeamParts,
@@ -54,17 +54,17 @@ export async function beamSearch(
   promptTokens: readonly number[],
   options: Omit<BeamSearchOptions, 'depth'>,
 ): Promise<BeamSearchResult> {
-  const search = new BeamSearch(parts, batch, promptTokens, options)
-  try {
-    return await search.run()
-  } finally {
-    search.dispose()
-  }
+  const search = new BeamSearch(parts, promptTokens, options)
+  batch.add(search)
+  return search.done
 }
 
-class BeamSearch {
+class BeamSearch implements Job {
+  readonly done: Promise<BeamSearchResult>
+  /** Slots: as many beams as there may be. */
+  readonly width: number
+  readonly signal: AbortSignal | undefined
   private readonly settings: Required<Omit<BeamSearchOptions, 'depth' | 'signal'>>
-  private readonly signal: AbortSignal | undefined
   private readonly endIds: ReadonlySet<number>
   /** New tokens at which a text ends: asked for, or all that the context holds. */
   private readonly limit: number
@@ -75,10 +75,15 @@ class BeamSearch {
   private startedAt = 0
   private firstAt = 0
   private lastAt = 0
+  private readonly depth: SequenceDepth
+  private beams: readonly Beam[] = []
+  /** Of `beams`, in the order of their slots: graphs are kept by it, and the order of the beams changes all the time. */
+  private order: readonly number[] = []
+  private going: readonly Chosen[] = []
+  private settle: (outcome: Attempt<BeamSearchResult>) => void = () => {}
 
   constructor(
     private readonly parts: BeamParts,
-    private readonly batch: Batch,
     private readonly promptTokens: readonly number[],
     { signal, ...options }: Omit<BeamSearchOptions, 'depth'>,
   ) {
@@ -87,31 +92,58 @@ class BeamSearch {
     this.endIds = this.settings.ignoreEos ? new Set() : parts.endIds
     this.limit = Math.min(this.settings.maxTokens, parts.context - promptTokens.length + 1)
     this.ended = new EndedBeams(this.settings.beams)
-  }
-
-  async run(): Promise<BeamSearchResult> {
-    const { promptTokens, parts, settings } = this
-    const depth = startDepth(parts.policy, {
-      layers: parts.engine.layers,
-      promptTokens: promptTokens.length,
-      maxTokens: settings.maxTokens,
+    this.width = this.settings.beams
+    const info = { layers: parts.engine.layers, promptTokens: promptTokens.length, maxTokens: this.settings.maxTokens }
+    this.depth = startDepth(parts.policy, info)
+    this.done = new Promise((resolve, reject) => {
+      this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
     })
-    const nothing = { tokens: [], logprobs: [], depths: [], sum: 0, layerPasses: 0, rowsWaiting: 0 }
-    let beams: Beam[] = [{ text: nothing, sequence: this.own(parts.engine.createSequence()), depth }]
-    let going: Chosen[] = []
-    do {
-      if (this.signal?.aborted) throw abortedError(this.signal.reason)
-      const results = await this.batch.alone(async (engine) => {
-        if (going.length > 0) beams = this.spread(beams, going)
-        return this.step(engine, beams)
-      }, this.signal)
-      going = this.choose(beams, results)
-    } while (going.length > 0 && this.mayImprove(going[0] as Chosen))
-    return this.result(depth.spec)
   }
 
-  dispose(): void {
+  feed(): readonly Feed[] | null {
+    const { parts, promptTokens, signal } = this
+    if (signal?.aborted) throw abortedError(signal.reason)
+    if (this.beams.length === 0) {
+      this.startedAt = performance.now()
+      const nothing = { tokens: [], logprobs: [], depths: [], sum: 0, layerPasses: 0, rowsWaiting: 0 }
+      this.beams = [{ text: nothing, sequence: this.own(parts.engine.createSequence()), depth: this.depth }]
+    } else {
+      const [best] = this.going
+      if (best === undefined || !this.mayImprove(best)) return null
+      this.beams = this.spread(this.beams, this.going)
+    }
+    const { beams } = this
+    const last = promptTokens.length - 1
+    this.order = beams.map((_, i) => i).sort((a, b) => slotOf(beams[a]) - slotOf(beams[b]))
+    return this.order.map((i) => {
+      const { text, sequence, depth } = beams[i] as Beam
+      const generated = text.tokens.length
+      return {
+        sequence,
+        ids: generated === 0 ? promptTokens : text.tokens.slice(-1),
+        depth: depth.next(last + generated, generated),
+        countFrom: last,
+        signal,
+      }
+    })
+  }
+
+  accept(inOrder: readonly StepResult[]): void {
+    const results: StepResult[] = []
+    inOrder.forEach((result, at) => {
+      const i = this.order[at] as number
+      const { text, depth } = this.beams[i] as Beam
+      if (text.tokens.length === 0) depth.observePrompt(result.logits)
+      results[i] = result
+    })
+    this.lastAt = performance.now()
+    if (this.firstAt === 0) this.firstAt = this.lastAt
+    this.going = this.choose(this.beams, results)
+  }
+
+  end(error?: unknown): void {
     for (const sequence of this.sequences) sequence.dispose()
+    this.settle(error === undefined ? attempt(() => this.result(this.depth.spec)) : { error })
   }
 
   private own(sequence: Sequence): Sequence {
@@ -132,37 +164,6 @@ class BeamSearch {
       if (parents.delete(parent)) return { ...parent, text }
       return { text, sequence: this.own(parent.sequence.fork()), depth: parent.depth.fork() }
     })
-  }
-
-  private async step(engine: Engine, beams: readonly Beam[]): Promise<StepResult[]> {
-    if (this.startedAt === 0) this.startedAt = performance.now()
-    const last = this.promptTokens.length - 1
-    // In the order of their slots: graphs are kept by it, and the order of the beams changes all the time.
-    const order = beams.map((_, i) => i).sort((a, b) => slotOf(beams[a]) - slotOf(beams[b]))
-    const outcomes = await engine.step(
-      order.map((i) => {
-        const { text, sequence, depth } = beams[i] as Beam
-        const generated = text.tokens.length
-        return {
-          sequence,
-          ids: generated === 0 ? this.promptTokens : text.tokens.slice(-1),
-          depth: depth.next(last + generated, generated),
-          countFrom: last,
-          signal: this.signal,
-        }
-      }),
-    )
-    const results: StepResult[] = []
-    outcomes.forEach((outcome, at) => {
-      if ('error' in outcome) throw outcome.error
-      const i = order[at] as number
-      const { text, depth } = beams[i] as Beam
-      if (text.tokens.length === 0) depth.observePrompt(outcome.result.logits)
-      results[i] = outcome.result
-    })
-    this.lastAt = performance.now()
-    if (this.firstAt === 0) this.firstAt = this.lastAt
-    return results
   }
 
   /** Keeps the texts that end with this step and gives those that go on, best first. */

@@ -142,7 +142,7 @@ export class GenerationJob implements Job, Generation {
     this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
   }
 
-  feed(): Feed | null {
+  feed(): readonly Feed[] | null {
     if (this.finishReason !== null) return null
     if (this.cancelled || this.signal?.aborted) {
       this.intact = true
@@ -160,14 +160,15 @@ export class GenerationJob implements Job, Generation {
     if (last === undefined) {
       const ids = promptTokens.slice(sequence.length)
       this.fedPrompt = ids.length
-      return { sequence, ids, depth: decoder.prompt, countFrom, signal }
+      return [{ sequence, ids, depth: decoder.prompt, countFrom, signal }]
     }
     const said = this.emitted.length
     const room = Math.min(this.maxTokens - said, this.parts.context - promptTokens.length - said + 1)
-    return { sequence, ...decoder.feed(sequence, last.id, room), countFrom, signal }
+    return [{ sequence, ...decoder.feed(sequence, last.id, room), countFrom, signal }]
   }
 
-  accept(result: StepResult): void {
+  accept(results: readonly StepResult[]): void {
+    const [result] = results as [StepResult]
     const sequence = this.sequence as Sequence
     this.lastAt = performance.now()
     if (this.emitted.length === 0) this.firstAt = this.lastAt

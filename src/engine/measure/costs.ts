@@ -188,7 +188,7 @@ async function generate(
   steps: number,
   signal: AbortSignal,
 ): Promise<{ stepMs: number; checkMs: number }> {
-  const together = new Batch(parts.engine, sequences.length)
+  const together = new Batch(parts.engine, sequences.length, null)
   const jobs = sequences.map((sequence) => {
     const job = new GenerationJob(
       parts,
