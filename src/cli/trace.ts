@@ -1,8 +1,10 @@
 import { Command, Option } from 'commander'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
+import type { Bridge } from '../depth/bridge.js'
 import { features } from '../depth/features.js'
+import { allLayers } from '../depth/plan.js'
 import type { Model } from '../engine/api.js'
-import type { Trace } from '../engine/known-text.js'
+import type { TracedLayer } from '../engine/known-text.js'
 import { printable } from '../errors.js'
 import { type Cli, printJson, UsageError } from './cli.js'
 import { readLensFile } from './lens-file.js'
@@ -22,11 +24,20 @@ interface TraceCommandOptions extends ModelOptions, AllowEmptyOption, Omit<Trace
   readonly out?: string
 }
 
-/** What a layer would have said for the last position. */
-interface LensRow {
+/** What a layer says for the last position. */
+interface Read {
   readonly top: number
   readonly gap: number
   readonly topProb: number
+}
+
+interface ReadLayer extends Read {
+  readonly layer: number
+  /** The same through the lens; null for a layer without a map. */
+  readonly mapped: Read | null
+}
+
+interface LensRow extends Read {
   /** Whether the last layer says the same. */
   readonly agrees: boolean
 }
@@ -106,9 +117,23 @@ async function trace(
       const ids = typeof prompt === 'string' ? encodeText(cli, model, prompt) : prompt
       await noteFullDepth(cli, model)
       const set = options.lens === undefined ? undefined : await readLensFile(cli, options.lens, model)
-      const result = await model.trace(ids, { signal: cli.signal, ...(set && { lens: set.bridges }) })
-      if (options.out !== undefined) await saveTrace(options.out, model, result)
-      show(cli, model, result, options)
+      const lens = set?.bridges ?? []
+      const file = options.out === undefined ? null : await openTrace(options.out, model, ids, lens)
+      const rows: ReadLayer[] = []
+      try {
+        const { logits } = await model.trace(ids, {
+          ...{ lens, signal: cli.signal },
+          onLayer: async (traced) => {
+            rows.push(readLayer(model, traced))
+            await file?.add(traced)
+          },
+        })
+        await file?.finish(logits)
+      } catch (error) {
+        await file?.abort()
+        throw error
+      }
+      show(cli, model, { ids, rows }, options)
     },
     { slots: 1 },
   )
@@ -128,8 +153,17 @@ async function given(
   return { model: first, prompt: notEmpty(await readGivenText(cli, text!), allowEmpty, `the text of ${text}`) }
 }
 
-function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOptions): void {
-  const rows = lens(model, result)
+function show(
+  cli: Cli,
+  model: Model,
+  { ids, rows: read }: { readonly ids: readonly number[]; readonly rows: readonly ReadLayer[] },
+  options: TraceCommandOptions,
+): void {
+  const last = read.at(-1)?.top
+  const row = (own: Read): LensRow => ({ ...own, agrees: own.top === last })
+  const rows = read.map(
+    ({ layer, mapped, ...raw }): LayerRow => ({ layer, ...row(raw), mapped: mapped && row(mapped) }),
+  )
   const word = (id: number): string => model.tokenizer?.decode([id], { skipSpecialTokens: false }) ?? ''
   const said = ({ top, gap, topProb, agrees }: LensRow): object => ({
     top,
@@ -142,7 +176,7 @@ function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOption
     printJson(cli, {
       model: model.name,
       quantization: model.quantization,
-      input_ids: Array.from(result.inputIds),
+      input_ids: ids,
       layers: rows.map(({ layer, mapped, ...raw }) => ({
         layer,
         ...said(raw),
@@ -154,7 +188,7 @@ function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOption
   }
   if (options.out !== undefined) {
     const { layers, hidden, vocabulary } = model.hyperparameters
-    const s = result.inputIds.length
+    const s = ids.length
     cli.stdout.write(
       `${printable(options.out)}: hidden [${s}, ${hidden}] and lens_logits [${s}, ${vocabulary}] of ${layers} layers\n`,
     )
@@ -175,52 +209,47 @@ function show(cli: Cli, model: Model, result: Trace, options: TraceCommandOption
     ['layer', ...COLUMNS, ...(both ? ['through the lens', ...COLUMNS.slice(1)] : [])],
     ...rows.map((row) => [String(row.layer), ...cells(row), ...(both ? cells(row.mapped) : [])]),
   ])
-  cli.stdout.write(`\n${model.name} · ${model.quantization} · after ${result.inputIds.length} tokens\n`)
+  cli.stdout.write(`\n${model.name} · ${model.quantization} · after ${ids.length} tokens\n`)
 }
 
-function lens(model: Model, result: Trace): LayerRow[] {
+/** What a layer says for the last position. */
+function readLayer(model: Model, { layer, lensLogits, mappedLogits }: TracedLayer): ReadLayer {
   const { vocabulary } = model.hyperparameters
-  const from = (result.inputIds.length - 1) * vocabulary
-  const last = features(result.logits.subarray(from, from + vocabulary)).top
-  const row = (logits: Float32Array): LensRow => {
-    const { top, gap, topProb } = features(logits.subarray(from, from + vocabulary))
-    return { top, gap, topProb, agrees: top === last }
-  }
-  return result.lensLogits.map((logits, layer) => {
-    const mapped = result.mappedLogits[layer] ?? null
-    return { layer, ...row(logits), mapped: mapped && row(mapped) }
-  })
+  const read = (logits: Float32Array): Read => features(logits.subarray(logits.length - vocabulary))
+  return { layer, ...read(lensLogits), mapped: mappedLogits && read(mappedLogits) }
 }
 
-async function saveTrace(path: string, model: Model, result: Trace): Promise<void> {
-  const { hidden, vocabulary } = model.hyperparameters
-  const s = result.inputIds.length
-  const tensors = new Map<string, { shape: number[]; values: Float32Array }>()
-  for (const [l, values] of result.hidden.entries()) tensors.set(`hidden.${l}`, { shape: [s, hidden], values })
-  for (const [l, values] of result.lensLogits.entries()) {
-    tensors.set(`lens_logits.${l}`, { shape: [s, vocabulary], values })
-  }
-  for (const [l, values] of result.mappedLogits.entries()) {
-    if (values !== null) tensors.set(`mapped_logits.${l}`, { shape: [s, vocabulary], values })
-  }
-  tensors.set('logits', { shape: [s, vocabulary], values: result.logits })
+/** A file that takes a trace layer by layer. */
+async function openTrace(path: string, model: Model, ids: readonly number[], lens: readonly Bridge[]) {
+  const { layers, hidden, vocabulary } = model.hyperparameters
+  const s = ids.length
+  const each = allLayers(layers)
+  const f32 = (name: string, width: number) => ({ name, dtype: 'F32' as const, shape: [s, width] })
   const writer = await createSafetensorsWriter(
     path,
     [
       { name: 'input_ids', dtype: 'I64', shape: [s] },
-      ...[...tensors].map(([name, { shape }]) => ({ name, dtype: 'F32' as const, shape })),
+      ...each.map((l) => f32(`hidden.${l}`, hidden)),
+      ...each.map((l) => f32(`lens_logits.${l}`, vocabulary)),
+      ...each.filter((l) => lens.some(({ from }) => from === l)).map((l) => f32(`mapped_logits.${l}`, vocabulary)),
+      f32('logits', vocabulary),
     ],
     { model: model.name, quantization: model.quantization },
   )
-  try {
-    await writer.append(
-      'input_ids',
-      BigInt64Array.from(result.inputIds, (id) => BigInt(id)),
-    )
-    for (const [name, { values }] of tensors) await writer.append(name, values)
-    await writer.finish()
-  } catch (error) {
-    await writer.abort()
-    throw error
+  return {
+    async add({ layer, hidden: rows, lensLogits, mappedLogits }: TracedLayer) {
+      await writer.append(`hidden.${layer}`, rows)
+      await writer.append(`lens_logits.${layer}`, lensLogits)
+      if (mappedLogits !== null) await writer.append(`mapped_logits.${layer}`, mappedLogits)
+    },
+    async finish(logits: Float32Array) {
+      await writer.append(
+        'input_ids',
+        BigInt64Array.from(ids, (id) => BigInt(id)),
+      )
+      await writer.append('logits', logits)
+      await writer.finish()
+    },
+    abort: () => writer.abort(),
   }
 }

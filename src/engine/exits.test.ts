@@ -48,6 +48,27 @@ describe.each(MODELS)('exits of $name', ({ name, open, length }) => {
     return rowOf(full.lensLogits[depth - 1]!, position, model.hyperparameters.vocabulary)
   }
 
+  it('are traced layer by layer as all at once', async () => {
+    const { hidden, lensLogits, logits } = full
+    const seen: number[] = []
+    const streamed = await model.trace(ids, {
+      onLayer: async (traced) => {
+        expect(traced.layer).toBe(seen.length)
+        expect(traced.hidden).toEqual(hidden[traced.layer])
+        expect(traced.lensLogits).toEqual(lensLogits[traced.layer])
+        expect(traced.mappedLogits).toBeNull()
+        await Promise.resolve()
+        seen.push(traced.layer)
+      },
+    })
+    expect(seen).toHaveLength(hidden.length)
+    expect(streamed).toEqual({ inputIds: full.inputIds, hidden: [], lensLogits: [], mappedLogits: [], logits })
+    const onLayer = (): void => {
+      throw new Error('enough')
+    }
+    await expect(model.trace(ids, { onLayer })).rejects.toThrow('enough')
+  })
+
   async function scored(depth: string) {
     const score = await model.score(ids, { promptLength, depth })
     let worst = 0

@@ -68,7 +68,7 @@ const LOSSLESS: Names<Exclude<GenerateOptions['lossless'], boolean | undefined>>
 const POLICY: Names<PolicyOptions> = { signal: true, onMeasure: true }
 const COSTS: Names<CostsOptions> = { signal: true, onMeasure: true, anew: true }
 const PREDICT: Names<PredictOptions> = { depth: true, continuation: true, signal: true }
-const TRACE: Names<TraceOptions> = { lens: true, signal: true }
+const TRACE: Names<TraceOptions> = { lens: true, onLayer: true, signal: true }
 const PLAN_LOSSES: Names<PlanLossOptions> = { prompt: true }
 
 const RENDER_CHAT: Names<RenderChatOptions> = {

@@ -1,21 +1,19 @@
+import type { Bridge } from '../depth/bridge.js'
 import { allLayers } from '../depth/plan.js'
 import type { Hyperparameters } from '../families/family.js'
 import { abortedError } from './aborted.js'
 import type { Engine } from './engine.js'
-import type { Trace, TraceOptions } from './known-text.js'
+import type { Trace, TracedLayer, TraceOptions } from './known-text.js'
 
-/** Runs every layer for every position and keeps hidden states and lens logits of all of them. */
+/** Runs every layer for every position and gives hidden states and lens logits of all of them, layer by layer or together. */
 export async function trace(
   engine: Engine,
   h: Hyperparameters,
   ids: readonly number[],
-  { lens = [], signal }: TraceOptions,
+  { lens = [], signal, onLayer }: TraceOptions,
 ): Promise<Trace> {
-  const hidden = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.hidden))
-  const lensLogits = Array.from({ length: h.layers }, () => new Float32Array(ids.length * h.vocabulary))
-  const mappedLogits = lensLogits.map((_, layer) =>
-    lens.some(({ from }) => from === layer) ? new Float32Array(ids.length * h.vocabulary) : null,
-  )
+  const kept: TracedLayer[] = []
+  let logits: Float32Array = new Float32Array(0)
   const throwIfAborted = () => {
     if (signal?.aborted) throw abortedError(signal.reason)
   }
@@ -23,20 +21,22 @@ export async function trace(
   try {
     throwIfAborted()
     await engine.rise([{ sequence, ids }], { layers: allLayers(h.layers) }, async (rows) => {
-      if (rows.layer < 0) return
+      const { layer } = rows
+      if (layer < 0) return
       const places = ids.map((_, position) => ({ sequence, position }))
-      for (const { position } of places) {
-        hidden[rows.layer]?.set(rows.hidden(sequence, position), position * h.hidden)
+      const hidden = new Float32Array(ids.length * h.hidden)
+      for (const { position } of places) hidden.set(rows.hidden(sequence, position), position * h.hidden)
+      const read = async (map?: Bridge): Promise<Float32Array> => {
+        const all = new Float32Array(ids.length * h.vocabulary)
+        await rows.head(places, (position, own) => all.set(own, position * h.vocabulary), map)
+        return all
       }
-      await rows.head(places, (position, logits) => {
-        lensLogits[rows.layer]?.set(logits, position * h.vocabulary)
-      })
-      const map = lens.find(({ from }) => from === rows.layer)
-      if (map !== undefined) {
-        const see = (position: number, logits: Float32Array): void =>
-          mappedLogits[rows.layer]?.set(logits, position * h.vocabulary)
-        await rows.head(places, see, map)
-      }
+      const lensLogits = await read()
+      const map = lens.find(({ from }) => from === layer)
+      const traced = { layer, hidden, lensLogits, mappedLogits: map === undefined ? null : await read(map) }
+      if (layer === h.layers - 1) logits = lensLogits
+      if (onLayer === undefined) kept.push(traced)
+      else await onLayer(traced)
       throwIfAborted()
     })
   } finally {
@@ -44,9 +44,9 @@ export async function trace(
   }
   return {
     inputIds: Int32Array.from(ids),
-    hidden,
-    lensLogits,
-    mappedLogits: lens.length === 0 ? [] : mappedLogits,
-    logits: lensLogits.at(-1) as Float32Array,
+    hidden: kept.map((one) => one.hidden),
+    lensLogits: kept.map((one) => one.lensLogits),
+    mappedLogits: lens.length === 0 ? [] : kept.map((one) => one.mappedLogits),
+    logits,
   }
 }
