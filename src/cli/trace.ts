@@ -122,7 +122,8 @@ async function trace(
       const rows: ReadLayer[] = []
       try {
         const { logits } = await model.trace(ids, {
-          ...{ lens, signal: cli.signal },
+          lens,
+          signal: cli.signal,
           onLayer: async (traced) => {
             rows.push(readLayer(model, traced))
             await file?.add(traced)

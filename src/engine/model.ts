@@ -29,7 +29,7 @@ import { createChat } from './chat.js'
 import { checkDrafts, type Drafting, fixedDrafting } from './drafting.js'
 import { endTokens } from './end-tokens.js'
 import type { Engine } from './engine.js'
-import { fingerprintOf } from './fingerprint.js'
+import { fingerprintOf, weightsDigest } from './fingerprint.js'
 import { GenerationJob, type GenerationParts, type KeptSequence } from './generation.js'
 import { refuseUnknownOptions } from './known-options.js'
 import type {
@@ -99,6 +99,7 @@ export class LoadedModel implements Model {
   private readonly policies: Policies
   private disposing: Promise<void> | null = null
   private knownFingerprint: string | null = null
+  private knownDigest: string | null = null
   private knownEnds: ReadonlySet<number> | null = null
 
   constructor(parts: ModelParts) {
@@ -124,6 +125,12 @@ export class LoadedModel implements Model {
       knownFirstCheck: () => (this.tokenizer === null || TRIED_ON.includes(this.fingerprint) ? 0 : null),
     })
     this.policies = new Policies(parts.hyperparameters.layers, this.measurements, () => this.fingerprint)
+  }
+
+  /** Of the weights as they lie in the file: what is measured on them is theirs alone. */
+  private get digest(): string {
+    this.knownDigest ??= weightsDigest(this.parts.package.gguf)
+    return this.knownDigest
   }
 
   get fingerprint(): string {
@@ -336,7 +343,7 @@ export class LoadedModel implements Model {
       vocabulary: this.hyperparameters.vocabulary,
       context,
       cacheDir,
-      model: `${quantization} ${fingerprint}`,
+      model: `${quantization} ${fingerprint} ${this.digest}`,
       alone: (action, signal) => this.batch.alone(action, signal),
     }
   }
