@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'spec_invalid'
   | 'input_invalid'
   | 'context_exceeded'
+  | 'kv_memory'
   | 'library_missing'
   | 'library_version'
   | 'hub'
@@ -100,7 +101,11 @@ export class SpecError extends ShoalError {
 
 /** An argument of the caller that is out of range or of the wrong kind. */
 export class InputError extends ShoalError {
-  constructor(message: string, code: 'input_invalid' | 'context_exceeded' = 'input_invalid', options?: ErrorOptions) {
+  constructor(
+    message: string,
+    code: 'input_invalid' | 'context_exceeded' | 'kv_memory' = 'input_invalid',
+    options?: ErrorOptions,
+  ) {
     super(code, message, options)
   }
 }

@@ -53,6 +53,8 @@ describe('wrong usage ends with 2 and one line', () => {
     [['rn', 'a', '--depth', 'gap:0.8'], /unknown command rn; /],
     [['run'], /a PROMPT is missing/],
     [['run', 'a', 'b', 'c'], /too many arguments/],
+    [['run', 'x', '--kv-memory', '1k'], /kvMemory must be a whole number of bytes, of at least \d+/],
+    [['run', 'x', '--kv-memory', '8M', '--max-tokens', '3000'], /need \d+ MiB of KV cache, and 8 MiB is all/],
     [['run', 'x', '--bogus'], /unknown option '--bogus'/],
     [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
     [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
@@ -119,6 +121,12 @@ describe('an error ends with 1 and one line', () => {
     const { stderr } = await shoal(['run', 'no-such-model', 'x', '--verbose'])
     expect(stderr).toMatch(/\n\s+at /)
   })
+})
+
+it('takes a size for the KV cache', async () => {
+  expect((await shoal(['run', 'x', '--kv-memory', '1.5GiB', '--max-tokens', '2'])).code).toBe(0)
+  const { code, stderr } = await shoal(['run', 'x', '--kv-memory', 'much'])
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/such as 512M or 2G/) as string })
 })
 
 describe('run', () => {

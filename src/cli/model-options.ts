@@ -4,7 +4,7 @@ import type { CacheType, LoadOptions, Model } from '../engine/api.js'
 import { type Cli, note, UsageError } from './cli.js'
 import { addRevisionOption, type RevisionOption, withLoadingLine } from './loading-line.js'
 import { addOutputOptions, type OutputOptions } from './output-options.js'
-import { wholeNumber } from './values.js'
+import { byteSize, wholeNumber } from './values.js'
 
 /** What MODEL may be, which is the first argument of every command that takes one. */
 export const MODEL_HELP =
@@ -21,6 +21,7 @@ export interface ModelOptions extends RevisionOption, OutputOptions {
   readonly threads?: number
   readonly device: string
   readonly context?: number
+  readonly kvMemory?: number
 }
 
 export function addModelOptions(command: Command): Command {
@@ -48,6 +49,11 @@ export function addModelOptions(command: Command): Command {
       "tokens that a sequence may hold; default the smaller of the model's and 4096",
       wholeNumber(1),
     )
+    .option(
+      '--kv-memory <size>',
+      'memory that the KV cache may have, such as 512M or 2G; default half of what is available',
+      byteSize,
+    )
   return addOutputOptions(command)
 }
 
@@ -71,6 +77,7 @@ export async function openModel(
       ...(options.cacheType === undefined ? {} : { cacheType: options.cacheType }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.context === undefined ? {} : { context: options.context }),
+      ...(options.kvMemory === undefined ? {} : { kvMemory: options.kvMemory }),
       ...(options.revision === undefined ? {} : { revision: options.revision }),
       ...extra,
       signal: cli.signal,

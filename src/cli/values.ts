@@ -25,6 +25,18 @@ export function decimal(min: number, max = Number.POSITIVE_INFINITY): (text: str
   }
 }
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }
+
+/** Bytes, such as `512M`, `1.5G` or `2GiB`: units are powers of 1,024. */
+export function byteSize(text: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:i?b)?|b)?$/i.exec(text.trim()) ?? []
+  const bytes = Math.round(Number(number) * (UNITS[unit.toLowerCase()] as number))
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER)) {
+    throw new InvalidArgumentError('It must be a size such as 512M or 2G.')
+  }
+  return bytes
+}
+
 /** `2,5,7`. */
 export function tokenIds(text: string): number[] {
   const ids = text.split(/[\s,]+/).filter((part) => part !== '')

@@ -35,6 +35,22 @@ export type RenderChatOptions = Omit<ChatInput, 'messages'>
 
 export type CacheType = 'f32' | 'f16'
 
+/** What a model is doing. */
+export interface EngineStatus {
+  /** Sequences that may be decoded at once, those that are, and calls that wait for a slot or for room in the cache. */
+  readonly slots: number
+  readonly running: number
+  readonly waiting: number
+  readonly kv: {
+    /** Bytes that the cache has now, and that it may have. */
+    readonly bytes: number
+    readonly mostBytes: number
+    /** Of what it may have: reserved by those that run, and kept by idle chats. */
+    readonly reservedBytes: number
+    readonly idleBytes: number
+  }
+}
+
 export interface LoadOptions {
   /** What a checkpoint folder is converted to; default f32 up to 100 million parameters, q4_0 above. Refused for a GGUF file. */
   readonly quantization?: Quantization
@@ -50,6 +66,11 @@ export interface LoadOptions {
   readonly context?: number
   /** Sequences that are decoded at once; more wait for a free slot. Default 8. */
   readonly slots?: number
+  /**
+   * Bytes that the KV cache may have: what a generation may come to need is reserved before it begins, and others wait. Chats that are idle lose
+   * theirs first, and feed their text anew when they go on. Default half of the memory that is available, and no less than one full context.
+   */
+  readonly kvMemory?: number
   /** Where converted files are kept; default `SHOAL_CACHE`, else the user's cache directory. */
   readonly cacheDir?: string
   /** Of a model on the Hub: branch, tag or commit; default `main`. */
@@ -347,6 +368,8 @@ export interface Model {
    * @throws UnsupportedError without a chat template; InputError with the template's line where it fails
    */
   renderChat(messages: readonly PromptMessage[], options?: RenderChatOptions): string
+  /** Who runs, who waits, and what the KV cache has. */
+  status(): EngineStatus
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>
 }

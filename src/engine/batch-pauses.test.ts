@@ -57,7 +57,7 @@ function job(name: string, rows: number, tokens: number, onStep: () => void = ()
 
 it('lets others step between the computes of a long prompt, also those that come meanwhile', async () => {
   const { log, engine } = recordingEngine()
-  const batch = new Batch(engine, 4)
+  const batch = new Batch(engine, { slots: 4 })
   const prompt = job('prompt', 60, 0)
   const early = job('early', 2, 8)
   const late = job('late', 3, 1)
@@ -74,7 +74,7 @@ it('lets others step between the computes of a long prompt, also those that come
 
 it('lets a prompt of at most a quarter of its rows go before it, and a longer one wait', async () => {
   const { log, engine } = recordingEngine()
-  const batch = new Batch(engine, 4)
+  const batch = new Batch(engine, { slots: 4 })
   const [first, short, long] = [job('first', 200, 0), job('short', 50, 0), job('long', 60, 0)]
   batch.add(first)
   setTimeout(() => {
@@ -94,7 +94,7 @@ it('lets a prompt of at most a quarter of its rows go before it, and a longer on
 
 it('lets an action that waits for the engine go when its signal says so', async () => {
   const { engine } = recordingEngine()
-  const batch = new Batch(engine, 4)
+  const batch = new Batch(engine, { slots: 4 })
   let release: () => void = () => {}
   const first = batch.alone(() => new Promise<void>((resolve) => (release = resolve)))
   const controller = new AbortController()
@@ -114,7 +114,7 @@ it('lets an action that waits for the engine go when its signal says so', async 
 
 it('gives back memory once nothing has been asked for a while', async () => {
   const { log, engine } = recordingEngine()
-  const batch = new Batch(engine, 4, 20)
+  const batch = new Batch(engine, { slots: 4, idleMs: 20 })
   const first = job('first', 1, 2)
   batch.add(first)
   await first.ended
@@ -129,7 +129,7 @@ it('gives back memory once nothing has been asked for a while', async () => {
 
 it('gives a job as many slots as it has sequences, and all of them to one that needs more', async () => {
   const { log, engine } = recordingEngine()
-  const batch = new Batch(engine, 4)
+  const batch = new Batch(engine, { slots: 4 })
   const jobs = [
     job('one', 1, 1),
     job('three', 1, 2, undefined, 3),
@@ -151,7 +151,7 @@ it('gives a job as many slots as it has sequences, and all of them to one that n
 
 it('ends whoever waits when the model is disposed of in a pause', async () => {
   const { engine } = recordingEngine()
-  const batch = new Batch(engine, 4)
+  const batch = new Batch(engine, { slots: 4 })
   const error = new ShoalError('disposed', 'the model was disposed')
   let closing: Promise<void> | undefined
   const other = job('other', 1, 100, () => {

@@ -2,6 +2,7 @@ import type { ShoalError } from '../errors.js'
 import { abortedError, onAbort } from './aborted.js'
 import { thrown } from './attempt.js'
 import type { Engine } from './engine.js'
+import { type KeptCells, KvRoom } from './kv-room.js'
 import { Pauses } from './pauses.js'
 import type { Feed, StepOutcome, StepResult } from './step.js'
 import { nextTurn } from './turns.js'
@@ -10,6 +11,10 @@ import { nextTurn } from './turns.js'
 export interface Job {
   /** Slots that it takes: the most feeds that it has in a step; default 1. */
   readonly width?: number
+  /** Cells of the KV cache that it may come to need; default none. */
+  readonly cells?: number
+  /** What it has in the cache from before: counted as idle until the job runs. */
+  readonly idle?: KeptCells | null
   /** Ends the job at once while it waits for a slot; once it runs, `feed` looks at it. */
   readonly signal?: AbortSignal | undefined
   /** What to feed in the next step; null ends the job. Called once per step; what it throws fails this job only. */
@@ -50,17 +55,29 @@ export class Batch {
   private closed: ShoalError | null = null
   private idle: NodeJS.Timeout | undefined
 
-  /**
-   * @param slots sequences that take part in a step at most
-   * @param idleMs without work, before the engine gives back memory; null in a batch beside the engine's own
-   */
+  private readonly room: KvRoom
+  private readonly idleMs: number | null
+
   constructor(
     engine: Engine,
-    slots: number,
-    private readonly idleMs: number | null = IDLE_MS,
+    options: {
+      /** Sequences that take part in a step at most. */
+      readonly slots: number
+      /** Default without bounds. */
+      readonly room?: KvRoom
+      /** Time without work after which the engine gives back memory; null in a batch beside the engine's own. */
+      readonly idleMs?: number | null
+    },
   ) {
     this.engine = engine
-    this.slots = slots
+    this.slots = options.slots
+    this.room = options.room ?? new KvRoom(Number.POSITIVE_INFINITY, 0)
+    this.idleMs = options.idleMs === undefined ? IDLE_MS : options.idleMs
+  }
+
+  /** Slots that are in use, and jobs that wait for some. */
+  get status(): { readonly running: number; readonly waiting: number } {
+    return { running: this.taken, waiting: this.waiting.size }
   }
 
   add(job: Job): void {
@@ -68,6 +85,12 @@ export class Batch {
     const { signal } = job
     if (signal?.aborted) {
       job.end(abortedError(signal.reason))
+      return
+    }
+    try {
+      this.room.check(job.cells ?? 0)
+    } catch (error) {
+      job.end(error)
       return
     }
     const stopListening = onAbort(signal, () => {
@@ -141,13 +164,20 @@ export class Batch {
     }
   }
 
-  /** Gives free slots to the jobs that have waited longest; what needs more than there are runs alone. */
+  private get taken(): number {
+    return [...this.running].reduce((sum, { width = 1 }) => sum + width, 0)
+  }
+
+  /** Gives free slots and cells to the jobs that have waited longest; what needs more slots than there are runs alone. */
   private admit(): void {
-    let taken = [...this.running].reduce((sum, { width = 1 }) => sum + width, 0)
     for (const [job, stopListening] of this.waiting) {
-      const { width = 1 } = job
-      if (taken > 0 && taken + width > this.slots) return
-      taken += width
+      const { width = 1, cells = 0, idle = null } = job
+      if (this.running.size > 0 && this.taken + width > this.slots) return
+      if (idle !== null) this.room.wake(idle)
+      if (!this.room.take(cells)) {
+        if (idle !== null) this.room.keep(idle)
+        return
+      }
       stopListening()
       this.waiting.delete(job)
       this.running.add(job)
@@ -235,6 +265,7 @@ export class Batch {
 
   private leave(job: Job, error?: unknown): void {
     if (!this.running.delete(job)) return
+    this.room.give(job.cells ?? 0)
     this.held.delete(job)
     job.end(error)
   }

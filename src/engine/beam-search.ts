@@ -6,6 +6,7 @@ import { type Attempt, attempt } from './attempt.js'
 import type { Batch, Job } from './batch.js'
 import { type BeamRow, beamScore, bestContinuations, type Continuation, EndedBeams } from './beam-ranking.js'
 import { DEFAULT_MAX_TOKENS, type GenerationParts, perSecond } from './generation.js'
+import { slotCells } from './kv-cache.js'
 import { repeatingIds } from './no-repeat-ngram.js'
 import { checkNoRepeatNgram, noTokenLeft, notNumbers } from './sampler.js'
 import type { Sequence } from './sequence.js'
@@ -63,6 +64,7 @@ class BeamSearch implements Job {
   readonly done: Promise<BeamSearchResult>
   /** Slots: as many beams as there may be. */
   readonly width: number
+  readonly cells: number
   readonly signal: AbortSignal | undefined
   private readonly settings: Required<Omit<BeamSearchOptions, 'depth' | 'signal'>>
   private readonly endIds: ReadonlySet<number>
@@ -93,6 +95,7 @@ class BeamSearch implements Job {
     this.limit = Math.min(this.settings.maxTokens, parts.context - promptTokens.length + 1)
     this.ended = new EndedBeams(this.settings.beams)
     this.width = this.settings.beams
+    this.cells = this.width * slotCells(Math.min(parts.context, promptTokens.length + this.limit), parts.context)
     const info = { layers: parts.engine.layers, promptTokens: promptTokens.length, maxTokens: this.settings.maxTokens }
     this.depth = startDepth(parts.policy, info)
     this.done = new Promise((resolve, reject) => {

@@ -3,12 +3,15 @@ import type { ChatMessage, ChatSession, GenerateOptions, Generation } from './ap
 import type { Engine } from './engine.js'
 import type { KeptSequence } from './generation.js'
 import { refuseUnknownOptions } from './known-options.js'
+import type { KeptCells, KvRoom } from './kv-room.js'
 import type { Sequence } from './sequence.js'
 import type { TokenDepth } from './token-depth.js'
 
 /** What a chat asks of its model. */
 export interface ChatParts {
   readonly engine: Engine
+  /** Who needs room in the KV cache may take what an idle chat has there. */
+  readonly room: KvRoom
   /** @param options of this answer alone */
   readonly start: (messages: readonly ChatMessage[], options: GenerateOptions, kept: KeptSequence) => Generation
   readonly countTokens: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => number
@@ -52,7 +55,7 @@ function checkText(text: unknown): void {
 }
 
 /** A conversation on one sequence of its own. */
-export function createChat({ engine, start, countTokens, checkSystem }: ChatParts): ChatSession {
+export function createChat({ engine, room, start, countTokens, checkSystem }: ChatParts): ChatSession {
   let system: ChatMessage | null = null
   /** User and assistant in turn. */
   let turns: readonly ChatMessage[] = []
@@ -62,9 +65,23 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
   let last: Promise<unknown> = Promise.resolve()
   let busy = false
   let disposed = false
+  let idle: KeptCells | null = null
+
+  /** The next prompt is fed from its beginning. */
+  function forget(): void {
+    if (idle !== null) room.wake(idle)
+    idle = null
+    sequence?.dispose()
+    sequence = null
+    fed = []
+  }
 
   const kept: KeptSequence = {
+    get idle() {
+      return idle
+    },
     open(prompt, depth) {
+      idle = null
       sequence ??= engine.createSequence()
       const length = reusable(sequence, ran, fed, prompt, depth)
       sequence.truncate(length)
@@ -72,10 +89,10 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
       return sequence
     },
     close(tokens) {
+      if (sequence === null || tokens.length === 0) return forget()
       fed = tokens
-      if (tokens.length > 0) return
-      sequence?.dispose()
-      sequence = null
+      idle = { cells: sequence.slot.capacity, forget }
+      room.keep(idle)
     },
   }
 
@@ -155,10 +172,7 @@ export function createChat({ engine, start, countTokens, checkSystem }: ChatPart
     },
     dispose() {
       disposed = true
-      void last.then(() => {
-        sequence?.dispose()
-        sequence = null
-      })
+      void last.then(forget)
     },
   }
 }

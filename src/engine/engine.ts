@@ -67,6 +67,8 @@ export class Engine {
     padding: RowPadding
     cacheType: 'f32' | 'f16'
     context: number
+    /** Of the KV cache; see `KvCache`. */
+    mostCells?: number
   }) {
     const { backend, hyperparameters: h } = options
     this.layers = h.layers
@@ -74,6 +76,7 @@ export class Engine {
       widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
       type: options.cacheType,
       context: options.context,
+      ...(options.mostCells === undefined ? {} : { most: options.mostCells }),
       onMove: () => this.stretches.clear(),
     })
     const rows = new HiddenRows(backend, h.hidden, () => {
@@ -95,6 +98,11 @@ export class Engine {
   /** Time in computes so far, in ms. */
   get spent(): { readonly layersMs: number; readonly headsMs: number } {
     return { layersMs: this.stretches.ms, headsMs: this.heads.ms }
+  }
+
+  /** Bytes of the KV cache. */
+  get cacheBytes(): number {
+    return this.parts.cache.bytes
   }
 
   /** H, the width of a hidden row. */

@@ -14,6 +14,8 @@ import type { Job } from './batch.js'
 import { type Decoder, type Emission, PlainDecoder } from './decoder.js'
 import type { Drafting } from './drafting.js'
 import type { Engine } from './engine.js'
+import { slotCells } from './kv-cache.js'
+import type { KeptCells } from './kv-room.js'
 import { type DraftCounts, LosslessDecoder } from './lossless.js'
 import { createSampler, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
@@ -34,6 +36,8 @@ export interface GenerationParts {
 
 /** A sequence that a generation continues and does not own: a chat's. */
 export interface KeptSequence {
+  /** What it holds while nothing runs on it; null where that is nothing. */
+  readonly idle: KeptCells | null
   /**
    * Called when the generation starts; positions that the sequence holds of the prompt are not fed again.
    * @param depth how deep the prompt's own pass goes
@@ -52,6 +56,7 @@ export const DEFAULT_MAX_TOKENS = 128
 export class GenerationJob implements Job, Generation {
   readonly result: Promise<GenerationResult>
   readonly signal: AbortSignal | undefined
+  readonly cells: number
   readonly warnings: readonly string[]
   private readonly parts: GenerationParts
   private readonly promptTokens: readonly number[]
@@ -112,6 +117,7 @@ export class GenerationJob implements Job, Generation {
     this.ignoreEos = ignoreEos
     this.signal = signal
     this.kept = kept
+    this.cells = slotCells(Math.min(parts.context, promptTokens.length + maxTokens), parts.context)
     this.warnings = warnings
     this.sampler = createSampler(sampling, promptTokens)
     const stops = typeof stop === 'string' ? [stop] : stop
@@ -140,6 +146,10 @@ export class GenerationJob implements Job, Generation {
     this.policy = policy
     this.drafting = drafting && new LosslessDecoder(sampler, depth, drafting, layers, promptTokens)
     this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
+  }
+
+  get idle(): KeptCells | null {
+    return this.kept?.idle ?? null
   }
 
   feed(): readonly Feed[] | null {

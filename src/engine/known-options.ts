@@ -39,6 +39,7 @@ const LOAD: Names<LoadOptions> = {
   device: true,
   context: true,
   slots: true,
+  kvMemory: true,
   cacheDir: true,
   revision: true,
   progress: true,

@@ -5,6 +5,13 @@ import type { Tensor } from '../ggml/tensor.js'
 /** Cells of a new slot, and what capacities are multiples of. */
 const FIRST_CELLS = 256
 
+/** Cells of a slot that holds so many positions: slots double, up to the context. */
+export function slotCells(positions: number, context: number): number {
+  let cells = FIRST_CELLS
+  while (cells < positions) cells *= 2
+  return Math.min(cells, Math.ceil(context / FIRST_CELLS) * FIRST_CELLS)
+}
+
 /** The cells of one sequence in every layer's cache: cell `base + p` belongs to position p. */
 export interface Slot {
   readonly base: number
@@ -70,21 +77,31 @@ export class KvCache {
   private cells = 0
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
+  /** Cells that are never grown beyond for the sake of growing. */
+  private readonly most: number
   /** Memory ended while slots were being moved, and for moving them back: what they hold is lost, for all sequences. */
   private broken: Error | null = null
 
   /**
    * @param widths elements of one key (and one value) of each layer: headDim * kvHeads
+   * @param most cells that running sequences share; what they need beyond is taken and no more
    * @param onMove called before tensors are replaced: graphs that name them must go
    */
   constructor(
     backend: Backend,
-    options: { widths: readonly number[]; type: 'f32' | 'f16'; context: number; onMove: () => void },
+    options: {
+      widths: readonly number[]
+      type: 'f32' | 'f16'
+      context: number
+      most?: number
+      onMove: () => void
+    },
   ) {
     this.backend = backend
     this.type = options.type
     this.widths = options.widths
     this.context = options.context
+    this.most = options.most ?? Number.POSITIVE_INFINITY
     this.onMove = options.onMove
     this.allocate(FIRST_CELLS)
   }
@@ -159,9 +176,7 @@ export class KvCache {
   }
 
   private grow(s: MovableSlot, positions: number, used: number): void {
-    let capacity = Math.max(s.capacity, FIRST_CELLS)
-    while (capacity < positions) capacity *= 2
-    capacity = Math.min(capacity, Math.ceil(this.context / FIRST_CELLS) * FIRST_CELLS)
+    const capacity = Math.max(s.capacity, slotCells(positions, this.context))
     const base = this.gap(capacity, s)
     if (base !== null) {
       const before = { base: s.base, capacity: s.capacity }
@@ -202,7 +217,7 @@ export class KvCache {
     const needed = [...this.slots].reduce((sum, slot) => sum + (slot === growing ? capacity : slot.capacity), 0)
     let cells = this.cells
     while (cells < needed) cells *= 2
-    this.layOut(cells, (slot) => (slot === growing ? { capacity, used } : slot))
+    this.layOut(Math.max(needed, Math.min(cells, this.most)), (slot) => (slot === growing ? { capacity, used } : slot))
     growing.used = used
   }
 

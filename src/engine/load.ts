@@ -1,16 +1,19 @@
-import { availableParallelism } from 'node:os'
+import { availableParallelism, freemem } from 'node:os'
 import { cacheFolder } from '../convert/cache-folder.js'
 import { countParameters } from '../convert/convert.js'
 import { openPackage } from '../convert/package.js'
 import { InputError, ShoalError, UnsupportedError } from '../errors.js'
+import type { Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { Backend } from '../ggml/backend.js'
 import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
-import type { LoadOptions, Model } from './api.js'
+import type { CacheType, LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
 import { refuseUnknownOptions } from './known-options.js'
+import { slotCells } from './kv-cache.js'
+import { KvRoom } from './kv-room.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
 import { openModelText } from './model-text.js'
@@ -54,6 +57,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   const text = await openModelText(p)
   const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
 
+  const room = roomOf(h, cacheType, context, options.kvMemory)
+
   // More threads than processors wait for each other, in native code that nothing can stop.
   const backend = new Backend({ threads: threads && Math.min(threads, availableParallelism()) })
   try {
@@ -66,7 +71,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     let engine: Engine | null = null
     try {
       for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
-      engine = new Engine({ backend, family, hyperparameters: h, weights, padding, cacheType, context })
+      const mostCells = room.cells
+      engine = new Engine({ backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells })
       const parameters = countParameters(family.tensors(h))
       const release = async () => {
         weights.dispose()
@@ -89,6 +95,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
         parameters,
         context,
         slots,
+        room,
         engine,
         cacheDir,
         machine,
@@ -103,6 +110,20 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     await backend.dispose()
     throw error
   }
+}
+
+/** Cells of the KV cache, in bytes that were given or half of the memory that is available. */
+function roomOf(h: Hyperparameters, cacheType: CacheType, context: number, given: number | undefined): KvRoom {
+  const values = h.layer.reduce((sum, { state }) => sum + 2 * state.headDim * state.kvHeads, 0)
+  const cellBytes = values * (cacheType === 'f32' ? 4 : 2)
+  const least = slotCells(1, context) * cellBytes
+  if (given === undefined) {
+    const available = process.availableMemory?.() ?? freemem()
+    return new KvRoom(Math.max(slotCells(context, context), Math.floor(available / 2 / cellBytes)), cellBytes)
+  }
+  if (!Number.isSafeInteger(given) || given < least)
+    throw new InputError(`kvMemory must be a whole number of bytes, of at least ${least} for this model`)
+  return new KvRoom(Math.floor(given / cellBytes), cellBytes)
 }
 
 function threadWarnings(threads: number | undefined): string[] {

@@ -15,6 +15,7 @@ import type {
   ChatSession,
   CostsOptions,
   Depth,
+  EngineStatus,
   GenerateOptions,
   Generation,
   Model,
@@ -43,6 +44,7 @@ import type {
   Trace,
   TraceOptions,
 } from './known-text.js'
+import type { KvRoom } from './kv-room.js'
 import { measureCosts } from './measure/costs.js'
 import { firstCheck } from './measure/first-check.js'
 import { keptCosts } from './measure/kept-costs.js'
@@ -71,6 +73,7 @@ export interface ModelParts {
   readonly parameters: number
   readonly context: number
   readonly slots: number
+  readonly room: KvRoom
   readonly engine: Engine
   /** Folder of what is measured once on this machine. */
   readonly cacheDir: string
@@ -115,7 +118,7 @@ export class LoadedModel implements Model {
     this.warnings = [...p.warnings, ...parts.warnings, ...parts.text.warnings]
     this.tokenizer = parts.text.tokenizer
     this.tokenizerError = parts.text.tokenizerError
-    this.batch = new Batch(parts.engine, parts.slots)
+    this.batch = new Batch(parts.engine, { slots: parts.slots, room: parts.room })
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
       order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
@@ -226,6 +229,7 @@ export class LoadedModel implements Model {
     if (policy instanceof Promise) policy.catch(() => undefined)
     const session = createChat({
       engine: this.parts.engine,
+      room: this.parts.room,
       start: (messages, own, kept) => {
         const stop = [this.settings.chatStop, options.stop, own.stop].flatMap((text) => text ?? [])
         const depth = own.depth === undefined ? policy : this.resolve(own.depth, own)
@@ -247,6 +251,20 @@ export class LoadedModel implements Model {
   renderChat(messages: readonly PromptMessage[], options: RenderChatOptions = {}): string {
     refuseUnknownOptions('renderChat', options)
     return this.parts.text.requireConversation().render(messages, options)
+  }
+
+  status(): EngineStatus {
+    const { slots, room, engine } = this.parts
+    return {
+      slots,
+      ...this.batch.status,
+      kv: {
+        bytes: engine.cacheBytes,
+        mostBytes: room.cells * room.cellBytes,
+        reservedBytes: room.reserved * room.cellBytes,
+        idleBytes: room.idle * room.cellBytes,
+      },
+    }
   }
 
   dispose(): Promise<void> {

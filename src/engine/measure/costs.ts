@@ -188,14 +188,14 @@ async function generate(
   steps: number,
   signal: AbortSignal,
 ): Promise<{ stepMs: number; checkMs: number }> {
-  const together = new Batch(parts.engine, sequences.length, null)
+  const together = new Batch(parts.engine, { slots: sequences.length, idleMs: null })
   const jobs = sequences.map((sequence) => {
     const job = new GenerationJob(
       parts,
       policy.spec,
       Array<number>(sequence.length + 1).fill(0),
       { maxTokens: steps + 1, ignoreEos: true, signal },
-      { open: () => sequence, close: () => undefined },
+      { idle: null, open: () => sequence, close: () => undefined },
     )
     job.begin(policy)
     together.add(job)
