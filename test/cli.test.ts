@@ -54,7 +54,6 @@ describe('wrong usage ends with 2 and one line', () => {
     [['run'], /a PROMPT is missing/],
     [['run', 'a', 'b', 'c'], /too many arguments/],
     [['run', 'x', '--kv-memory', '1k'], /kvMemory must be a whole number of bytes, of at least \d+/],
-    [['run', 'x', '--kv-memory', '8M', '--max-tokens', '3000'], /need \d+ MiB of KV cache, and 8 MiB is all/],
     [['run', 'x', '--bogus'], /unknown option '--bogus'/],
     [['run', 'x', '--max-tokens', 'many'], /--max-tokens .*whole number/],
     [['run', 'x', '--temperature', '-1'], /--temperature .*number/],
@@ -111,6 +110,7 @@ describe('an error ends with 1 and one line', () => {
   it.each([
     [['run', 'no-such-model', 'x'], /^shoal: no-such-model: no such folder, GGUF file or bundled model/],
     [['run', 'x', '--context', '1'], /context/],
+    [['run', 'x', '--kv-memory', '8M', '--max-tokens', '3000'], /need \d+ MiB of KV cache, and 8 MiB is all/],
     [['score', '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
     [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
     [['plan', 'no-such/config.json'], /no-such\/config\.json: no such file/],

@@ -1,4 +1,5 @@
 import type { Weights } from '../families/family.js'
+import { making } from '../ggml/making.js'
 import type { StoredTensor } from '../ggml/store.js'
 import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { Head, type HeadParts, headKey } from './head.js'
@@ -51,7 +52,7 @@ export class CheckHead {
     const key = headKey(count, lens)
     let head = this.heads.get(key)
     if (head === undefined) {
-      head = new Head(this.parts, count, lens)
+      head = making(() => new Head(this.parts, count, lens))
       this.heads.set(key, head)
     }
     return head

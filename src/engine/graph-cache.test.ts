@@ -1,4 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { Backend } from '../ggml/backend.js'
+import { Graph } from '../ggml/graph.js'
 import { GraphCache } from './graph-cache.js'
 
 function create(most: number, mostBytes: number) {
@@ -22,6 +24,29 @@ describe('the cache of graphs', () => {
     get('a')
     get('b')
     expect(log).toEqual(['+a', '+b', '+c', '-b', '+b', '-c'])
+  })
+
+  it('gives back what was made where the rest cannot be', async () => {
+    const backend = new Backend({ threads: 1 })
+    const disposed: unknown[] = []
+    const graphs = vi.spyOn(Graph.prototype, 'dispose').mockImplementation(function (this: Graph) {
+      disposed.push(this)
+    })
+    const made: unknown[] = []
+    const cache = new GraphCache<Graph>({ most: 2, mostBytes: 100 })
+    const fail = (): Graph => {
+      made.push(new Graph(backend, 4), new Graph(backend, 4))
+      throw new Error('no such layer')
+    }
+    try {
+      expect(() => cache.get('a', fail)).toThrow('no such layer')
+      const kept = cache.get('a', () => new Graph(backend, 4))
+      expect(disposed).toEqual(made.reverse())
+      expect(cache.get('a', fail)).toBe(kept)
+    } finally {
+      graphs.mockRestore()
+    }
+    await backend.dispose()
   })
 
   it('bounds memory, but keeps one graph however large it is', () => {

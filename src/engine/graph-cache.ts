@@ -1,3 +1,5 @@
+import { making } from '../ggml/making.js'
+
 /** Something made for one shape, that holds native memory. */
 interface Cached {
   readonly memory: number
@@ -23,7 +25,7 @@ export class GraphCache<G extends Cached> {
       this.graphs.set(key, graph)
       return graph
     }
-    graph = build()
+    graph = making(build)
     this.bytes += graph.memory
     while (this.graphs.size > 0 && (this.graphs.size >= this.most || this.bytes > this.mostBytes)) this.evict()
     this.graphs.set(key, graph)

@@ -1,4 +1,5 @@
 import type { Backend } from '../ggml/backend.js'
+import { making } from '../ggml/making.js'
 import { StoredTensor } from '../ggml/store.js'
 import type { Tensor } from '../ggml/tensor.js'
 
@@ -338,12 +339,10 @@ export class KvCache {
 
   private allocateLayer(layer: number, cells: number): LayerCells {
     const width = this.widths[layer] as number
-    const keys = new StoredTensor(this.backend, this.type, width, cells)
-    try {
-      return { width, keys, values: new StoredTensor(this.backend, this.type, width, cells) }
-    } catch (error) {
-      keys.dispose()
-      throw error
-    }
+    return making(() => ({
+      width,
+      keys: new StoredTensor(this.backend, this.type, width, cells),
+      values: new StoredTensor(this.backend, this.type, width, cells),
+    }))
   }
 }

@@ -6,6 +6,7 @@ import { InputError, ShoalError, UnsupportedError } from '../errors.js'
 import type { Hyperparameters } from '../families/family.js'
 import { familyByArchitecture } from '../families/index.js'
 import { Backend } from '../ggml/backend.js'
+import { making } from '../ggml/making.js'
 import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
 import type { CacheType, LoadOptions, Model } from './api.js'
@@ -71,8 +72,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     let engine: Engine | null = null
     try {
       for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
-      const mostCells = room.cells
-      engine = new Engine({ backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells })
+      const parts = { backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells: room.cells }
+      engine = making(() => new Engine(parts))
       const parameters = countParameters(family.tensors(h))
       const release = async () => {
         weights.dispose()

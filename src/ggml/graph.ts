@@ -4,6 +4,7 @@ import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { LayerOperations } from './layer-operations.js'
 import { ggml, type Pointer } from './library.js'
+import { noteMade } from './making.js'
 import { must, pointerOf, type Tensor } from './tensor.js'
 
 export type { Rope, Scores } from './layer-operations.js'
@@ -31,6 +32,7 @@ export class Graph extends LayerOperations {
     super(new Context(capacity, overhead))
     this.backend = backend
     this.graph = this.f.ggml_new_graph_custom(this.context.pointer, capacity, false)
+    noteMade(this)
   }
 
   /**

@@ -3,6 +3,7 @@ import type { TensorType } from '../checkpoint/tensor-type.js'
 import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { ggml, type Pointer } from './library.js'
+import { noteMade } from './making.js'
 import { pointerOf, type Tensor } from './tensor.js'
 
 /** One zero-filled tensor that outlives graphs: a cache, hidden rows. Read and written through `view` in host memory. */
@@ -27,6 +28,7 @@ export class StoredTensor {
     this.buffer = buffer
     f.ggml_backend_buffer_clear(buffer, 0)
     this.bytes = new Uint8Array(koffi.view(f.ggml_get_data(pointerOf(this.tensor)), this.tensor.bytes))
+    noteMade(this)
   }
 
   /** The tensor's memory. Do not keep it beyond `dispose`. */

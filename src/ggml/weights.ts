@@ -2,6 +2,7 @@ import type { TensorType } from '../checkpoint/tensor-type.js'
 import type { Backend } from './backend.js'
 import { Context } from './context.js'
 import { ggml, type Pointer } from './library.js'
+import { making } from './making.js'
 import type { WeightFile } from './mapping.js'
 import { StoredTensor } from './store.js'
 import { pointerOf, type Tensor } from './tensor.js'
@@ -91,15 +92,14 @@ export class WeightStore {
     const outside = rows.find((row) => !Number.isInteger(row) || row < 0 || row >= height)
     if (outside !== undefined) throw new RangeError(`${name} has rows 0 to ${height - 1}, not ${outside}`)
     const rowBytes = t.bytes / height
-    const picked = new StoredTensor(this.backend, t.type, columns, rows.length)
     try {
-      rows.forEach((row, i) => {
-        this.source.read(t, row * rowBytes, picked.view.subarray(i * rowBytes, (i + 1) * rowBytes))
+      return making(() => {
+        const picked = new StoredTensor(this.backend, t.type, columns, rows.length)
+        rows.forEach((row, i) => {
+          this.source.read(t, row * rowBytes, picked.view.subarray(i * rowBytes, (i + 1) * rowBytes))
+        })
+        return picked
       })
-      return picked
-    } catch (error) {
-      picked.dispose()
-      throw error
     } finally {
       this.source.closeFiles()
     }

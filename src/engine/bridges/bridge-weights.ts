@@ -1,6 +1,7 @@
 import type { Bridge } from '../../depth/bridge.js'
 import type { Backend } from '../../ggml/backend.js'
 import type { Graph, Tensor } from '../../ggml/graph.js'
+import { making } from '../../ggml/making.js'
 import { StoredTensor } from '../../ggml/store.js'
 
 /** A bridge whose weights lie where graphs can use them. */
@@ -59,7 +60,7 @@ export class BridgeWeights {
 
   get(bridge: Bridge): LoadedBridge {
     const known = this.loaded.get(bridge)
-    const loaded = known ?? new LoadedBridge(this.backend, bridge, this.next++)
+    const loaded = known ?? making(() => new LoadedBridge(this.backend, bridge, this.next++))
     if (known === undefined) this.bytes += loaded.bytes
     this.loaded.delete(bridge)
     this.loaded.set(bridge, loaded)
