@@ -9,12 +9,13 @@ import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { readBandwidth } from './bandwidth.js'
 import { busy } from './busy.js'
 import { ensureExperts } from './experts.js'
+import { prefix } from './prefix.js'
 import { responsive } from './responsive.js'
 import { ensureTinyLlama } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive; all of them
+  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive, prefix; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -26,7 +27,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive' },
+    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive,prefix' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -71,6 +72,13 @@ const PARTS = {
   async responsive() {
     const path = realModel(SMOLLM2)
     return path === null ? null : responsive(path, { rounds, threads })
+  },
+  prefix() {
+    const real = [SMOLLM2, GEMMA3].flatMap((file) => {
+      const path = realModel(file)
+      return path === null ? [] : [{ name: file.replace(/\.gguf$/, ''), path }]
+    })
+    return prefix(real, { rounds, threads })
   },
 }
 

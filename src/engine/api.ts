@@ -71,6 +71,11 @@ export interface LoadOptions {
    * theirs first, and feed their text anew when they go on. Default half of the memory that is available, and no less than one full context.
    */
   readonly kvMemory?: number
+  /**
+   * Prefix caching: texts of so many generations that have ended stay in the KV cache, and a prompt that begins alike goes on from there.
+   * Default 0. They count as idle: who needs their room gets it.
+   */
+  readonly prefixCache?: number
   /** Where converted files are kept; default `SHOAL_CACHE`, else the user's cache directory. */
   readonly cacheDir?: string
   /** Of a model on the Hub: branch, tag or commit; default `main`. */
@@ -156,6 +161,8 @@ export interface LosslessResult {
 
 export interface GenerationResult {
   readonly promptTokens: number[]
+  /** The first tokens of the prompt that were in the KV cache already: of a chat, or by `prefixCache`. */
+  readonly reusedTokens: number
   readonly tokens: number[]
   readonly text: string
   /** One per new token. */

@@ -213,6 +213,7 @@ class BeamSearch implements Job {
     const decodeMs = this.lastAt - this.firstAt
     return {
       promptTokens: [...this.promptTokens],
+      reusedTokens: 0,
       tokens: best.tokens,
       text: best.text,
       depths: [...told.depths],

@@ -4,8 +4,8 @@ import type { Engine } from './engine.js'
 import type { KeptSequence } from './generation.js'
 import { refuseUnknownOptions } from './known-options.js'
 import type { KeptCells, KvRoom } from './kv-room.js'
+import { layersOf, reusable } from './reusable.js'
 import type { Sequence } from './sequence.js'
-import type { TokenDepth } from './token-depth.js'
 
 /** What a chat asks of its model. */
 export interface ChatParts {
@@ -17,36 +17,6 @@ export interface ChatParts {
   readonly countTokens: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => number
   /** Throws where the chat template has no place for a system message. */
   readonly checkSystem: () => void
-}
-
-/**
- * The layers that a prompt's own pass runs, in one word. Keys and values of a position depend on the layers that ran below,
- * so only a pass of the same layers goes on from them.
- */
-export function layersOf(depth: TokenDepth, layers: number): string {
-  return depth.kind === 'plan' && depth.layers.length < layers ? depth.layers.join(',') : 'all'
-}
-
-/**
- * Positions of a kept sequence that a new prompt can go on from: what both share, less one token that must be fed. Under
- * a plan also no more than every layer of the prompt's own pass has seen.
- * @param ran `layersOf` the pass that the sequence began with
- */
-export function reusable(
-  sequence: Sequence,
-  ran: string,
-  fed: readonly number[],
-  prompt: readonly number[],
-  depth: TokenDepth,
-): number {
-  let shared = 0
-  while (shared < fed.length && shared < prompt.length - 1 && fed[shared] === prompt[shared]) shared++
-  const wanted = layersOf(depth, sequence.cached.length)
-  // What every layer has seen, every layer has run for.
-  if (wanted !== ran) return wanted === 'all' ? Math.min(shared, sequence.complete) : 0
-  if (depth.kind === 'plan')
-    return depth.layers.reduce((least, l) => Math.min(least, sequence.cached[l] as number), shared)
-  return sequence.waiting === sequence.length - sequence.complete ? shared : Math.min(shared, sequence.complete)
 }
 
 /** For callers without types. */

@@ -87,6 +87,7 @@ export class GenerationJob implements Job, Generation {
   private firstAt = 0
   private lastAt = 0
   private fedPrompt = 0
+  private reused = 0
   private notify: () => void = () => {}
   private changed = new Promise<void>(() => {})
   private settle: (outcome: { value: GenerationResult } | { error: unknown }) => void = () => {}
@@ -170,6 +171,7 @@ export class GenerationJob implements Job, Generation {
     if (last === undefined) {
       const ids = promptTokens.slice(sequence.length)
       this.fedPrompt = ids.length
+      this.reused = sequence.length
       return [{ sequence, ids, depth: decoder.prompt, countFrom, signal }]
     }
     const said = this.emitted.length
@@ -228,6 +230,7 @@ export class GenerationJob implements Job, Generation {
     const skip = this.policy?.kind === 'skip' ? this.policy : null
     return {
       promptTokens: [...this.promptTokens],
+      reusedTokens: this.reused,
       tokens: this.emitted.map((t) => t.id),
       text: this.text,
       depths,

@@ -40,6 +40,7 @@ const LOAD: Names<LoadOptions> = {
   context: true,
   slots: true,
   kvMemory: true,
+  prefixCache: true,
   cacheDir: true,
   revision: true,
   progress: true,

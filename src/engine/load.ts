@@ -32,10 +32,11 @@ const DEFAULT_SLOTS = 8
  */
 export async function loadModel(model?: string, options: LoadOptions = {}): Promise<Model> {
   refuseUnknownOptions('loadModel', options)
-  const { device = 'cpu', threads, slots = DEFAULT_SLOTS, signal, progress } = options
+  const { device = 'cpu', threads, slots = DEFAULT_SLOTS, prefixCache = 0, signal, progress } = options
   if (device !== 'cpu') throw new UnsupportedError(`device "${String(device)}" is not supported yet; use cpu`)
   if (threads !== undefined) wholeNumber('threads', threads, 512)
   wholeNumber('slots', slots, 4096)
+  wholeNumber('prefixCache', prefixCache, 4096, 0)
   if (options.cacheType !== undefined && !['f32', 'f16'].includes(options.cacheType)) {
     throw new InputError(`cacheType must be f32 or f16, not ${String(options.cacheType)}`)
   }
@@ -97,6 +98,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
         context,
         slots,
         room,
+        prefixCache,
         engine,
         cacheDir,
         machine,
@@ -138,8 +140,8 @@ function threadWarnings(threads: number | undefined): string[] {
       ]
 }
 
-function wholeNumber(name: string, value: number, most: number): void {
-  if (!Number.isSafeInteger(value) || value < 1 || value > most) {
-    throw new InputError(`${name} must be a whole number from 1 to ${most}`)
+function wholeNumber(name: string, value: number, most: number, least = 1): void {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    throw new InputError(`${name} must be a whole number from ${least} to ${most}`)
   }
 }

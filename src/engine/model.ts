@@ -54,6 +54,7 @@ import { TextLosses } from './measure/text-losses.js'
 import type { ModelText } from './model-text.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
+import { PrefixCache } from './prefix-cache.js'
 import { promptTokens } from './prompt-tokens.js'
 import { type ScoreParts, score } from './score.js'
 import { trace } from './trace.js'
@@ -74,6 +75,8 @@ export interface ModelParts {
   readonly context: number
   readonly slots: number
   readonly room: KvRoom
+  /** Texts of generations that stay in the KV cache. */
+  readonly prefixCache: number
   readonly engine: Engine
   /** Folder of what is measured once on this machine. */
   readonly cacheDir: string
@@ -97,6 +100,7 @@ export class LoadedModel implements Model {
   readonly warnings: readonly string[]
   private readonly parts: ModelParts
   private readonly batch: Batch
+  private readonly prefixes: PrefixCache | null
   private readonly draftings = new Map<string, AdaptiveDrafting>()
   private readonly measurements: Measurements
   private readonly policies: Policies
@@ -119,6 +123,7 @@ export class LoadedModel implements Model {
     this.tokenizer = parts.text.tokenizer
     this.tokenizerError = parts.text.tokenizerError
     this.batch = new Batch(parts.engine, { slots: parts.slots, room: parts.room })
+    this.prefixes = parts.prefixCache > 0 ? new PrefixCache(parts.engine, parts.room, parts.prefixCache) : null
     this.measurements = new Measurements({
       costs: (batch, work) => this.measureCosts(batch, work),
       order: (rule, data, work) => layerOrder(this.orderParts(), rule, data, work),
@@ -291,7 +296,8 @@ export class LoadedModel implements Model {
     if (typeof lossless === 'object') refuseUnknownOptions('lossless', lossless)
     const drafts = typeof lossless === 'object' ? lossless.drafts : null
     if (drafts !== null) checkDrafts(drafts)
-    const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, kept, warnings)
+    const held = kept ?? this.prefixes?.sequence() ?? null
+    const job = new GenerationJob(this.generationParts(), this.specOf(options.depth), ids, options, held, warnings)
     const join = (known: Policy): void => {
       job.begin(known, lossless === false ? null : this.draftingOf(known, drafts))
       this.batch.add(job)

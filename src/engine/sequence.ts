@@ -102,20 +102,24 @@ export class Sequence {
   }
 
   /**
-   * A sequence of its own that has seen what this one has: every layer's keys and values and every row that waits are
+   * A sequence of its own that has seen what this one has, or its first positions: every layer's keys and values and every row that waits are
    * copied, so it costs time in proportion to the length. Only between steps: slots may move.
    */
-  fork(): Sequence {
+  fork(length = this.length): Sequence {
     const fork = new Sequence(this.cache, this.rows, this.cached.length)
     try {
-      fork.reserve(this.length)
-      fork.length = this.length
-      fork.cached.set(this.cached)
-      this.cached.forEach((count, layer) => {
+      fork.reserve(length)
+      fork.length = length
+      this.cached.forEach((all, layer) => {
+        const count = Math.min(all, length)
+        fork.cached[layer] = count
         this.cache.copy(layer, this.slot, fork.slot, count)
       })
-      for (const [position, row] of this.rowOf) this.rows.copy(row, fork.row(position))
-      for (const [layer, positions] of this.unfinished) fork.leaveUnfinished(layer, positions)
+      for (const [position, row] of this.rowOf) if (position < length) this.rows.copy(row, fork.row(position))
+      for (const [layer, positions] of this.unfinished) {
+        const kept = positions.filter((position) => position < length)
+        if (kept.length > 0) fork.leaveUnfinished(layer, kept)
+      }
       return fork
     } catch (error) {
       fork.dispose()
