@@ -68,7 +68,9 @@ export class PrefixCache {
     }
     for (const one of same) if (begins(ids, one.ids)) this.forget(one)
     const kept: Kept = {
-      ...{ sequence, ids, ran },
+      sequence,
+      ids,
+      ran,
       cells: { cells: sequence.slot.capacity, forget: () => this.forget(kept) },
     }
     this.kept.add(kept)
