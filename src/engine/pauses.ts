@@ -1,8 +1,6 @@
 /** How long others wait for a long step, in ms, before they have their turn. */
-export const TURN_AFTER_MS = 40
+export const TURN_AFTER_MS = 45
 
-/** The share of it that a compute may take: what it takes is not known to a hair beforehand. */
-const COMPUTE_SHARE = 0.7
 /**
  * What a compute may take where nobody waits yet, in ms: whoever comes meanwhile waits for its end, and shorter ones cost the prompt (SmolLM2,
  * 1,024 tokens: computes of 35 ms a tenth).
@@ -30,7 +28,7 @@ export class Pauses {
 
   /** What a compute may take at most, in ms. */
   get mostMs(): number {
-    return this.others.wait() ? COMPUTE_SHARE * this.afterMs : ALONE_MS
+    return this.others.wait() ? this.afterMs : ALONE_MS
   }
 
   /** To be called after every compute: others have their turn where another one like it would make them wait too long. */

@@ -1,9 +1,12 @@
-/** How long the event loop may be kept waiting by computes that run in place, in ms. */
+/** How long a compute that runs in place may take, in ms. */
 export const TURN_MS = 8
+
+/** The event loop has its turn before a compute where it has waited for longer than this, in ms: both together are what it waits at most. */
+const WAITED_MS = 4
 
 /** Gives the event loop its turns in work that is mostly synchronous. */
 export interface Turns {
-  /** Lets the event loop in where it has waited for longer than TURN_MS. */
+  /** Lets the event loop in where it has waited for a while. */
   give(): void | Promise<void>
 }
 
@@ -11,7 +14,7 @@ export function createTurns(): Turns {
   let turn = startTurn()
   return {
     give() {
-      if (performance.now() - turn.started <= TURN_MS) return
+      if (performance.now() - turn.started <= WAITED_MS) return
       // A long compute runs on another thread, and then the event loop has come round meanwhile.
       if (turn.over) {
         turn = startTurn()
