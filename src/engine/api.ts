@@ -37,7 +37,7 @@ export type CacheType = 'f32' | 'f16'
 
 /** What a model is doing. */
 export interface EngineStatus {
-  /** Sequences that may be decoded at once, those that are, and calls that wait for a slot or for room in the cache. */
+  /** Sequences that may be decoded at once, those that are (each beam is one), and calls that wait for a slot or for room in the cache. */
   readonly slots: number
   readonly running: number
   readonly waiting: number
@@ -45,7 +45,7 @@ export interface EngineStatus {
     /** Bytes that the cache has now, and that it may have. */
     readonly bytes: number
     readonly mostBytes: number
-    /** Of what it may have: reserved by those that run, and kept by idle chats. */
+    /** Of what it may have: reserved by those that run, and kept by idle chats and for prompts that begin alike. */
     readonly reservedBytes: number
     readonly idleBytes: number
   }
@@ -67,7 +67,7 @@ export interface LoadOptions {
   /** Sequences that are decoded at once; more wait for a free slot. Default 8. */
   readonly slots?: number
   /**
-   * Bytes that the KV cache may have: what a generation may come to need is reserved before it begins, and others wait. Chats that are idle lose
+   * Bytes that generations, beams and chats may have in the KV cache: what a generation may come to need is reserved before it begins, and others wait. Chats that are idle lose
    * theirs first, and feed their text anew when they go on. Default half of the memory that is available, and no less than one full context.
    */
   readonly kvMemory?: number
@@ -138,6 +138,7 @@ export interface GeneratedToken {
 export type FinishReason = 'length' | 'stop' | 'eos' | 'aborted'
 
 export interface GenerationTiming {
+  /** Until the first token, the steps of others meanwhile among it. */
   readonly prefillMs: number
   readonly decodeMs: number
   readonly totalMs: number
@@ -375,7 +376,7 @@ export interface Model {
    * @throws UnsupportedError without a chat template; InputError with the template's line where it fails
    */
   renderChat(messages: readonly PromptMessage[], options?: RenderChatOptions): string
-  /** Who runs, who waits, and what the KV cache has. */
+  /** Which generations, beams and chats run, who waits, and what the KV cache has. */
   status(): EngineStatus
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>

@@ -11,7 +11,7 @@ function recordingEngine() {
   const log: string[] = []
   const nameOf = ({ ids, sequence }: Feed): string => `${sequence as unknown as string}:${ids.length}`
   const engine = {
-    takesLong: (rows: number) => rows >= 40,
+    takesLong: ({ ids }: Feed) => ids.length >= 40,
     shrink: () => log.push('shrink'),
     async step(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
       const names = feeds.map(nameOf).join(' ')

@@ -45,9 +45,11 @@ export class Batch {
   private readonly engine: Engine
   private readonly slots: number
   private readonly running = new Set<Job>()
-  /** Running jobs whose step is under way, and what others among them have given to be fed and wait with. */
+  /** Running jobs whose step is under way, and prompts that were asked for already and wait for the one under way. */
   private readonly climbing = new Set<Job>()
   private readonly held = new Map<Job, readonly Feed[]>()
+  /** Cells that running jobs have reserved. */
+  private readonly reserved = new Map<Job, number>()
   /** Jobs without a slot, each with what stops listening to its signal. */
   private readonly waiting = new Map<Job, () => void>()
   private readonly exclusive: (() => Promise<void>)[] = []
@@ -77,7 +79,7 @@ export class Batch {
 
   /** Slots that are in use, and jobs that wait for some. */
   get status(): { readonly running: number; readonly waiting: number } {
-    return { running: this.taken, waiting: this.waiting.size }
+    return { running: this.slotsInUse, waiting: this.waiting.size }
   }
 
   add(job: Job): void {
@@ -164,20 +166,33 @@ export class Batch {
     }
   }
 
-  private get taken(): number {
+  /** Takes a job's cells; false where there is no room. */
+  private reserve(job: Job): boolean {
+    const { cells = 0, idle = null } = job
+    if (idle !== null) this.room.wake(idle)
+    // A slot does not become smaller when its text does.
+    const own = Math.max(cells, idle?.cells ?? 0)
+    if (this.room.take(own)) {
+      this.reserved.set(job, own)
+      return true
+    }
+    if (idle !== null) this.room.keep(idle)
+    if (own === cells || !this.room.take(cells)) return false
+    // Without what it has in the cache there is room.
+    idle?.forget()
+    this.reserved.set(job, cells)
+    return true
+  }
+
+  private get slotsInUse(): number {
     return [...this.running].reduce((sum, { width = 1 }) => sum + width, 0)
   }
 
   /** Gives free slots and cells to the jobs that have waited longest; what needs more slots than there are runs alone. */
   private admit(): void {
     for (const [job, stopListening] of this.waiting) {
-      const { width = 1, cells = 0, idle = null } = job
-      if (this.running.size > 0 && this.taken + width > this.slots) return
-      if (idle !== null) this.room.wake(idle)
-      if (!this.room.take(cells)) {
-        if (idle !== null) this.room.keep(idle)
-        return
-      }
+      const { width = 1 } = job
+      if ((this.running.size > 0 && this.slotsInUse + width > this.slots) || !this.reserve(job)) return
       stopListening()
       this.waiting.delete(job)
       this.running.add(job)
@@ -195,18 +210,22 @@ export class Batch {
       if (this.climbing.has(job)) continue
       try {
         if (this.closed) throw this.closed
-        const feeds = this.held.get(job) ?? job.feed()
-        const rows = feeds === null ? 0 : longest(feeds)
+        // One that was stopped says so when it is asked again.
+        const known = job.signal?.aborted ? undefined : this.held.get(job)
+        const feeds = known ?? job.feed()
         if (feeds === null) this.leave(job)
-        else if (!this.engine.takesLong(rows)) few.push({ job, feeds })
-        else if (rows <= mostRows) long.push({ job, feeds })
+        else if (!feeds.some((feed) => this.engine.takesLong(feed))) few.push({ job, feeds })
+        else if (longest(feeds) <= mostRows) long.push({ job, feeds })
         else this.held.set(job, feeds)
       } catch (error) {
         this.leave(job, thrown(error))
       }
     }
     await this.climb(few, null)
-    if (long.length > 0) await this.climb(long, this.pausesOf(long))
+    // One after the other: in the pauses of the first, shorter ones may go before the others.
+    const [first, ...others] = long
+    for (const { job, feeds } of others) this.held.set(job, feeds)
+    if (first !== undefined) await this.climb([first], this.pausesOf(first))
   }
 
   private async climb(feds: readonly Fed[], pauses: Pauses | null): Promise<void> {
@@ -231,16 +250,16 @@ export class Batch {
         const { job, feeds } = feds[i] as Fed
         const from = end
         end += feeds.length
-        this.take(job, outcomes.slice(from, end))
+        this.tell(job, outcomes.slice(from, end))
       })
     } catch (error) {
       settle((i) => this.leave((feds[i] as Fed).job, thrown(error)))
     }
   }
 
-  /** In the pauses of prompts all others have a step, those that want to feed more than a share of their rows left out. */
-  private pausesOf(prompts: readonly Fed[]): Pauses {
-    const rows = Math.min(...prompts.map(({ feeds }) => longest(feeds)))
+  /** In the pauses of a prompt all others have a step, those that want to feed more than a share of its rows left out. */
+  private pausesOf({ feeds }: Fed): Pauses {
+    const rows = longest(feeds)
     return new Pauses({
       wait: () => this.running.size > this.climbing.size + this.held.size,
       turn: async () => {
@@ -250,7 +269,8 @@ export class Batch {
     })
   }
 
-  private take(job: Job, outcomes: readonly StepOutcome[]): void {
+  /** Gives a job what came of its feeds. */
+  private tell(job: Job, outcomes: readonly StepOutcome[]): void {
     const failed = outcomes.find((outcome) => 'error' in outcome)
     if (failed !== undefined) {
       this.leave(job, failed.error)
@@ -265,7 +285,10 @@ export class Batch {
 
   private leave(job: Job, error?: unknown): void {
     if (!this.running.delete(job)) return
-    this.room.give(job.cells ?? 0)
+    this.room.give(this.reserved.get(job) ?? 0)
+    this.reserved.delete(job)
+    // Where it never got to run, what it had in the cache is idle again.
+    if (job.idle) this.room.keep(job.idle)
     this.held.delete(job)
     job.end(error)
   }

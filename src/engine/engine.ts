@@ -56,8 +56,8 @@ export class Engine {
   private readonly heads: Heads
   private readonly decisions: Decisions
   private readonly bridges: BridgeWeights
-  /** Steps that are under way: in the pauses of one another may run. */
-  private steps = 0
+  /** Feeds of steps that are under way: in the pauses of one another may run. */
+  private feeds = 0
 
   constructor(options: {
     backend: Backend
@@ -110,8 +110,9 @@ export class Engine {
     return this.parts.hyperparameters.hidden
   }
 
-  /** True for so many rows of one sequence that others should not wait for their end. */
-  takesLong(rows: number): boolean {
+  /** True where others should not wait for the end of a feed: a long prompt, or many rows that wait and may run layers now. */
+  takesLong({ sequence, ids, depth }: Feed): boolean {
+    const rows = ids.length + (depth.kind === 'exit' ? sequence.waiting : 0)
     return rows >= LONG_ROWS && this.stretches.expectMs(rows) > TURN_AFTER_MS
   }
 
@@ -124,17 +125,17 @@ export class Engine {
    * @param pauses where others may step between the computes of this one
    */
   async step(feeds: readonly Feed[], pauses: Pauses | null = null): Promise<StepOutcome[]> {
-    if (this.steps === 0) this.bridges.trim()
-    this.steps++
+    if (this.feeds === 0) this.bridges.trim()
+    this.feeds += feeds.length
     try {
       return await this.climb(feeds, pauses)
     } finally {
-      this.steps--
+      this.feeds -= feeds.length
     }
   }
 
   private async climb(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
-    const travellers = feeds.map((feed) => attempt(() => this.begin(feed, feeds.length)))
+    const travellers = feeds.map((feed) => attempt(() => this.begin(feed, this.feeds)))
     for (;;) {
       const running = travellers.flatMap((t) => ('value' in t && t.value.next !== null ? [t.value] : []))
       if (running.length === 0) break

@@ -34,7 +34,7 @@ export interface GenerationParts {
   readonly spell: (id: number) => string
 }
 
-/** A sequence that a generation continues and does not own: a chat's. */
+/** A sequence that a generation continues and does not own: a chat's, or one of the prefix cache. */
 export interface KeptSequence {
   /** What it holds while nothing runs on it; null where that is nothing. */
   readonly idle: KeptCells | null
@@ -43,7 +43,7 @@ export interface KeptSequence {
    * @param depth how deep the prompt's own pass goes
    */
   open(promptTokens: readonly number[], depth: TokenDepth): Sequence
-  /** The tokens that were fed in all. */
+  /** Called once after `open`. @param fed all tokens that it holds; none where the generation failed, and nothing can be said of it */
   close(fed: readonly number[]): void
 }
 
@@ -217,8 +217,9 @@ export class GenerationJob implements Job, Generation {
     // Drafts that nobody verified, and tokens after the end, are not part of what was said.
     this.sequence?.truncate(this.promptTokens.length + Math.max(0, this.emitted.length - 1))
     const fed = error === undefined || this.intact ? (this.sequence?.length ?? 0) : 0
-    if (this.kept) this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, fed))
-    else this.sequence?.dispose()
+    if (this.kept === null) this.sequence?.dispose()
+    else if (this.sequence !== null)
+      this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, fed))
     this.settle(error === undefined ? { value: this.partial() } : { error })
     this.renew()
   }

@@ -13,6 +13,11 @@ export function slotCells(positions: number, context: number): number {
   return Math.min(cells, Math.ceil(context / FIRST_CELLS) * FIRST_CELLS)
 }
 
+/** So many cells, without those that are too few for one more slot. */
+export function wholeSlots(cells: number): number {
+  return Math.floor(cells / FIRST_CELLS) * FIRST_CELLS
+}
+
 /** The cells of one sequence in every layer's cache: cell `base + p` belongs to position p. */
 export interface Slot {
   readonly base: number
@@ -78,14 +83,14 @@ export class KvCache {
   private cells = 0
   private readonly slots = new Set<MovableSlot>()
   private readonly onMove: () => void
-  /** Cells that are never grown beyond for the sake of growing. */
+  /** The cache doubles up to so many cells; beyond, it gets just what slots need. */
   private readonly most: number
   /** Memory ended while slots were being moved, and for moving them back: what they hold is lost, for all sequences. */
   private broken: Error | null = null
 
   /**
    * @param widths elements of one key (and one value) of each layer: headDim * kvHeads
-   * @param most cells that running sequences share; what they need beyond is taken and no more
+   * @param most the cache doubles up to so many cells; beyond, it gets just what slots need
    * @param onMove called before tensors are replaced: graphs that name them must go
    */
   constructor(

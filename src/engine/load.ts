@@ -13,7 +13,7 @@ import type { CacheType, LoadOptions, Model } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
 import { Engine } from './engine.js'
 import { refuseUnknownOptions } from './known-options.js'
-import { slotCells } from './kv-cache.js'
+import { slotCells, wholeSlots } from './kv-cache.js'
 import { KvRoom } from './kv-room.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import { LoadedModel } from './model.js'
@@ -59,8 +59,6 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   const text = await openModelText(p)
   const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
 
-  const room = roomOf(h, cacheType, context, options.kvMemory)
-
   // More threads than processors wait for each other, in native code that nothing can stop.
   const backend = new Backend({ threads: threads && Math.min(threads, availableParallelism()) })
   try {
@@ -73,6 +71,8 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
     let engine: Engine | null = null
     try {
       for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
+      // What is left when the weights are there.
+      const room = roomOf(h, cacheType, context, options.kvMemory)
       const parts = { backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells: room.cells }
       engine = making(() => new Engine(parts))
       const parameters = countParameters(family.tensors(h))
@@ -122,11 +122,11 @@ function roomOf(h: Hyperparameters, cacheType: CacheType, context: number, given
   const least = slotCells(1, context) * cellBytes
   if (given === undefined) {
     const available = process.availableMemory?.() ?? freemem()
-    return new KvRoom(Math.max(slotCells(context, context), Math.floor(available / 2 / cellBytes)), cellBytes)
+    return new KvRoom(Math.max(slotCells(context, context), wholeSlots(available / 2 / cellBytes)), cellBytes)
   }
   if (!Number.isSafeInteger(given) || given < least)
     throw new InputError(`kvMemory must be a whole number of bytes, of at least ${least} for this model`)
-  return new KvRoom(Math.floor(given / cellBytes), cellBytes)
+  return new KvRoom(wholeSlots(given / cellBytes), cellBytes)
 }
 
 function threadWarnings(threads: number | undefined): string[] {

@@ -35,7 +35,7 @@ export class MachineMemory {
       await makeFolder(this.folder)
       unlock = await lockSoon(join(this.folder, 'machine.lock'))
       // Another process may have learned something since this one looked.
-      this.entries = { ...(await readEntries(this.folder)), ...this.entries, ...learned }
+      this.entries = { ...this.entries, ...(await readEntries(this.folder)), ...learned }
       await writeAtomicFile(join(this.folder, 'machine.json'), `${JSON.stringify(this.entries, null, 2)}\n`)
     } catch {
       return

@@ -50,8 +50,6 @@ export class PrefixCache {
         }
         if (best !== null) this.touch(best)
         sequence = best === null ? this.engine.createSequence() : best.sequence.fork(shared)
-        // What a copy holds has run as its donor did.
-        if (best !== null) ran = best.ran
         return sequence
       },
       close: (fed) => {
@@ -61,18 +59,17 @@ export class PrefixCache {
   }
 
   private keep(sequence: Sequence, ids: readonly number[], ran: string): void {
-    const same = [...this.kept].filter((one) => one.ran === ran)
-    if (ids.length < LEAST || same.some((one) => begins(one.ids, ids))) {
-      sequence.dispose()
-      return
-    }
-    for (const one of same) if (begins(ids, one.ids)) this.forget(one)
     const kept: Kept = {
       sequence,
       ids,
       ran,
       cells: { cells: sequence.slot.capacity, forget: () => this.forget(kept) },
     }
+    if (ids.length < LEAST || [...this.kept].some((one) => covers(one, kept))) {
+      sequence.dispose()
+      return
+    }
+    for (const one of this.kept) if (covers(kept, one)) this.forget(one)
     this.kept.add(kept)
     this.room.keep(kept.cells)
     const [oldest] = this.kept
@@ -93,7 +90,9 @@ export class PrefixCache {
   }
 }
 
-/** True where a text begins with another. */
-function begins(text: readonly number[], beginning: readonly number[]): boolean {
-  return beginning.length <= text.length && beginning.every((id, i) => text[i] === id)
+/** True where one text has all that another has: it begins alike, and every layer has seen as much of it. */
+function covers(one: Kept, other: Kept): boolean {
+  if (one.ran !== other.ran || other.ids.length > one.ids.length) return false
+  if (!other.sequence.cached.every((count, layer) => count <= (one.sequence.cached[layer] as number))) return false
+  return other.ids.every((id, i) => one.ids[i] === id)
 }

@@ -1,12 +1,23 @@
+import type { Bridge } from '../depth/bridge.js'
 import type { Sequence } from './sequence.js'
 import type { TokenDepth } from './token-depth.js'
 
+/** Bridges are told apart by what they are, and not by the file that they came from. */
+const numbers = new WeakMap<Bridge, number>()
+let next = 0
+
 /**
- * The layers that a prompt's own pass runs, in one word. Keys and values of a position depend on the layers that ran below,
+ * The layers that a prompt's own pass runs and its bridges, in one word. Keys and values of a position depend on what ran below,
  * so only a pass of the same layers goes on from them.
  */
 export function layersOf(depth: TokenDepth, layers: number): string {
-  return depth.kind === 'plan' && depth.layers.length < layers ? depth.layers.join(',') : 'all'
+  if (depth.kind !== 'plan' || depth.layers.length === layers) return 'all'
+  const bridges = (depth.bridges ?? []).map((bridge) => {
+    const number = numbers.get(bridge) ?? next++
+    numbers.set(bridge, number)
+    return number
+  })
+  return bridges.length === 0 ? depth.layers.join() : `${depth.layers.join()} bridged by ${bridges.join()}`
 }
 
 /**

@@ -37,7 +37,7 @@ export interface StepResult extends SaidRow {
   readonly rowLayers: number
   /** Passes over a layer's weights in which this sequence took part. */
   readonly layerPasses: number
-  /** Feeds that the step had. */
+  /** Feeds that the step had, and those of steps in whose pauses it ran. */
   readonly batch: number
   /** This sequence's share of the time in exit checks. */
   readonly checkMs: number

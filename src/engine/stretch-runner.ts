@@ -16,9 +16,6 @@ interface Along {
   readonly pauses?: Pauses | null
 }
 
-/** More rows than decoding sequences and drafts have. */
-const MANY_ROWS = 64
-
 /** Where one layer alone takes longer than a compute should, half of the rows take more than half of the time: so far it goes on. */
 const DEARER = 1.5
 
@@ -28,8 +25,8 @@ const LEAST_ROWS = 32
 /** Takes rows of travellers through stretches: the graphs, kept by shape, and what they cost. */
 export class StretchRunner {
   private readonly stretches = new GraphCache<Stretch>({ most: 2048, mostBytes: 128 << 20 })
-  /** Of many rows: a piece of a long prompt takes tens of MB and is hardly ever asked for again, and would drive out what every step needs. */
-  private readonly ofMany = new GraphCache<Stretch>({ most: 256, mostBytes: 64 << 20 })
+  /** Of long prompts: a piece of one takes tens of MB and is hardly ever asked for again, and would drive out what every step needs. */
+  private readonly ofPauses = new GraphCache<Stretch>({ most: 256, mostBytes: 64 << 20 })
   private readonly times = new LayerTimes()
   /** Of the layers that have one, each once. */
   private readonly windows: readonly (number | null)[]
@@ -64,7 +61,7 @@ export class StretchRunner {
 
   clear(): void {
     this.stretches.clear()
-    this.ofMany.clear()
+    this.ofPauses.clear()
   }
 
   /** Runs one stretch for all rows that the group has at its first layer, and for those that come along. */
@@ -112,7 +109,7 @@ export class StretchRunner {
       const exact = { ...shape, narrowed: shape.narrowed && runs.some((r) => r.wanted < r.source.length) }
       const rows = runs.reduce((sum, r) => sum + r.source.length, 0)
       const expectedMs = this.times.expect(rows, shape.layers.length)
-      const stretch = (rows > MANY_ROWS ? this.ofMany : this.stretches).get(
+      const stretch = (pauses ? this.ofPauses : this.stretches).get(
         stretchKey(exact, runs, this.windows),
         () => new Stretch(this.parts, exact, runs, expectedMs),
       )

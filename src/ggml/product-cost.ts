@@ -11,13 +11,22 @@ const MOST_COPIES = 512
 /** So many rows hide where a matrix lies. */
 const MANY_ROWS = 32
 
+/** Measurements of this process wait for each other: threads of two would share cores. */
+let last: Promise<unknown> = Promise.resolve()
+
 /**
  * Milliseconds that one product of a matrix [columns, rows of the matrix] takes with each of the numbers of rows, where the
  * matrix lies in the named buffer type (null: plain memory). The least of `repeats` measurements: other work on the
  * machine only ever adds. The event loop has its turn between two of them.
  * @param bytesInTurn of copies that are read before the first comes again: what the model's matrices take, if that is less than BYTES_IN_TURN
  */
-export async function productCosts(
+export function productCosts(...given: Parameters<typeof measure>): Promise<number[]> {
+  const mine = last.then(() => measure(...given))
+  last = mine.catch(() => undefined)
+  return mine
+}
+
+async function measure(
   backend: Backend,
   bufferType: string | null,
   type: TensorType,

@@ -174,6 +174,24 @@ describe('bridges', () => {
     await expect(model.planLosses([TEXT]).of(PLAN, { bridges: elsewhere })).rejects.toThrow(/does not stand over a gap/)
   })
 
+  it('tell texts in the prefix cache apart: what ran through others, or none, is not taken', async () => {
+    const caching = await workspace.loadRandom(11, SHAPE, { cacheType: 'f32', prefixCache: 8 })
+    const beginning = Array.from({ length: 24 }, (_, i) => (i * 7 + 3) % 64)
+    const depths = [
+      `layers:${PLAN.join()},prompt=plan`,
+      ...[3, 9].map((seed) => policyOf(PLAN, bridgesFor(PLAN, seed), 'plan')),
+    ]
+    for (const round of [0, 1]) {
+      for (const [i, depth] of depths.entries()) {
+        const prompt = [...beginning, 5 + round, 9 + i]
+        const options = { depth, maxTokens: 6, ignoreEos: true }
+        const { tokens, reusedTokens } = await caching.generate(prompt, options).result
+        expect(tokens).toEqual((await model.generate(prompt, options).result).tokens)
+        expect(reusedTokens).toBe(round === 0 ? 0 : 24)
+      }
+    }
+  })
+
   it('of a file run under plan: and unified:, and are told from a model', async () => {
     const plan = [0, 2, 4, 6]
     const path = join(workspace.folder, 'a.bridge.gguf')
