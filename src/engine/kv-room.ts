@@ -29,7 +29,7 @@ export class KvRoom {
   check(cells: number): void {
     if (cells <= this.cells) return
     throw new InputError(
-      `prompt and new tokens may need ${this.text(cells)} of KV cache, and ${this.text(this.cells)} is all that it may have: ask for fewer tokens, or load the model with a larger kvMemory (--kv-memory)`,
+      `prompt and new tokens may need ${this.text(cells)} of KV cache, and ${this.text(this.cells)}, in slots of 256 tokens, is all that it may have: ask for fewer tokens, or load the model with a larger kvMemory (--kv-memory)`,
       'kv_memory',
     )
   }
