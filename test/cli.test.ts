@@ -110,7 +110,10 @@ describe('an error ends with 1 and one line', () => {
   it.each([
     [['run', 'no-such-model', 'x'], /^shoal: no-such-model: no such folder, GGUF file or bundled model/],
     [['run', 'x', '--context', '1'], /context/],
-    [['run', 'x', '--kv-memory', '8M', '--max-tokens', '3000'], /need 12 MiB of KV cache, and 6 MiB, in slots of 256 tokens, is all/],
+    [
+      ['run', 'x', '--kv-memory', '8M', '--max-tokens', '3000'],
+      /need 12 MiB of KV cache, and 6 MiB, in slots of 256 tokens, is all/,
+    ],
     [['score', '--text', 'no-such-file.txt'], /no-such-file\.txt: no such file/],
     [['run', '--prompts', 'no-such-file.jsonl'], /no-such-file\.jsonl: no such file/],
     [['plan', 'no-such/config.json'], /no-such\/config\.json: no such file/],
