@@ -51,7 +51,7 @@ export function addModelOptions(command: Command): Command {
     )
     .option(
       '--kv-memory <size>',
-      'memory that the KV cache may have, such as 512M or 2G; default half of what is available',
+      'memory of generations, beams and chats in the KV cache, such as 512M or 2G; default half of what is available',
       byteSize,
     )
   return addOutputOptions(command)

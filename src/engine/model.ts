@@ -55,6 +55,7 @@ import type { ModelText } from './model-text.js'
 import { Policies } from './policies.js'
 import { predict } from './predict.js'
 import { PrefixCache } from './prefix-cache.js'
+import { checkList, idsOfVocabulary, isMessages } from './prompt-ids.js'
 import { promptTokens } from './prompt-tokens.js'
 import { type ScoreParts, score } from './score.js'
 import { trace } from './trace.js'
@@ -188,7 +189,8 @@ export class LoadedModel implements Model {
   async score(ids: readonly number[], options: ScoreOptions): Promise<Score> {
     refuseUnknownOptions('score', options)
     const { depth, ...rest } = options
-    const checked = rest.stride === undefined ? this.checkedIds(ids) : this.idsOfVocabulary(ids)
+    const checked =
+      rest.stride === undefined ? this.checkedIds(ids) : idsOfVocabulary(ids, this.hyperparameters.vocabulary)
     const policy = await this.resolve(depth, rest)
     const { vocabulary } = this.hyperparameters
     const alone: ScoreParts['alone'] = (action) => this.batch.alone(action, rest.signal)
@@ -383,24 +385,13 @@ export class LoadedModel implements Model {
   }
 
   private checkedIds(given: readonly number[]): readonly number[] {
-    const ids = this.idsOfVocabulary(given)
+    const ids = idsOfVocabulary(given, this.hyperparameters.vocabulary)
     if (ids.length > this.context) {
       throw new InputError(
         `the prompt has ${ids.length} tokens, and the context holds ${this.context}`,
         'context_exceeded',
       )
     }
-    return ids
-  }
-
-  /** A copy: the work begins later, and an id that has no row would end the process. */
-  private idsOfVocabulary(given: readonly number[]): readonly number[] {
-    checkList(given)
-    const ids = Array.from(given)
-    const { vocabulary } = this.hyperparameters
-    const wrong = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
-    if (wrong >= 0) throw new InputError(`token id ${ids[wrong]} is out of range: the ids are 0 to ${vocabulary - 1}`)
-    if (ids.length === 0) throw new InputError('the prompt has no tokens')
     return ids
   }
 
@@ -415,14 +406,4 @@ export class LoadedModel implements Model {
 
 function runsEveryLayer(policy: Policy, layers: number): boolean {
   return policy.kind === 'skip' && policy.everyToken?.length === layers
-}
-
-function isMessages(prompt: readonly number[] | readonly PromptMessage[]): prompt is readonly PromptMessage[] {
-  return typeof prompt[0] === 'object' && prompt[0] !== null
-}
-
-/** What is no list at all would fail far from here, or count as empty. */
-function checkList(given: unknown): void {
-  if (Array.isArray(given) || ArrayBuffer.isView(given)) return
-  throw new InputError('a prompt must be a text, a list of token ids or a list of chat messages')
 }
