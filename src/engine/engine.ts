@@ -1,9 +1,9 @@
 import { checkBridges, checkLens } from '../depth/bridge.js'
-import { InputError } from '../errors.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
 import { type Attempt, attempt } from './attempt.js'
 import { BridgeWeights, type LoadedBridge } from './bridges/bridge-weights.js'
+import { checkFeed } from './check-feed.js'
 import type { HeadWeights } from './check-head.js'
 import { Decisions } from './decisions.js'
 import { Heads } from './heads.js'
@@ -223,29 +223,10 @@ export class Engine {
   }
 
   private begin({ sequence, ids, depth, countFrom = 0, logitsFrom, signal }: Feed, batch = 1): Traveller {
-    if (ids.length === 0) throw new InputError('a step needs at least one token')
-    // ggml ends the process where the embedding has no such row.
-    const { vocabulary } = this.parts.hyperparameters
-    const wrong = ids.find((id) => !(id >= 0 && id < vocabulary))
-    if (wrong !== undefined)
-      throw new InputError(`token id ${wrong} is out of range: the ids are 0 to ${vocabulary - 1}`)
     const start = sequence.length
-    if (depth.kind === 'plan') {
-      const behind = depth.layers.find((l) => sequence.cached[l] !== start)
-      if (behind !== undefined) {
-        throw new InputError(`layer ${behind} has not seen every position of the sequence, so a plan cannot use it`)
-      }
-    } else if (sequence.waiting !== start - sequence.complete) {
-      throw new InputError('a skip plan has left layers out for this sequence, so it cannot go on under an exit policy')
-    }
-    const unknown =
-      depth.kind === 'exit' && depth.checkTokens?.find((id) => id >= this.parts.hyperparameters.vocabulary)
-    if (unknown) throw new InputError(`the check head asks for token ${unknown}, beyond the model's vocabulary`)
     const end = start + ids.length
     const wantedFrom = logitsFrom ?? end - 1
-    if (wantedFrom < sequence.complete || wantedFrom >= end) {
-      throw new InputError(`logits from position ${wantedFrom} on are wanted, and that row is not at hand`)
-    }
+    checkFeed({ sequence, ids, depth, logitsFrom: wantedFrom }, this.parts.hyperparameters.vocabulary)
     const bridges = this.bridgesOf(depth)
     const lens = this.lensOf(depth)
     sequence.reserve(ids.length)
