@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'hub'
   | 'aborted'
   | 'disposed'
+  | 'runner_lost'
 
 /** The longest message; with `shoal: ` before it, a line of 300 characters at most. */
 export const MAX_MESSAGE = 292

@@ -14,7 +14,7 @@ const REQUESTS: readonly BoundRequest[] = [
 ]
 
 it('a bound on sequences that ripple-8m generates holds for 2,000 calibration sets', async () => {
-  const model = await loadModel('ripple-8m', { threads: 1, slots: 1 })
+  const model = await loadModel('ripple-8m', { thread: false, threads: 1, slots: 1 })
   const asking = { shots: 0, seed: 0, positions: 'generated', maxTokens: 3, limit: 70 } as const
   const tasks = await Promise.all(['capitalize', 'fruit_v_animal_3', 'choose_first_of_3'].map((name) => loadTask(name)))
   const { questions } = planQuestions(model, tasks, asking)

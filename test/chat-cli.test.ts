@@ -119,7 +119,7 @@ describe('commands of a chat', () => {
   })
 
   it('that come after a message which did not fit do not send it: /undo takes it back alone', async () => {
-    const loaded = await loadModel(model, { context: 64 })
+    const loaded = await loadModel(model, { thread: false, context: 64 })
     try {
       const options = { maxTokens: 6, ignoreEos: true, json: true, device: 'cpu' } as const
       for (const command of ['/undo', '/retry', '/system Be brief.', '/reset']) {
@@ -229,7 +229,7 @@ it('a chat drafts under --lossless and shows depths, also after another depth wa
 })
 
 it('a session refuses a message that is no text', async () => {
-  const loaded = await loadModel(model)
+  const loaded = await loadModel(model, { thread: false })
   try {
     const session = loaded.chat()
     const wrong = 5 as unknown as string

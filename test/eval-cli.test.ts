@@ -14,7 +14,7 @@ let folder: string
 let model: Model
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'shoal-eval-'))
-  model = await loadModel('ripple-8m', { threads: 1 })
+  model = await loadModel('ripple-8m', { thread: false, threads: 1 })
 })
 afterAll(async () => {
   await model.dispose()

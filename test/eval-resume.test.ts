@@ -16,7 +16,7 @@ let model: Model
 let options: EvaluateOptions
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'shoal-eval-resume-'))
-  model = await loadModel('ripple-8m', { threads: 1 })
+  model = await loadModel('ripple-8m', { thread: false, threads: 1 })
   options = {
     tasks: [await loadTask('fruit_v_animal_3'), await loadTask('capitalize')],
     shots: [0, 2],

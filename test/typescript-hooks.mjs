@@ -1,8 +1,14 @@
 // Lets a test start `src` in a process of its own: Node 20 runs no TypeScript by itself.
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
 export async function resolve(specifier, context, next) {
+  // Where a thread or a process begins.
+  if (specifier.startsWith('file:') && specifier.includes('/src/') && !existsSync(fileURLToPath(specifier))) {
+    return next(specifier.replace(/\.js$/, '.ts'), context)
+  }
   if (!specifier.startsWith('.') || !specifier.endsWith('.js') || !context.parentURL?.endsWith('.ts')) {
     return next(specifier, context)
   }

@@ -41,7 +41,7 @@ export function useWorkspace(): Workspace {
       return folder
     },
     async load(model, options = {}) {
-      const loaded = await loadModel(model, { threads: 1, cacheDir: cache(), ...options })
+      const loaded = await loadModel(model, { thread: false, threads: 1, cacheDir: cache(), ...options })
       models.push(loaded)
       return loaded
     },

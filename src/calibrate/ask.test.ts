@@ -15,7 +15,7 @@ const ASKING: AskOptions = { shots: 1, draws: 3, seed: 0, positions: 'answer', m
 let model: Model
 let tasks: Task[]
 beforeAll(async () => {
-  model = await loadModel('ripple-8m', { threads: 1, slots: 1 })
+  model = await loadModel('ripple-8m', { thread: false, threads: 1, slots: 1 })
   tasks = [await loadTask('capitalize'), await loadTask('fruit_v_animal_3')]
 })
 afterAll(() => model.dispose())

@@ -80,6 +80,8 @@ export async function openModel(
       ...(options.kvMemory === undefined ? {} : { kvMemory: options.kvMemory }),
       ...(options.revision === undefined ? {} : { revision: options.revision }),
       ...extra,
+      // A command has nothing else to do.
+      thread: false,
       signal: cli.signal,
       progress,
     }),

@@ -62,6 +62,16 @@ export interface LoadOptions {
    */
   readonly threads?: number
   readonly device?: 'cpu'
+  /**
+   * Compute in a thread of the model's own, so that this one's event loop never waits for it. Default true. `false`: here, in turns of some
+   * ms; for debugging and measuring.
+   */
+  readonly thread?: boolean
+  /**
+   * Compute in a process of the model's own: where it ends, be it by a fault in native code, what runs fails with `runner_lost`, and the next call
+   * starts it anew. Default false.
+   */
+  readonly process?: boolean
   /** Tokens that one sequence may hold; default the smaller of the model's own and 4,096. */
   readonly context?: number
   /** Sequences that are decoded at once; more wait for a free slot. Default 8. */
@@ -377,7 +387,7 @@ export interface Model {
    */
   renderChat(messages: readonly PromptMessage[], options?: RenderChatOptions): string
   /** Which generations, beams and chats run, who waits, and what the KV cache has. */
-  status(): EngineStatus
+  status(): Promise<EngineStatus>
   /** Frees weights and caches; what still runs ends with an error of code `disposed`. */
   dispose(): Promise<void>
 }

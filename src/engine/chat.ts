@@ -1,19 +1,13 @@
 import { InputError, ShoalError } from '../errors.js'
 import type { ChatMessage, ChatSession, GenerateOptions, Generation } from './api.js'
-import type { Engine } from './engine.js'
-import type { KeptSequence } from './generation.js'
 import { refuseUnknownOptions } from './known-options.js'
-import type { KeptCells, KvRoom } from './kv-room.js'
-import { layersOf, reusable } from './reusable.js'
-import type { Sequence } from './sequence.js'
 
 /** What a chat asks of its model. */
 export interface ChatParts {
-  readonly engine: Engine
-  /** Who needs room in the KV cache may take what an idle chat has there. */
-  readonly room: KvRoom
   /** @param options of this answer alone */
-  readonly start: (messages: readonly ChatMessage[], options: GenerateOptions, kept: KeptSequence) => Generation
+  readonly start: (messages: readonly ChatMessage[], options: GenerateOptions) => Generation
+  /** What the chat keeps in the KV cache is not needed any more. */
+  readonly release: () => void
   readonly countTokens: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => number
   /** Throws where the chat template has no place for a system message. */
   readonly checkSystem: () => void
@@ -24,47 +18,14 @@ function checkText(text: unknown): void {
   if (typeof text !== 'string') throw new InputError('a message must be a text')
 }
 
-/** A conversation on one sequence of its own. */
-export function createChat({ engine, room, start, countTokens, checkSystem }: ChatParts): ChatSession {
+/** A conversation: its messages, and an answer to each. */
+export function createChat({ start, release, countTokens, checkSystem }: ChatParts): ChatSession {
   let system: ChatMessage | null = null
   /** User and assistant in turn. */
   let turns: readonly ChatMessage[] = []
-  let sequence: Sequence | null = null
-  let fed: readonly number[] = []
-  let ran = 'all'
   let last: Promise<unknown> = Promise.resolve()
   let busy = false
   let disposed = false
-  let idle: KeptCells | null = null
-
-  /** The next prompt is fed from its beginning. */
-  function forget(): void {
-    if (idle !== null) room.wake(idle)
-    idle = null
-    sequence?.dispose()
-    sequence = null
-    fed = []
-  }
-
-  const kept: KeptSequence = {
-    get idle() {
-      return idle
-    },
-    open(prompt, depth) {
-      idle = null
-      sequence ??= engine.createSequence()
-      const length = reusable(sequence, ran, fed, prompt, depth)
-      sequence.truncate(length)
-      if (length === 0) ran = layersOf(depth, engine.layers)
-      return sequence
-    },
-    close(tokens) {
-      if (sequence === null || tokens.length === 0) return forget()
-      fed = tokens
-      idle = { cells: sequence.slot.capacity, forget }
-      room.keep(idle)
-    },
-  }
 
   const conversation = (of: readonly ChatMessage[]): ChatMessage[] => (system === null ? [...of] : [system, ...of])
 
@@ -76,7 +37,7 @@ export function createChat({ engine, room, start, countTokens, checkSystem }: Ch
   /** Answers a message behind `before`; where there is an answer, all three are the conversation. */
   function answer(before: readonly ChatMessage[], text: string, options: GenerateOptions): Generation {
     const asked: ChatMessage = { role: 'user', content: text }
-    const generation = start(conversation([...before, asked]), options, kept)
+    const generation = start(conversation([...before, asked]), options)
     busy = true
     const said = (content: string): void => {
       turns = [...before, asked, { role: 'assistant', content: content.trim() }]
@@ -142,7 +103,7 @@ export function createChat({ engine, room, start, countTokens, checkSystem }: Ch
     },
     dispose() {
       disposed = true
-      void last.then(forget)
+      void last.then(release)
     },
   }
 }

@@ -1,7 +1,7 @@
 import { createTopTwo, type TopTwo, topTwo } from '../depth/features.js'
 import { attempt } from './attempt.js'
 import type { LoadedBridge } from './bridges/bridge-weights.js'
-import { exitCheck } from './exit-check.js'
+import { checkNumbers, exitCheck } from './exit-check.js'
 import type { Head } from './head.js'
 import type { Heads } from './heads.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
@@ -90,11 +90,7 @@ export class Decisions {
     const { needs } = t.depth
     const logits = head.logitsOf(index)
     return t.depth.exits(
-      exitCheck({
-        layer,
-        ...(tokens === null ? {} : { tokens }),
-        top: topTwo(logits, this.top),
-        probabilities: head.probabilitiesOf(index),
+      exitCheck(checkNumbers(layer, topTwo(logits, this.top), head.probabilitiesOf(index), tokens ?? undefined), {
         ...(needs.logits ? { logits: logits.slice() } : {}),
         ...(needs.hidden ? { hidden: this.rows.read(lastRow(t)), input: t.input as Float32Array } : {}),
         ...(needs.sublayers ? t.sublayers : {}),

@@ -2,43 +2,39 @@ import { features, type TopTwo } from '../depth/features.js'
 import type { Check, PolicyNeeds } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 
-export interface CheckData {
-  readonly layer: number
-  /** The ids of a restricted check head, in the order of its rows. */
-  readonly tokens?: readonly number[]
-  /** Rows of the check head. */
-  readonly top: Readonly<TopTwo>
-  /** softmax of the check head at temperature 1; read at once, never kept. */
-  readonly probabilities: Float32Array
-  readonly logits?: Float32Array
-  readonly hidden?: Float32Array
-  readonly input?: Float32Array
-  readonly attention?: Float32Array
-  readonly mlp?: Float32Array
+/** What every exit check tells. */
+export type CheckNumbers = Pick<Check, 'layer' | 'top' | 'second' | 'topProb' | 'gap'>
+
+/** What a policy has to ask for. */
+export type CheckRows = Partial<Pick<Check, 'logits' | 'hidden' | 'input' | 'attention' | 'mlp'>>
+
+/**
+ * The numbers of a check head's row.
+ * @param top indexes of its two best
+ * @param probabilities its softmax at temperature 1; read at once, never kept
+ * @param tokens the ids of a restricted check head, in the order of its rows
+ */
+export function checkNumbers(
+  layer: number,
+  { top, second }: Readonly<TopTwo>,
+  probabilities: Float32Array,
+  tokens?: readonly number[],
+): CheckNumbers {
+  const topProb = probabilities[top] ?? Number.NaN
+  const gap = topProb - (second < 0 ? 0 : (probabilities[second] as number))
+  return { layer, top: tokens?.[top] ?? top, second: tokens?.[second] ?? second, topProb, gap }
 }
 
 /** An exit check with what the policy asked for; reading more is an error that says what to declare. */
-export function exitCheck(data: CheckData): Check {
-  const { layer, probabilities, tokens } = data
-  const { top, second } = data.top
-  const topProb = probabilities[top] ?? Number.NaN
-  const gap = topProb - (second < 0 ? 0 : (probabilities[second] as number))
-  const need = (
-    field: keyof CheckData & keyof Check,
-    declare: keyof PolicyNeeds,
-    asked: string = field,
-  ): Float32Array => {
-    const value = data[field] as Float32Array | undefined
+export function exitCheck(numbers: CheckNumbers, rows: CheckRows): Check {
+  const need = (field: keyof CheckRows, declare: keyof PolicyNeeds, asked: string = field): Float32Array => {
+    const value = rows[field]
     if (value === undefined)
       throw new InputError(`check.${asked} needs the policy to declare needs: { ${declare}: true }`)
     return value
   }
   return {
-    layer,
-    top: tokens?.[top] ?? top,
-    second: tokens?.[second] ?? second,
-    topProb,
-    gap,
+    ...numbers,
     get entropy() {
       return features(need('logits', 'logits', 'entropy')).entropy
     },

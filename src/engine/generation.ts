@@ -1,22 +1,15 @@
-import type { Policy, TargetSpeedup } from '../depth/policy.js'
-import { InputError } from '../errors.js'
+import type { Policy } from '../depth/policy.js'
 import { abortedError } from './aborted.js'
-import type {
-  FinishReason,
-  GeneratedToken,
-  GenerateOptions,
-  Generation,
-  GenerationResult,
-  LosslessResult,
-  Speedup,
-} from './api.js'
+import type { FinishReason, GeneratedToken } from './api.js'
 import type { Job } from './batch.js'
 import { type Decoder, type Emission, PlainDecoder } from './decoder.js'
 import type { Drafting } from './drafting.js'
 import type { Engine } from './engine.js'
+import type { GenerationRequest } from './generation-request.js'
+import type { GenerationProgress, GenerationSink } from './generation-stream.js'
 import { slotCells } from './kv-cache.js'
 import type { KeptCells } from './kv-room.js'
-import { type DraftCounts, LosslessDecoder } from './lossless.js'
+import { LosslessDecoder } from './lossless.js'
 import { createSampler, type Sampler } from './sampler.js'
 import type { Sequence } from './sequence.js'
 import type { Feed, StepResult } from './step.js'
@@ -47,92 +40,41 @@ export interface KeptSequence {
   close(fed: readonly number[]): void
 }
 
-export const DEFAULT_MAX_TOKENS = 128
-
-/**
- * One generation: a job of the batch on one side, tokens as they come on the other. It may join the batch once `begin`
- * has given it a policy.
- */
-export class GenerationJob implements Job, Generation {
-  readonly result: Promise<GenerationResult>
-  readonly signal: AbortSignal | undefined
+/** One generation as a job of the batch: it may join once `begin` has given it a policy, and tells a sink what comes of it. */
+export class GenerationJob implements Job {
   readonly cells: number
-  readonly warnings: readonly string[]
-  private readonly parts: GenerationParts
-  private readonly promptTokens: readonly number[]
-  private readonly maxTokens: number
-  private readonly ignoreEos: boolean
   private readonly sampler: Sampler
-  private readonly spec: string
-  private policy: Policy | null = null
+  private readonly stream: TextStream | null
   private decoder: Decoder | null = null
   private drafting: LosslessDecoder | null = null
-  private readonly stream: TextStream | null
-  private readonly kept: KeptSequence | null
 
   private sequence: Sequence | null = null
-  private readonly emitted: GeneratedToken[] = []
-  private text = ''
+  /** Ids that stand. */
+  private readonly said: number[] = []
   private finishReason: FinishReason | null = null
-  private error: unknown = null
   private ended = false
-  private cancelled = false
   /** Stopped between two steps: the sequence holds what it says. */
   private intact = false
   private rowLayers = 0
   private layerPasses = 0
-  private rowsWaiting = 0
   private checkMs = 0
   private startedAt = 0
   private firstAt = 0
   private lastAt = 0
   private fedPrompt = 0
   private reused = 0
-  private notify: () => void = () => {}
-  private changed = new Promise<void>(() => {})
-  private settle: (outcome: { value: GenerationResult } | { error: unknown }) => void = () => {}
 
   constructor(
-    parts: GenerationParts,
-    /** The SPEC that was asked for, until a policy is there to say it canonically. */
-    spec: string,
-    promptTokens: readonly number[],
-    options: GenerateOptions,
-    kept: KeptSequence | null = null,
-    warnings: readonly string[] = [],
+    private readonly parts: GenerationParts,
+    private readonly request: GenerationRequest,
+    private readonly sink: GenerationSink,
+    readonly signal: AbortSignal | undefined,
+    private readonly kept: KeptSequence | null = null,
   ) {
-    const { maxTokens = DEFAULT_MAX_TOKENS, stop = [], ignoreEos = false, signal, ...sampling } = options
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
-      throw new InputError('maxTokens must be a whole number of at least 1')
-    if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
-    if (promptTokens.length > parts.context) {
-      throw new InputError(
-        `the prompt has ${promptTokens.length} tokens, and the context holds ${parts.context}`,
-        'context_exceeded',
-      )
-    }
-    this.parts = parts
-    this.spec = spec
-    this.promptTokens = promptTokens
-    this.maxTokens = maxTokens
-    this.ignoreEos = ignoreEos
-    this.signal = signal
-    this.kept = kept
+    const { promptTokens, maxTokens, sampling, stop } = request
     this.cells = slotCells(Math.min(parts.context, promptTokens.length + maxTokens), parts.context)
-    this.warnings = warnings
     this.sampler = createSampler(sampling, promptTokens)
-    const stops = typeof stop === 'string' ? [stop] : stop
-    if (!Array.isArray(stops) || !stops.every((text) => typeof text === 'string'))
-      throw new InputError('stop must be a text or a list of texts')
-    if (stops.length > 0 && parts.decode === null)
-      throw new InputError('stop strings need a tokenizer, and this model has none')
-    this.stream = parts.decode === null ? null : createTextStream(parts.decode, stops, parts.spell)
-    this.result = new Promise((resolve, reject) => {
-      this.settle = (outcome) => ('error' in outcome ? reject(outcome.error) : resolve(outcome.value))
-    })
-    // Whoever only iterates learns of an error there.
-    this.result.catch(() => {})
-    this.renew()
+    this.stream = parts.decode === null ? null : createTextStream(parts.decode, stop, parts.spell)
   }
 
   /**
@@ -140,13 +82,15 @@ export class GenerationJob implements Job, Generation {
    * @param drafting where the policy only drafts: what says for how long
    */
   begin(policy: Policy, drafting: Drafting | null = null): void {
-    const { promptTokens, maxTokens, sampler } = this
+    const { sampler } = this
+    const { promptTokens, maxTokens } = this.request
     const { layers } = this.parts.engine
     const info = { layers, promptTokens: promptTokens.length, maxTokens }
     const depth = startDepth(policy, info, { mayGrow: drafting !== null })
-    this.policy = policy
     this.drafting = drafting && new LosslessDecoder(sampler, depth, drafting, layers, promptTokens)
     this.decoder = this.drafting ?? new PlainDecoder(sampler, depth, promptTokens.length)
+    const { everyToken = null, speedup = null } = policy.kind === 'skip' ? policy : {}
+    this.sink.begun({ spec: policy.spec, plan: everyToken, speedup: drafting === null ? speedup : null })
   }
 
   get idle(): KeptCells | null {
@@ -155,11 +99,12 @@ export class GenerationJob implements Job, Generation {
 
   feed(): readonly Feed[] | null {
     if (this.finishReason !== null) return null
-    if (this.cancelled || this.signal?.aborted) {
+    const { signal } = this
+    if (signal?.aborted) {
       this.intact = true
-      throw abortedError(this.signal?.reason)
+      throw abortedError(signal.reason)
     }
-    const { promptTokens, signal } = this
+    const { promptTokens, maxTokens } = this.request
     const decoder = this.begun
     if (this.sequence === null) {
       this.startedAt = performance.now()
@@ -167,116 +112,71 @@ export class GenerationJob implements Job, Generation {
     }
     const { sequence } = this
     const countFrom = promptTokens.length - 1
-    const last = this.emitted.at(-1)
+    const last = this.said.at(-1)
     if (last === undefined) {
       const ids = promptTokens.slice(sequence.length)
       this.fedPrompt = ids.length
       this.reused = sequence.length
       return [{ sequence, ids, depth: decoder.prompt, countFrom, signal }]
     }
-    const said = this.emitted.length
-    const room = Math.min(this.maxTokens - said, this.parts.context - promptTokens.length - said + 1)
-    return [{ sequence, ...decoder.feed(sequence, last.id, room), countFrom, signal }]
+    const said = this.said.length
+    const room = Math.min(maxTokens - said, this.parts.context - promptTokens.length - said + 1)
+    return [{ sequence, ...decoder.feed(sequence, last, room), countFrom, signal }]
   }
 
   accept(results: readonly StepResult[]): void {
     const [result] = results as [StepResult]
     const sequence = this.sequence as Sequence
     this.lastAt = performance.now()
-    if (this.emitted.length === 0) this.firstAt = this.lastAt
+    if (this.said.length === 0) this.firstAt = this.lastAt
     this.rowLayers += result.rowLayers
     this.layerPasses += result.layerPasses
     this.checkMs += result.checkMs
-    this.rowsWaiting = sequence.waiting
+    const tokens: GeneratedToken[] = []
     for (const token of this.begun.accept(sequence, result)) {
-      if (this.finishReason === null) this.emit(token)
+      if (this.finishReason === null) tokens.push(this.emit(token))
     }
-    this.renew()
-  }
-
-  private emit({ id, logprob, depth }: Emission): void {
-    const isEnd = this.parts.endIds.has(id) && !this.ignoreEos
-    let text = (isEnd ? this.stream?.end(id) : this.stream?.push(id)) ?? ''
-    if (this.stream?.stopped) this.finishReason = 'stop'
-    else if (isEnd) this.finishReason = 'eos'
-    else if (
-      this.emitted.length + 1 >= this.maxTokens ||
-      this.promptTokens.length + this.emitted.length >= this.parts.context
-    )
-      this.finishReason = 'length'
-    if (this.finishReason !== null && this.finishReason !== 'stop') text += this.stream?.finish() ?? ''
-    this.text += text
-    this.emitted.push({ text, id, logprob, depth })
+    this.sink.said(tokens, this.progress(sequence.waiting))
   }
 
   end(error?: unknown): void {
     if (this.ended) return
     this.ended = true
-    this.error = error ?? null
     this.decoder?.end()
+    const { promptTokens } = this.request
     // Drafts that nobody verified, and tokens after the end, are not part of what was said.
-    this.sequence?.truncate(this.promptTokens.length + Math.max(0, this.emitted.length - 1))
+    this.sequence?.truncate(promptTokens.length + Math.max(0, this.said.length - 1))
     const fed = error === undefined || this.intact ? (this.sequence?.length ?? 0) : 0
     if (this.kept === null) this.sequence?.dispose()
-    else if (this.sequence !== null)
-      this.kept.close([...this.promptTokens, ...this.emitted.map((t) => t.id)].slice(0, fed))
-    this.settle(error === undefined ? { value: this.partial() } : { error })
-    this.renew()
+    else if (this.sequence !== null) this.kept.close([...promptTokens, ...this.said].slice(0, fed))
+    this.sink.ended(error)
   }
 
-  partial(): GenerationResult {
-    const depths = this.emitted.map((t) => t.depth)
-    const prefillMs = this.firstAt - this.startedAt
-    const decodeMs = this.lastAt - this.firstAt
-    const skip = this.policy?.kind === 'skip' ? this.policy : null
+  private emit({ id, logprob, depth }: Emission): GeneratedToken {
+    const { promptTokens, maxTokens, ignoreEos } = this.request
+    const isEnd = this.parts.endIds.has(id) && !ignoreEos
+    let text = (isEnd ? this.stream?.end(id) : this.stream?.push(id)) ?? ''
+    if (this.stream?.stopped) this.finishReason = 'stop'
+    else if (isEnd) this.finishReason = 'eos'
+    else if (this.said.length + 1 >= maxTokens || promptTokens.length + this.said.length >= this.parts.context)
+      this.finishReason = 'length'
+    if (this.finishReason !== null && this.finishReason !== 'stop') text += this.stream?.finish() ?? ''
+    this.said.push(id)
+    return { text, id, logprob, depth }
+  }
+
+  private progress(rowsWaiting: number): GenerationProgress {
     return {
-      promptTokens: [...this.promptTokens],
       reusedTokens: this.reused,
-      tokens: this.emitted.map((t) => t.id),
-      text: this.text,
-      depths,
-      logprobs: this.emitted.map((t) => t.logprob),
-      finishReason: this.finishReason ?? (this.ended ? 'aborted' : 'length'),
-      depth: this.policy?.spec ?? this.spec,
-      plan: skip?.everyToken === undefined ? null : [...skip.everyToken],
-      speedup:
-        skip?.speedup === undefined || this.drafting !== null
-          ? null
-          : speedupOf(skip.speedup, depths.length - 1, decodeMs),
-      layers: this.parts.engine.layers,
-      meanDepth: depths.length === 0 ? 0 : depths.reduce((a, b) => a + b, 0) / depths.length,
+      fedPrompt: this.fedPrompt,
       rowLayers: this.rowLayers,
       layerPasses: this.layerPasses,
-      rowsWaiting: this.rowsWaiting,
+      rowsWaiting,
       checkMs: this.checkMs,
-      ...(this.drafting === null ? {} : { lossless: draftResult(this.drafting.counts, decodeMs) }),
-      seed: this.sampler.seed,
-      sampling: this.sampler.settings,
-      timing: {
-        prefillMs,
-        decodeMs,
-        totalMs: prefillMs + decodeMs,
-        promptTokensPerSecond: perSecond(this.fedPrompt, prefillMs),
-        tokensPerSecond: perSecond(depths.length - 1, decodeMs),
-      },
-    }
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, undefined> {
-    let shown = 0
-    try {
-      for (;;) {
-        const { changed } = this
-        while (shown < this.emitted.length) yield this.emitted[shown++] as GeneratedToken
-        if (this.ended) {
-          if (this.error !== null) throw this.error
-          return
-        }
-        if (changed === this.changed) await changed
-      }
-    } finally {
-      // Left before the end: `break` stops the generation.
-      this.cancelled = true
+      prefillMs: this.firstAt - this.startedAt,
+      decodeMs: this.lastAt - this.firstAt,
+      finishReason: this.finishReason,
+      drafts: this.drafting?.counts ?? null,
     }
   }
 
@@ -284,36 +184,4 @@ export class GenerationJob implements Job, Generation {
     if (this.decoder === null) throw new Error('the generation has no policy yet')
     return this.decoder
   }
-
-  private renew(): void {
-    this.notify()
-    this.changed = new Promise((resolve) => {
-      this.notify = resolve
-    })
-  }
-}
-
-function draftResult({ judged, accepted, passes, tokens, fullMs }: DraftCounts, ms: number): LosslessResult {
-  const speedup = fullMs / ms
-  return {
-    drafted: judged.depth + judged.text,
-    accepted: accepted.depth + accepted.text,
-    fromText: { drafted: judged.text, accepted: accepted.text },
-    passes,
-    tokensPerPass: passes === 0 ? 0 : tokens / passes,
-    speedup: Number.isFinite(speedup) ? speedup : null,
-  }
-}
-
-/** @param steps that took `decodeMs` together */
-export function speedupOf(
-  { target, predicted, batch, fullMs }: TargetSpeedup,
-  steps: number,
-  decodeMs: number,
-): Speedup {
-  return { target, predicted, delivered: steps > 0 && decodeMs > 0 ? (fullMs * steps) / decodeMs : null, batch }
-}
-
-export function perSecond(count: number, ms: number): number {
-  return count > 0 && ms > 0 ? (count / ms) * 1000 : 0
 }

@@ -30,7 +30,7 @@ it('keeps the line short whatever the name is', () => {
 })
 
 it('every call of the library refuses what it would ignore', async () => {
-  await expect(loadModel('ripple-8m', { thread: 1 } as object)).rejects.toThrow(/did you mean threads\?/)
+  await expect(loadModel('ripple-8m', { thredas: 1 } as object)).rejects.toThrow(/did you mean threads\?/)
   const model: Model = await workspace.loadRandom(1)
   const given = (options: object): never => options as never
   expect(() => model.generate([1], given({ temprature: 1 }))).toThrow(/did you mean temperature\?/)

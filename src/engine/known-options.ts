@@ -37,6 +37,8 @@ const LOAD: Names<LoadOptions> = {
   cacheType: true,
   threads: true,
   device: true,
+  thread: true,
+  process: true,
   context: true,
   slots: true,
   kvMemory: true,

@@ -10,7 +10,7 @@ const SLOT = 256
 
 /** A model whose cache has room for so many slots. */
 async function withRoom(slots: number): Promise<Model> {
-  const { kv } = (await workspace.loadRandom(62, SHAPE)).status()
+  const { kv } = await (await workspace.loadRandom(62, SHAPE)).status()
   return workspace.loadRandom(62, SHAPE, { kvMemory: slots * kv.bytes, context: 4 * SLOT, slots: 8 })
 }
 
@@ -45,15 +45,15 @@ describe('generations and the memory of the cache', () => {
     const all = [3, 4, 5, 6].map((id) => narrow.generate([id], options))
     const short = narrow.generate([7], { maxTokens: 5, ignoreEos: true })
     await all[0]?.[Symbol.asyncIterator]().next()
-    const { running, waiting, kv } = narrow.status()
+    const { running, waiting, kv } = await narrow.status()
     expect({ running, waiting }).toEqual({ running: 1, waiting: 4 })
     expect(kv.reservedBytes).toBe((2 * kv.mostBytes) / 3)
     for (const [i, { result }] of all.entries()) {
       expect((await result).tokens).toEqual((await wide.generate([3 + i], options).result).tokens)
     }
     expect((await short.result).tokens).toHaveLength(5)
-    expect(narrow.status().kv).toMatchObject({ reservedBytes: 0, idleBytes: 0 })
-    expect(narrow.status().kv.bytes).toBeLessThanOrEqual(kv.mostBytes)
+    expect((await narrow.status()).kv).toMatchObject({ reservedBytes: 0, idleBytes: 0 })
+    expect((await narrow.status()).kv.bytes).toBeLessThanOrEqual(kv.mostBytes)
   })
 
   it('are refused where all of it is too little, beams too', async () => {
@@ -74,13 +74,13 @@ describe('generations and the memory of the cache', () => {
       for (const [i, chat] of chats.entries()) {
         const expected = await fresh(text, i)
         expect((await chat.send(text).result).tokens).toEqual(expected)
-        const { mostBytes, idleBytes, reservedBytes } = narrow.status().kv
+        const { mostBytes, idleBytes, reservedBytes } = (await narrow.status()).kv
         expect(idleBytes).toBeLessThanOrEqual(mostBytes)
         expect(reservedBytes).toBe(0)
       }
     }
     for (const chat of chats) chat.dispose()
     await new Promise((resolve) => setTimeout(resolve, 5))
-    expect(narrow.status().kv.idleBytes).toBe(0)
+    expect((await narrow.status()).kv.idleBytes).toBe(0)
   })
 })

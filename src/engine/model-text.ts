@@ -5,9 +5,12 @@ import { FileError, InputError, type ShoalError, UnsupportedError } from '../err
 import { createChatTemplate } from '../template/index.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { Conversation } from './conversation.js'
+import { type EndSources, endTokens } from './end-tokens.js'
 
 /** What a model knows of text: the words for its tokens, and the form of its conversations. */
 export class ModelText {
+  private knownEnds: ReadonlySet<number> | null = null
+
   constructor(
     private readonly name: string,
     readonly tokenizer: Tokenizer | null,
@@ -17,7 +20,15 @@ export class ModelText {
     readonly conversation: Conversation | null,
     private readonly templateError: ShoalError | null,
     readonly warnings: readonly string[],
+    private readonly stated: Pick<EndSources, 'stated' | 'eos'>,
   ) {}
+
+  /** The tokens that end a text. Asks the chat template, so not before it is needed. */
+  ends(vocabulary: number): ReadonlySet<number> {
+    const { tokenizer, conversation, stated } = this
+    this.knownEnds ??= endTokens({ ...stated, tokenizer, conversation, vocabulary })
+    return this.knownEnds
+  }
 
   requireTokenizer(): Tokenizer {
     if (this.tokenizer !== null) return this.tokenizer
@@ -39,13 +50,14 @@ export class ModelText {
 /** Token ids work without text, so a vocabulary or a template that cannot be used is an error only where it is needed. */
 export async function openModelText(p: Package): Promise<ModelText> {
   const { metadata } = p.gguf
+  const ends = { stated: p.endIds, eos: p.specialTokens.eos }
   try {
     const { tokenizer, warnings } = await tokenizerOfGguf(metadata, p.tokenizerPath)
     const { conversation, error } = tokenizer === null ? NO_CONVERSATION : openConversation(p, tokenizer)
-    return new ModelText(p.name, tokenizer, null, conversation, error, warnings)
+    return new ModelText(p.name, tokenizer, null, conversation, error, warnings, ends)
   } catch (error) {
     if (!(error instanceof FileError || error instanceof UnsupportedError)) throw error
-    return new ModelText(p.name, null, error, null, null, [])
+    return new ModelText(p.name, null, error, null, null, [], ends)
   }
 }
 

@@ -31,6 +31,12 @@ export class Policies {
     return unknown.length === 0 ? parseDepth(depth, this.model) : this.measured(depth, unknown, options)
   }
 
+  /** Throws SpecError where a SPEC is wrong whatever measurements say. */
+  check(depth: string): void {
+    const needed = measurementsOf(depth, this.model)
+    if (needed.every((measurement) => this.measurements.has(measurement))) parseDepth(depth, this.model)
+  }
+
   private async measured(
     depth: string,
     unknown: Parameters<Measurements['measure']>[0][],

@@ -74,21 +74,21 @@ describe('a prompt that begins as another one', () => {
     const first = await model.generate(prompt, OPTIONS).result
     const again = await model.generate([...prompt, ...first.tokens, 7], OPTIONS).result
     expect(again.reusedTokens).toBe(39)
-    const { idleBytes } = model.status().kv
+    const { idleBytes } = (await model.status()).kv
     await model.generate(text(30, 22), OPTIONS).result
-    expect(model.status().kv.idleBytes).toBe(2 * idleBytes)
+    expect((await model.status()).kv.idleBytes).toBe(2 * idleBytes)
     await model.generate(text(30, 23), OPTIONS).result
-    expect(model.status().kv.idleBytes).toBe(2 * idleBytes)
+    expect((await model.status()).kv.idleBytes).toBe(2 * idleBytes)
     expect((await model.generate([...prompt, 3], OPTIONS).result).reusedTokens).toBe(0)
   })
 
   it('gives its room to whoever runs', async () => {
     // Nothing has run yet: it has the cells of one slot.
-    const slot = (await workspace.loadRandom(71, SHAPE)).status().kv.bytes
+    const slot = (await (await workspace.loadRandom(71, SHAPE)).status()).kv.bytes
     const model = await workspace.loadRandom(71, SHAPE, { prefixCache: 8, kvMemory: 3 * slot })
     for (let seed = 0; seed < 5; seed++) {
       await model.generate(text(30, 30 + seed), OPTIONS).result
-      const { idleBytes, mostBytes } = model.status().kv
+      const { idleBytes, mostBytes } = (await model.status()).kv
       expect(idleBytes).toBe(Math.min(seed + 1, 3) * slot)
       expect(mostBytes).toBe(3 * slot)
     }
@@ -108,6 +108,6 @@ describe('a prompt that begins as another one', () => {
       },
     }
     await expect(model.generate(text(30, 41), { ...OPTIONS, depth: failing }).result).rejects.toThrow('enough')
-    expect(model.status().kv.idleBytes).toBe(0)
+    expect((await model.status()).kv.idleBytes).toBe(0)
   })
 })

@@ -1,5 +1,6 @@
 import { InputError } from '../errors.js'
 import type { PromptMessage } from './api.js'
+import type { ForcedText } from './known-text.js'
 
 /**
  * A copy of token ids that all have a row: the work begins later, and an id without one would end the process.
@@ -22,4 +23,14 @@ export function isMessages(prompt: readonly number[] | readonly PromptMessage[])
 export function checkList(given: unknown): void {
   if (Array.isArray(given) || ArrayBuffer.isView(given)) return
   throw new InputError('a prompt must be a text, a list of token ids or a list of chat messages')
+}
+
+/** Throws InputError for a text that has no prompt, or nothing after it. */
+export function checkTexts(texts: readonly ForcedText[]): void {
+  texts.forEach(({ ids, promptLength: p }, i) => {
+    if (Number.isSafeInteger(p) && p >= 1 && p < ids.length) return
+    throw new InputError(
+      `text ${i}: the prompt length must be from 1 to ${ids.length - 1}, so that a token is left to predict`,
+    )
+  })
 }

@@ -154,7 +154,7 @@ function startExit(policy: ExitPolicy, info: SequenceInfo): SequenceDepth {
 }
 
 /** A policy's own state for a copy of its sequence. */
-function forkState(policy: Policy, state: unknown): unknown {
+export function forkState(policy: Policy, state: unknown): unknown {
   if (policy.forkSequence !== undefined) return policy.forkSequence(state)
   let copy: unknown
   try {

@@ -12,7 +12,7 @@ import { checkFlops, headFlops, layerFlops, type ModelSize, modelSize } from './
 let size: ModelSize
 let model: Awaited<ReturnType<typeof loadModel>>
 beforeAll(async () => {
-  model = await loadModel('ripple-8m', { threads: 1, slots: 1 })
+  model = await loadModel('ripple-8m', { thread: false, threads: 1, slots: 1 })
   const h = model.hyperparameters
   size = modelSize(h, familyByArchitecture(h.architecture, model.path).tensors(h))
 })

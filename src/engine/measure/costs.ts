@@ -6,6 +6,8 @@ import { balancedPlan } from '../../depth/unified.js'
 import { InputError } from '../../errors.js'
 import { Batch } from '../batch.js'
 import { GenerationJob, type GenerationParts } from '../generation.js'
+import { generationRequest } from '../generation-request.js'
+import { GenerationStream } from '../generation-stream.js'
 import type { Sequence } from '../sequence.js'
 import { isPossible } from './kept-costs.js'
 import type { MeasureWork } from './measurements.js'
@@ -189,19 +191,18 @@ async function generate(
   signal: AbortSignal,
 ): Promise<{ stepMs: number; checkMs: number }> {
   const together = new Batch(parts.engine, { slots: sequences.length, idleMs: null })
-  const jobs = sequences.map((sequence) => {
-    const job = new GenerationJob(
-      parts,
-      policy.spec,
-      Array<number>(sequence.length + 1).fill(0),
-      { maxTokens: steps + 1, ignoreEos: true, signal },
-      { idle: null, open: () => sequence, close: () => undefined },
-    )
+  const limits = { context: parts.context, hasText: false, depth: policy }
+  const streams = sequences.map((sequence) => {
+    const prompt = Array<number>(sequence.length + 1).fill(0)
+    const request = generationRequest(prompt, { maxTokens: steps + 1, ignoreEos: true }, limits)
+    const stream = new GenerationStream(request, policy.spec, parts.engine.layers, [], signal)
+    const held = { idle: null, open: () => sequence, close: () => undefined }
+    const job = new GenerationJob(parts, request, stream, stream.signal, held)
     job.begin(policy)
     together.add(job)
-    return job
+    return stream
   })
-  const ended = await Promise.allSettled(jobs.map((job) => job.result))
+  const ended = await Promise.allSettled(streams.map((stream) => stream.result))
   const results = ended.map((outcome) => {
     if (outcome.status === 'rejected') throw outcome.reason
     return outcome.value

@@ -2,10 +2,10 @@ import type { Bridge } from '../../depth/bridge.js'
 import { createTopTwo, sumExp, topTwo } from '../../depth/features.js'
 import { allLayers } from '../../depth/plan.js'
 import type { Plan, PromptPass } from '../../depth/policy.js'
-import { InputError } from '../../errors.js'
 import { abortedError } from '../aborted.js'
 import type { Engine } from '../engine.js'
 import type { ForcedText, TextRows, TextStart } from '../known-text.js'
+import { checkTexts } from '../prompt-ids.js'
 import type { Sequence } from '../sequence.js'
 import type { Feed, Place, Rise } from '../step.js'
 import { promptPass } from '../token-depth.js'
@@ -42,13 +42,7 @@ export class TextLosses {
   private readonly opened: (Opened | undefined)[]
 
   constructor(engine: Engine, texts: readonly ForcedText[], prompt: 'full' | 'plan') {
-    texts.forEach(({ ids, promptLength: p }, i) => {
-      if (!Number.isSafeInteger(p) || p < 1 || p >= ids.length) {
-        throw new InputError(
-          `text ${i}: the prompt length must be from 1 to ${ids.length - 1}, so that a token is left to predict`,
-        )
-      }
-    })
+    checkTexts(texts)
     this.engine = engine
     this.texts = texts
     this.prompt = prompt

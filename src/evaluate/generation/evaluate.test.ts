@@ -18,7 +18,7 @@ let model: Model
 let options: GenerationOptions
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'shoal-generation-'))
-  model = await loadModel('ripple-8m', { threads: 1, slots: 3 })
+  model = await loadModel('ripple-8m', { thread: false, threads: 1, slots: 3 })
   options = {
     tasks: [await loadTask('choose_first_of_3')],
     texts: [await loadText('prose')],
