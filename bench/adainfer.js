@@ -72,8 +72,8 @@ const work = mkdtempSync(join(tmpdir(), 'shoal-adainfer-policies-'))
 const sections = []
 for (const name of options.models.split(',')) {
   const threads = options.threads === undefined ? {} : { threads: Number(options.threads) }
-  const model = await loadModel(name, { ...threads, quantization: 'f32' })
-  const small = await loadModel(name, { ...threads, quantization: 'q4_0' })
+  const model = await loadModel(name, { thread: false, ...threads, quantization: 'f32' })
+  const small = await loadModel(name, { thread: false, ...threads, quantization: 'q4_0' })
   for (const set of SETS.filter((s) => options.sets.split(',').includes(s.name)))
     sections.push(await evaluateSet(model, small, set))
   await small.dispose()

@@ -41,7 +41,7 @@ const { values: options } = parseArgs({
 })
 const file = options.model ?? realModel(SMOLLM2)
 if (file === null) process.exit(0)
-const model = await loadModel(file, { threads: Number(options.threads) })
+const model = await loadModel(file, { thread: false, threads: Number(options.threads) })
 const { layers, hidden: width } = model.hyperparameters
 const last = layers - 1
 const gone = new Set(options['leave-out'].split(',').flatMap(rangeOf))

@@ -20,7 +20,7 @@ const k = Number(values.tokens)
 
 for (const name of values.model.split(',')) {
   const path = name === 'tinyllama' ? await ensureTinyLlama() : name
-  const model = await loadModel(path, { threads: Number(values.threads) })
+  const model = await loadModel(path, { thread: false, threads: Number(values.threads) })
   for (const kind of ['prompt', 'decode']) await measure(name, model, kind)
   await model.dispose()
 }

@@ -11,11 +11,12 @@ import { busy } from './busy.js'
 import { ensureExperts } from './experts.js'
 import { prefix } from './prefix.js'
 import { responsive } from './responsive.js'
+import { thread } from './thread.js'
 import { ensureTinyLlama } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive, prefix; all of them
+  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive, prefix, thread; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -27,7 +28,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive,prefix' },
+    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive,prefix,thread' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -79,6 +80,15 @@ const PARTS = {
       return path === null ? [] : [{ name: file.replace(/\.gguf$/, ''), path }]
     })
     return prefix(real, { rounds, threads })
+  },
+  async thread() {
+    const smollm2 = realModel(SMOLLM2)
+    const models = [
+      { name: 'ripple-8m', path: 'ripple-8m' },
+      ...(smollm2 === null ? [] : [{ name: 'SmolLM2-135M-Instruct', path: smollm2 }]),
+      { name: "TinyLlama's shape", path: await ensureTinyLlama() },
+    ]
+    return thread(models, { rounds, threads, tokens })
   },
 }
 

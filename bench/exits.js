@@ -31,7 +31,7 @@ const { values: options } = parseArgs({
 })
 const path = options.model ?? (await ensureTinyLlama())
 const [promptLength, tokens, rounds] = [options.prompt, options.tokens, options.rounds].map(Number)
-const model = await loadModel(path, { threads: Number(options.threads), context: 512 })
+const model = await loadModel(path, { thread: false, threads: Number(options.threads), context: 512 })
 const { engine } = model.parts
 const { layers } = engine
 const full = toTheTop(layers)

@@ -27,7 +27,7 @@ export async function coin(options) {
     Number(options[name]),
   )
   const acceptances = options.acceptance.split(',').map(Number)
-  const model = await loadModel(path, { threads, context: 1024 })
+  const model = await loadModel(path, { thread: false, threads, context: 1024 })
   const { engine } = model.parts
   const { layers } = engine
   const full = toTheTop(layers)

@@ -83,7 +83,7 @@ export async function texts(options) {
 }
 
 async function measure(path, chat, files, { rounds, tokens, threads }) {
-  const model = await loadModel(path, { threads, context: 1024 })
+  const model = await loadModel(path, { thread: false, threads, context: 1024 })
   const ways = waysOf(model.hyperparameters.layers, files)
   const rows = []
   for (const { kind, prompts, sampling } of TEXT_KINDS) {

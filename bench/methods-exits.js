@@ -70,7 +70,7 @@ export async function exits(options, part, keep) {
       console.log(`${label} is left out: no file in $SHOAL_MODELS or ../shared/models`)
       continue
     }
-    const model = await loadModel(file, { threads: Number(options.threads) })
+    const model = await loadModel(file, { thread: false, threads: Number(options.threads) })
     const context = { name, model, size, options, part }
     try {
       const planned = []

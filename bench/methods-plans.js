@@ -73,7 +73,7 @@ export async function plans(options, part, keep) {
       console.log(`${label} is left out: no file in $SHOAL_MODELS or ../shared/models`)
       continue
     }
-    const model = await loadModel(file, { threads: Number(options.threads) })
+    const model = await loadModel(file, { thread: false, threads: Number(options.threads) })
     const texts = await textsOf(model, files, size, options.data, folds)
     try {
       await report({ name, label, model, files, size, options, folds, part, texts }, keep)

@@ -44,7 +44,12 @@ const targets = values.target.split(',').map(Number)
 const [prompt, tokens, threads] = [values.prompt, values.tokens, values.threads].map(Number)
 
 const path = values.model ?? (await ensureTinyLlama())
-const model = await loadModel(path, { threads, slots: Math.max(...batches), context: prompt + tokens + 8 })
+const model = await loadModel(path, {
+  thread: false,
+  threads,
+  slots: Math.max(...batches),
+  context: prompt + tokens + 8,
+})
 const rows = []
 const profiles = []
 for (const batch of batches) {

@@ -224,7 +224,7 @@ function planOfTuned() {
 }
 
 async function measureModel(name) {
-  const model = await loadModel(name, { threads, quantization: 'f32' })
+  const model = await loadModel(name, { thread: false, threads, quantization: 'f32' })
   try {
     const rows = []
     for (const row of policiesOf(model.name)) {
@@ -400,7 +400,12 @@ async function table() {
     const path = await ensureTinyLlama()
     const batches = options.quick ? [1] : [1, 2, 8]
     const [promptLength, maxTokens] = [SIZE.prompt, SIZE.tokens]
-    const model = await loadModel(path, { threads, slots: Math.max(...batches), context: promptLength + maxTokens + 8 })
+    const model = await loadModel(path, {
+      thread: false,
+      threads,
+      slots: Math.max(...batches),
+      context: promptLength + maxTokens + 8,
+    })
     try {
       const how = { batches, promptLength, maxTokens, rounds: SIZE.table, quality: null }
       return await speedTable(model, { ...how, targets: [2, 5] })

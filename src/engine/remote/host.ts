@@ -7,6 +7,7 @@ import { loadHere } from '../load-here.js'
 import type { LocalService } from '../local-service.js'
 import type { Calls, WireDepth, WirePackage, WireRows, WrittenRows } from './calls.js'
 import type { Answer, FromRunner, ToRunner } from './messages.js'
+import { SpacedSink } from './spaced-sink.js'
 import { CallerError, fromWire, toWire } from './wire-errors.js'
 import { type PolicyInquiry, policyOfWire } from './wire-policy.js'
 
@@ -123,7 +124,8 @@ export class Host {
           said: (tokens, progress) => caller.tell('said', { tokens, progress }),
           ended: (error) => (error === undefined ? resolve(undefined) : reject(error)),
         }
-        this.loaded.generate({ ...request, depth: depthOf(depth, caller) }, sink, caller.signal, chat)
+        const wanted = { ...request, depth: depthOf(depth, caller) }
+        this.loaded.generate(wanted, new SpacedSink(sink), caller.signal, chat)
       }),
     releaseChat: (chat) => {
       this.loaded.releaseChat(chat)

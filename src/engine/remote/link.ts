@@ -51,6 +51,8 @@ export function startThread(events: LinkEvents): Link {
     },
     hold: (held) => (held ? worker.ref() : worker.unref()),
     async terminate() {
+      // The program waits for that.
+      worker.ref()
       await worker.terminate()
     },
   }
@@ -95,6 +97,7 @@ export function startProcess(events: LinkEvents): Link {
     async terminate() {
       if (over) return
       const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+      child.ref()
       child.kill('SIGKILL')
       await ended
     },
