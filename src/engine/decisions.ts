@@ -5,8 +5,9 @@ import { checkNumbers, exitCheck } from './exit-check.js'
 import type { Head } from './head.js'
 import type { Heads } from './heads.js'
 import type { HiddenRows, RowIndex } from './hidden-rows.js'
+import { after, checksAt, wantedFrom } from './plan/climber.js'
 import type { SaidRow } from './step.js'
-import { after, checksAt, checkTokensOf, type Traveller, wantedFrom } from './traveller.js'
+import { checkTokensOf, type Traveller } from './traveller.js'
 
 interface Stopped {
   readonly traveller: Traveller

@@ -1,7 +1,7 @@
 import { checkBridges, checkLens } from '../depth/bridge.js'
 import type { Family, Hyperparameters } from '../families/family.js'
 import type { Backend } from '../ggml/backend.js'
-import { type Attempt, attempt } from './attempt.js'
+import { attempt } from './attempt.js'
 import { BridgeWeights, type LoadedBridge } from './bridges/bridge-weights.js'
 import { checkFeed } from './check-feed.js'
 import type { HeadWeights } from './check-head.js'
@@ -10,22 +10,15 @@ import { Heads } from './heads.js'
 import { HiddenRows } from './hidden-rows.js'
 import { KvCache } from './kv-cache.js'
 import { type Pauses, TURN_AFTER_MS } from './pauses.js'
+import type { Climber } from './plan/climber.js'
+import { nextPass, type PassLimits } from './plan/next-pass.js'
+import type { Pass, RowRange } from './plan/pass.js'
 import type { RowPadding } from './row-padding.js'
 import { Sequence } from './sequence.js'
 import type { Feed, Rise, RisenRows, StepOutcome } from './step.js'
 import type { StretchParts, StretchShape } from './stretch.js'
 import { StretchRunner } from './stretch-runner.js'
-import {
-  after,
-  checksAt,
-  goTogether,
-  leads,
-  needsInput,
-  type Piece,
-  rowsFrom,
-  sameBridge,
-  type Traveller,
-} from './traveller.js'
+import type { Piece, Traveller } from './traveller.js'
 import { finishInTurns } from './turns.js'
 
 /** Fewer rows than these share a pass with others, whatever it takes: apart they would read the weights twice. */
@@ -36,17 +29,8 @@ const MOST_HEAD_ROWS = 32
 
 const NO_BRIDGES: ReadonlyMap<number, LoadedBridge> = new Map()
 
-/** Some layers' way of a step. */
-interface Advance {
-  /** Who runs. */
-  readonly group: readonly Traveller[]
-  /** Who runs layers above, and who has stopped. */
-  readonly others: readonly Traveller[]
-  readonly stopped: readonly Traveller[]
-  /** The layer that the group runs next. */
-  readonly first: number
-  readonly pauses: Pauses | null
-}
+/** @param climbers the feeds of the pass's step */
+export type PassListener = (pass: Pass, climbers: readonly (Climber | null)[]) => void
 
 /** Runs layers for rows: which layers, which rows, in which order. */
 export class Engine {
@@ -56,6 +40,7 @@ export class Engine {
   private readonly heads: Heads
   private readonly decisions: Decisions
   private readonly bridges: BridgeWeights
+  private readonly onPass: PassListener | undefined
   /** Feeds of steps that are under way: in the pauses of one another may run. */
   private feeds = 0
 
@@ -69,9 +54,12 @@ export class Engine {
     context: number
     /** Of the KV cache; see `KvCache`. */
     mostCells?: number
+    /** Told every pass before it runs. */
+    onPass?: PassListener
   }) {
     const { backend, hyperparameters: h } = options
     this.layers = h.layers
+    this.onPass = options.onPass
     const cache = new KvCache(backend, {
       widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
       type: options.cacheType,
@@ -136,16 +124,19 @@ export class Engine {
 
   private async climb(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
     const travellers = feeds.map((feed) => attempt(() => this.begin(feed, this.feeds)))
-    for (;;) {
-      const running = travellers.flatMap((t) => ('value' in t && t.value.next !== null ? [t.value] : []))
-      if (running.length === 0) break
-      const layer = Math.min(...running.map((t) => t.next as number))
-      const first = running.find((t) => t.next === layer) as Traveller
-      const group = running.filter((t) => goTogether(t, first))
-      const others = running.filter((t) => !group.includes(t))
-      await this.advance({ group, others, stopped: stoppedOf(travellers), first: layer, pauses })
+    const climbers = travellers.map((t) => ('value' in t ? t.value : null))
+    const limits: PassLimits = {
+      layers: this.layers,
+      mostLayers: (rows) => this.stretches.mostLayers(rows, pauses),
+      padding: (rows) => this.parts.padding(rows),
     }
-    const stopped = stoppedOf(travellers)
+    for (;;) {
+      const pass = nextPass(climbers, limits)
+      if (pass === null) break
+      this.onPass?.(pass, climbers)
+      await this.run(pass, climbers as readonly Traveller[], pauses)
+    }
+    const stopped = climbers.flatMap((t) => (t !== null && t.stoppedAt !== null ? [t] : []))
     await this.decisions.speak(stopped.filter((t) => t.result === null))
     for (const t of stopped) if (t.stoppedAt === t.top) this.leave(t)
     return travellers.map((t) => {
@@ -154,6 +145,23 @@ export class Engine {
       // Rows may have gone on with others after their sequence had its result.
       return result ? { result: { ...result, rowLayers, layerPasses } } : { error }
     })
+  }
+
+  /** Runs a pass and has those decide who do so after it. */
+  private async run(pass: Pass, travellers: readonly Traveller[], pauses: Pauses | null): Promise<void> {
+    const of = (feed: number): Traveller => travellers[feed] as Traveller
+    const pieces = (ranges: readonly RowRange[]): Piece[] =>
+      ranges.map(({ feed, from, to }) => ({ traveller: of(feed), from, to }))
+    const rows = pieces(pass.rows)
+    for (const t of pass.inputs.map(of)) t.input = this.parts.rows.read(t.sequence.waitingRow(t.end - 1))
+    const { layers, from, narrowed, cached, sublayers, bridged } = pass
+    const shape: StretchShape = { layers, from, narrowed, cached, sublayers, bridges: bridgesAfter(rows, bridged) }
+    if (cached) {
+      for (const { traveller } of rows) traveller.sequence.unfinished.delete(layers[0] as number)
+      await this.stretches.runRanges(rows, shape, { pauses })
+    } else await this.stretches.run([...rows, ...pieces(pass.riders)], shape, { pauses })
+    for (const { traveller } of rows) if (traveller.error !== null) traveller.next = null
+    if (pass.decides.length > 0) await this.decisions.decide(pass.decides.map(of), layers.at(-1) as number)
   }
 
   /**
@@ -168,6 +176,7 @@ export class Engine {
     this.bridges.trim()
     const group = feeds.map((feed) => this.begin({ ...feed, depth: { kind: 'plan', layers, bridges } }))
     const outputs = new Map<Sequence, Map<number, Float32Array>>(feeds.map(({ sequence }) => [sequence, new Map()]))
+    const rows = group.map((t): Piece => ({ traveller: t, from: t.start, to: t.end }))
     for (const layer of [-1, ...layers]) {
       const shape: StretchShape = {
         layers: layer < 0 ? [] : [layer],
@@ -175,9 +184,9 @@ export class Engine {
         narrowed: false,
         cached: false,
         sublayers: mlpAfter.includes(layer),
-        bridges: bridgesAfter(group, [layer]),
+        bridges: bridgesAfter(rows, [layer]),
       }
-      await this.stretches.run(group, shape, {
+      await this.stretches.run(rows, shape, {
         seeMlp: ({ sequence }, position, mlp) => outputs.get(sequence)?.set(position, mlp),
       })
       for (const t of group) if (t.error !== null) throw t.error
@@ -255,112 +264,6 @@ export class Engine {
     }
   }
 
-  /** Runs as many layers as the group can go without a decision, then decides for those who check or stop there. */
-  private async advance({ group: all, others, stopped, first, pauses }: Advance): Promise<void> {
-    if (first === 0 && all.some((t) => !t.embedded && needsInput(t, 0))) {
-      const shape: StretchShape = {
-        layers: [],
-        from: 'tokens',
-        narrowed: false,
-        cached: false,
-        sublayers: false,
-        bridges: bridgesAfter(all, [-1]),
-      }
-      await this.stretches.run(all, shape, { pauses })
-    }
-    for (const t of all) if (t.error !== null) t.next = null
-    const group = all.filter((t) => t.error === null)
-    if (group.length === 0) return
-    await this.finishRows(group, first - 1, pauses)
-    for (const t of group) if (needsInput(t, first)) t.input = this.parts.rows.read(t.sequence.waitingRow(t.end - 1))
-    const layers = this.extend(group, others, first, pauses)
-    const embedded = group[0]?.embedded === true
-    const leading =
-      group.some((t) => leads(t, layers.at(-1) as number)) &&
-      group.every((t) => leads(t, layers.at(-1) as number) || t.top === layers.at(-1))
-    // The rows that come after need their hidden rows at the input of the layer that is led.
-    if (leading && (layers.length > 1 || !embedded)) layers.pop()
-    const last = layers.at(-1) ?? first - 1
-    const wanted = group.every((t) => t.top === last || leads(t, last))
-    const shape: StretchShape = {
-      layers,
-      from: embedded ? 'rows' : 'tokens',
-      narrowed: wanted && layers.length > 0,
-      cached: false,
-      sublayers: group.some((t) => checksAt(t, last) && t.depth.kind === 'exit' && t.depth.needs.sublayers),
-      bridges: bridgesAfter(group, embedded ? layers : [-1, ...layers]),
-    }
-    await this.stretches.run(group, shape, { riders: this.ridersOf(group, stopped, shape), pauses })
-    if (layers.length === 0) return
-    await this.decisions.decide(group, last)
-  }
-
-  /** Runs the rest of a layer for rows that only left keys and values there, before the layer above wants them. */
-  private async finishRows(group: readonly Traveller[], layer: number, pauses: Pauses | null): Promise<void> {
-    const behind = group.flatMap((t): Piece[] => {
-      const positions = t.sequence.unfinished.get(layer)
-      t.sequence.unfinished.delete(layer)
-      return positions === undefined ? [] : spans(positions).map(({ from, to }) => ({ traveller: t, from, to }))
-    })
-    if (behind.length === 0) return
-    const shape: StretchShape = {
-      layers: [layer],
-      from: 'rows',
-      narrowed: false,
-      cached: true,
-      sublayers: false,
-      bridges: NO_BRIDGES,
-    }
-    await this.stretches.runRanges(behind, shape, { pauses })
-  }
-
-  private extend(
-    group: readonly Traveller[],
-    others: readonly Traveller[],
-    first: number,
-    pauses: Pauses | null,
-  ): number[] {
-    const layers = [first]
-    const rows = group.reduce((sum, t) => sum + t.end - rowsFrom(t, first), 0)
-    const most = this.stretches.mostLayers(rows, pauses)
-    for (let last = first; ; last = layers.at(-1) as number) {
-      const next = after(group[0] as Traveller, last)
-      if (next === null || layers.length >= most) return layers
-      const together = group.every(
-        (t) =>
-          after(t, last) === next &&
-          !checksAt(t, last) &&
-          !needsInput(t, next) &&
-          rowsFrom(t, next) === rowsFrom(t, first) &&
-          sameBridge(t, group[0] as Traveller, next),
-      )
-      if (!together || others.some((t) => (t.next as number) <= next)) return layers
-      layers.push(next)
-    }
-  }
-
-  /**
-   * Rows that wait at a stretch of sequences that have stopped below it: where the group's rows are filled up, these take the
-   * places, since they have to go through sooner or later and cost nothing now.
-   */
-  private ridersOf(group: readonly Traveller[], stopped: readonly Traveller[], shape: StretchShape): Piece[] {
-    const [first = 0] = shape.layers
-    const leading = shape.narrowed && shape.layers.at(-1) !== this.layers - 1
-    if (shape.from === 'tokens' || first === 0 || leading || shape.bridges.size > 0) return []
-    const rows = group.reduce((sum, t) => sum + t.end - rowsFrom(t, first), 0)
-    let places = this.parts.padding(rows) - rows
-    return stopped.flatMap((t) => {
-      const { cached, unfinished } = t.sequence
-      if (places === 0 || t.depth.kind !== 'exit' || unfinished.size > 0) return []
-      const from = cached[first] as number
-      // Rows whose logits are still to be read stay where they are.
-      const to = Math.min(cached[first - 1] as number, t.wantedFrom, from + places)
-      if (to <= from || shape.layers.some((layer) => cached[layer] !== from)) return []
-      places -= to - from
-      return [{ traveller: t, from, to }]
-    })
-  }
-
   private bridgesOf(depth: Feed['depth']): ReadonlyMap<number, LoadedBridge> {
     if (depth.kind !== 'plan' || depth.bridges === undefined || depth.bridges.length === 0) return NO_BRIDGES
     checkBridges(depth.bridges, depth.layers, this.layers, this.hidden)
@@ -382,25 +285,9 @@ export class Engine {
   }
 }
 
-/** What follows layers of a group, which goes through them together. */
-function bridgesAfter(group: readonly Traveller[], layers: readonly number[]): ReadonlyMap<number, LoadedBridge> {
-  const [first] = group
-  if (first === undefined || first.bridges.size === 0) return NO_BRIDGES
-  return new Map([...first.bridges].filter(([layer]) => layers.includes(layer)))
-}
-
-/** The travellers of a step that have stopped, and not by an error. */
-function stoppedOf(travellers: readonly Attempt<Traveller>[]): Traveller[] {
-  return travellers.flatMap((t) => ('value' in t && t.value.stoppedAt !== null ? [t.value] : []))
-}
-
-/** Ascending positions as ranges. */
-function spans(positions: readonly number[]): { from: number; to: number }[] {
-  const all: { from: number; to: number }[] = []
-  for (const p of positions) {
-    const open = all.at(-1)
-    if (open !== undefined && open.to === p) open.to++
-    else all.push({ from: p, to: p + 1 })
-  }
-  return all
+/** What follows layers of rows that go through them together. */
+function bridgesAfter(rows: readonly Piece[], layers: readonly number[]): ReadonlyMap<number, LoadedBridge> {
+  const [first] = rows
+  if (first === undefined || layers.length === 0) return NO_BRIDGES
+  return new Map([...first.traveller.bridges].filter(([layer]) => layers.includes(layer)))
 }

@@ -4,12 +4,16 @@ import type { KvCache, Slot } from './kv-cache.js'
 /** Rows of logits that a sequence has room for; more are made where they are needed. */
 const MOST_LOGITS = 16
 
+let count = 0
+
 /**
  * What the engine knows of one sequence: how far each layer has seen it, and the hidden rows of the positions that some
  * layer has not seen yet. `cached[l]` never rises with l under exit policies: the staircase. A layer that a skip plan
  * leaves out stays behind without waiting rows.
  */
 export class Sequence {
+  /** Tells sequences apart, for people. */
+  readonly id = count++
   readonly slot: Slot
   /** Per layer: positions 0 .. cached[l]-1 are in its cache. */
   readonly cached: Int32Array

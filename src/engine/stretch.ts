@@ -5,6 +5,7 @@ import { Attention, attentionKey, cellsOf } from './attention.js'
 import type { LoadedBridge } from './bridges/bridge-weights.js'
 import { type HiddenRows, type RowIndex, UNREAD_ROW } from './hidden-rows.js'
 import type { KvCache, Slot } from './kv-cache.js'
+import type { Pass } from './plan/pass.js'
 import type { RowPadding } from './row-padding.js'
 
 /** A run of rows of one sequence: positions `start` .. `start + rows.length - 1`. */
@@ -19,16 +20,8 @@ export interface Run {
   readonly wanted: number
 }
 
-export interface StretchShape {
-  /** Layers in the order they run. */
-  readonly layers: readonly number[]
-  readonly from: 'tokens' | 'rows'
-  /** True where the last layer computes only the wanted rows; the others still leave their keys and values. */
-  readonly narrowed: boolean
-  /** True where the rows' keys and values are in the cache already. */
-  readonly cached: boolean
-  /** True where the last layer's attention and MLP outputs are kept for the wanted rows. */
-  readonly sublayers: boolean
+/** The layers of a pass, without its rows. */
+export interface StretchShape extends Pick<Pass, 'layers' | 'from' | 'narrowed' | 'cached' | 'sublayers'> {
   /** What follows a layer where layers above it are left out; -1 for the embedding. */
   readonly bridges: ReadonlyMap<number, LoadedBridge>
 }
