@@ -16,9 +16,9 @@ export interface PassLimits {
   /** L */
   readonly layers: number
   /** Layers that so many rows may run in one compute, so that others get their turns. */
-  mostLayers(rows: number): number
+  readonly mostLayers: (rows: number) => number
   /** How many rows so many are filled up to, because they cost no more. */
-  padding(rows: number): number
+  readonly padding: (rows: number) => number
 }
 
 /** A climber and its place among the feeds of the step. */

@@ -35,9 +35,9 @@ export interface Pass {
 /** What a pass is told with, for people. */
 export interface PassNames {
   /** A feed's sequence. */
-  sequence(feed: number): number
+  readonly sequence: (feed: number) => number
   /** What happens to a feed after the last layer of the pass. */
-  then(feed: number): string
+  readonly then: (feed: number) => string
 }
 
 /** A pass in one line: `layers 0-7, rows 24-27 of sequence 3: check`. */
