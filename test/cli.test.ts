@@ -167,6 +167,18 @@ describe('run', () => {
     expect(again.seed).not.toBe(off.seed)
   })
 
+  it('--explain-pass tells what runs, a line for each pass', async () => {
+    const args = ['run', '--tokens', '1,2,3', '--max-tokens', '2', '--depth', 'exit:7', '--explain-pass']
+    const { code, stderr } = await shoal(args)
+    expect(code).toBe(0)
+    const passes = stderr.split('\n').filter((line) => line.includes('sequence'))
+    expect(passes.map((line) => line.replace(/of sequence \d+/g, '').replace(/: sequence \d+/, ':'))).toEqual([
+      'shoal: embedding, layers 0-7, rows 0-2 : ends',
+      'shoal: embedding, layers 0-7, row 3 : ends',
+    ])
+    expectFailure(await shoal(['run', '--prompts', 'x.jsonl', '--explain-pass']), 2, /does not go with --prompts/)
+  })
+
   it('--show-depth writes depths as small digits without colours, and colours where they are forced', async () => {
     const args = ['run', 'Once upon a time', '--max-tokens', '3', '--depth', 'exit:7', '--show-depth']
     const plain = await shoal(args)

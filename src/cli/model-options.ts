@@ -66,7 +66,7 @@ export async function openModel(
   cli: Cli,
   name: string | undefined,
   options: ModelOptions,
-  extra: Pick<LoadOptions, 'slots'> = {},
+  extra: Pick<LoadOptions, 'slots' | 'onPass'> = {},
 ): Promise<Model> {
   if (options.device !== 'cpu') {
     throw new UsageError(`device ${options.device} is not available in this version, only cpu`)
@@ -96,7 +96,7 @@ export async function withModel<T>(
   name: string | undefined,
   options: ModelOptions,
   use: (model: Model) => Promise<T>,
-  extra: Pick<LoadOptions, 'slots'> = {},
+  extra: Pick<LoadOptions, 'slots' | 'onPass'> = {},
 ): Promise<T> {
   const model = await openModel(cli, name, options, extra)
   try {

@@ -10,7 +10,7 @@ import {
   searchBeams,
 } from './beams.js'
 import { refuseOutsideBound } from './bound-scope.js'
-import { type Cli, printJson, UsageError } from './cli.js'
+import { type Cli, note, printJson, UsageError } from './cli.js'
 import {
   addGenerationOptions,
   announceDepth,
@@ -30,6 +30,7 @@ import { tokenIds, wholeNumber } from './values.js'
 interface RunOptions extends ModelOptions, GenerationOptions, BeamOptions, ForceOption, AllowEmptyOption {
   readonly tokens?: number[]
   readonly showDepth?: boolean
+  readonly explainPass?: boolean
   readonly prompts?: string
   readonly batch?: number
   readonly out?: string
@@ -63,6 +64,7 @@ export function buildRun(cli: Cli): Command {
   addAllowEmptyOption(addForceOption(addBeamOptions(addGenerationOptions(command))))
     .option('--tokens <ids>', 'token ids such as 2,5,7 instead of a prompt', tokenIds)
     .option('--show-depth', 'colour each token by the layers that it ran')
+    .option('--explain-pass', 'tell on stderr what the engine runs: layers, rows, checks')
     .option('--prompts <file>', 'run the prompts of a JSONL file')
     .option('--batch <n>', 'with --prompts: sequences at once; default 8', wholeNumber(1, 1024))
     .option('-o, --out <file>', 'with --prompts: JSONL file for the results; default stdout')
@@ -92,11 +94,13 @@ async function run(
   }
   if (prompts !== undefined) {
     if (options.showDepth) throw new UsageError('--show-depth shows one prompt; it does not go with --prompts')
+    if (options.explainPass) throw new UsageError('--explain-pass tells of one prompt; it does not go with --prompts')
     return await runPromptsFile(cli, first, { ...options, prompts })
   }
   const { model, prompt } =
     tokens === undefined ? await modelAndPrompt(cli, 'run', first, second, options) : { model: first, prompt: tokens }
-  await withModel(cli, model, options, (loaded) => runOne(cli, loaded, prompt, options))
+  const extra = options.explainPass ? { onPass: (pass: string) => note(cli, pass) } : {}
+  await withModel(cli, model, options, (loaded) => runOne(cli, loaded, prompt, options), extra)
 }
 
 async function runOne(cli: Cli, model: Model, prompt: string | number[], options: RunOptions): Promise<void> {

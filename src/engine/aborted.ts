@@ -23,6 +23,11 @@ export function onAbort(signal: AbortSignal | undefined, action: () => void): ()
   return () => actions.delete(own)
 }
 
+/** Throws where a signal is aborted already. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal.reason)
+}
+
 /** What a run ends with that its caller stopped. */
 export function abortedError(reason: unknown): ShoalError {
   return new ShoalError('aborted', 'the run was aborted', { cause: reason })

@@ -91,6 +91,8 @@ export interface LoadOptions {
   /** Of a model on the Hub: branch, tag or commit; default `main`. */
   readonly revision?: string
   readonly progress?: (info: ProgressInfo) => void
+  /** Told in one line what runs next: layers, the rows that go through them, and who is checked or ends after them. With `thread: false` alone. */
+  readonly onPass?: (pass: string) => void
   readonly signal?: AbortSignal
 }
 
@@ -131,6 +133,8 @@ export interface GenerateOptions extends SamplingOptions {
    * transformers and llama.cpp. Refused where the chat template changes contents.
    */
   readonly literalContent?: boolean
+  /** Of calls that wait for a slot, those with a greater one go first, and of equal ones who has waited longest; default 0. */
+  readonly priority?: number
   readonly signal?: AbortSignal
 }
 

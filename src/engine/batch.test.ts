@@ -143,6 +143,20 @@ describe('a batch of 8 on random weights of 16 layers', () => {
     }
   })
 
+  it('gives a free slot to who asked with the greatest priority, and then to who waited longest', async () => {
+    const narrow = await workspace.loadRandom(33, { layers: 2 }, { slots: 1 })
+    const order: string[] = []
+    const ask = async (name: string, priority?: number): Promise<void> => {
+      await narrow.generate([1, 2], { maxTokens: 2, ...(priority === undefined ? {} : { priority }) }).result
+      order.push(name)
+    }
+    const first = ask('first')
+    await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([first, ask('a'), ask('low', -1), ask('high', 5), ask('b'), ask('higher', 6)])
+    expect(order).toEqual(['first', 'higher', 'high', 'a', 'b', 'low'])
+    expect(() => narrow.generate([1], { priority: Number.NaN })).toThrow(/priority must be a number/)
+  })
+
   it('serves more generations than slots, each complete', async () => {
     const narrow = await workspace.loadRandom(31, { layers: 16, kvHeads: 2, vocabulary: 80 }, { slots: 3 })
     const results = await Promise.all(

@@ -11,6 +11,8 @@ import { nextTurn } from './turns.js'
 export interface Job {
   /** Slots that it takes: the most feeds that it has in a step; default 1. */
   readonly width?: number
+  /** Of those that wait, jobs with a greater one go first; default 0. */
+  readonly priority?: number
   /** Cells of the KV cache that it may come to need; default none. */
   readonly cells?: number
   /** What it has in the cache from before: counted as idle until the job runs. */
@@ -188,9 +190,14 @@ export class Batch {
     return [...this.running].reduce((sum, { width = 1 }) => sum + width, 0)
   }
 
-  /** Gives free slots and cells to the jobs that have waited longest; what needs more slots than there are runs alone. */
+  /**
+   * Gives free slots and cells to the jobs that wait, by priority and then by how long; what needs more slots than there are runs alone. Nobody
+   * passes one that comes before and does not fit yet: it would wait for ever.
+   */
   private admit(): void {
-    for (const [job, stopListening] of this.waiting) {
+    // Sorting keeps the order of equals.
+    const queue = [...this.waiting].sort(([a], [b]) => (b.priority ?? 0) - (a.priority ?? 0))
+    for (const [job, stopListening] of queue) {
       const { width = 1 } = job
       if ((this.running.size > 0 && this.slotsInUse + width > this.slots) || !this.reserve(job)) return
       stopListening()

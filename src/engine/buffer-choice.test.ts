@@ -47,6 +47,13 @@ describe.runIf(extras.length > 0)('the choice of buffers', () => {
     }
   })
 
+  it('stops where loading is stopped, and nothing is remembered', async () => {
+    const empty = await mkdtemp(join(folder, 'stopped-'))
+    const stopped = chooseBuffers(backend, uses, await MachineMemory.open(empty), AbortSignal.abort('why'))
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted', cause: 'why' })
+    expect((await MachineMemory.open(empty)).get('other')).toBeUndefined()
+  })
+
   it('is made anew where the memory is damaged or names what this processor lacks', async () => {
     const path = join(folder, 'machine.json')
     await chooseBuffers(backend, uses, await MachineMemory.open(folder))

@@ -1,6 +1,7 @@
 import type { Backend } from '../ggml/backend.js'
 import { productCosts } from '../ggml/product-cost.js'
 import { type BufferChoice, type FileTensor, supportsProduct, type WeightUse } from '../ggml/weights.js'
+import { throwIfAborted } from './aborted.js'
 import { type MachineMemory, machineName } from './machine-memory.js'
 
 /** Rows that a matrix is measured with, and what each counts: decoding first, then batches, then prompts. */
@@ -22,6 +23,7 @@ export async function chooseBuffers(
   backend: Backend,
   uses: readonly WeightUse[],
   memory: MachineMemory,
+  signal?: AbortSignal,
 ): Promise<BufferChoice> {
   const extra = [...backend.extraBufferTypes().keys()]
   const candidates = new Map<string, { tensor: FileTensor; buffers: string[] }>()
@@ -41,7 +43,7 @@ export async function chooseBuffers(
     }
     const known = memory.get(key)
     const holds = known === PLAIN || (typeof known === 'string' && buffers.includes(known))
-    const choice = holds ? known : ((await fastest(backend, tensor, buffers)) ?? PLAIN)
+    const choice = holds ? known : ((await fastest(backend, tensor, buffers, signal)) ?? PLAIN)
     if (!holds) learned[key] = choice
     choices.set(key, choice === PLAIN ? null : choice)
   }
@@ -55,13 +57,21 @@ function keyOf(backend: Backend, { type, shape }: FileTensor): string {
 }
 
 /** The buffer type with the least weighted cost, each number of rows relative to the best there; null for plain memory. */
-async function fastest(backend: Backend, tensor: FileTensor, buffers: readonly string[]): Promise<string | null> {
+async function fastest(
+  backend: Backend,
+  tensor: FileTensor,
+  buffers: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
   const shape = [tensor.shape[0] ?? 1, Math.min(tensor.shape[1] ?? 1, MOST_MEASURED_ROWS)] as const
   const all = [null, ...buffers]
   const score = new Map<string | null, number>(all.map((name) => [name, 0]))
   const rows = ROWS.map(([count]) => count)
   const costs: number[][] = []
-  for (const name of all) costs.push(await productCosts(backend, name, tensor.type, shape, rows))
+  for (const name of all) {
+    throwIfAborted(signal)
+    costs.push(await productCosts(backend, name, tensor.type, shape, rows))
+  }
   for (const [r, [, weight]] of ROWS.entries()) {
     const least = Math.min(...costs.map((of) => of[r] as number))
     all.forEach((name, i) => {

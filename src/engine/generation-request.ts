@@ -16,6 +16,7 @@ export interface GenerationRequest {
   readonly maxTokens: number
   readonly stop: readonly string[]
   readonly ignoreEos: boolean
+  readonly priority: number
   readonly sampling: Required<SamplingOptions>
 }
 
@@ -43,6 +44,7 @@ export function generationRequest(
     ignoreEos = false,
     signal: _signal,
     literalContent: _literalContent,
+    priority = 0,
     ...sampling
   } = options
   if (typeof lossless === 'object') {
@@ -51,6 +53,7 @@ export function generationRequest(
   }
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
     throw new InputError('maxTokens must be a whole number of at least 1')
+  if (!Number.isFinite(priority)) throw new InputError('priority must be a number')
   if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
   checkFits(promptTokens.length, limits.context)
   const { seed, settings } = createSampler(sampling)
@@ -60,7 +63,16 @@ export function generationRequest(
   if (stops.includes('')) throw new InputError('a stop string must not be empty')
   if (stops.length > 0 && !limits.hasText)
     throw new InputError('stop strings need a tokenizer, and this model has none')
-  return { promptTokens, depth, lossless, maxTokens, stop: [...stops], ignoreEos, sampling: { ...settings, seed } }
+  return {
+    promptTokens,
+    depth,
+    lossless,
+    maxTokens,
+    stop: [...stops],
+    ignoreEos,
+    priority,
+    sampling: { ...settings, seed },
+  }
 }
 
 /** @throws InputError `context_exceeded` */

@@ -43,6 +43,7 @@ export interface KeptSequence {
 /** One generation as a job of the batch: it may join once `begin` has given it a policy, and tells a sink what comes of it. */
 export class GenerationJob implements Job {
   readonly cells: number
+  readonly priority: number
   private readonly sampler: Sampler
   private readonly stream: TextStream | null
   private decoder: Decoder | null = null
@@ -73,6 +74,7 @@ export class GenerationJob implements Job {
   ) {
     const { promptTokens, maxTokens, sampling, stop } = request
     this.cells = slotCells(Math.min(parts.context, promptTokens.length + maxTokens), parts.context)
+    this.priority = request.priority
     this.sampler = createSampler(sampling, promptTokens)
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stop, parts.spell)
   }

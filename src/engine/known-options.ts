@@ -27,6 +27,7 @@ const GENERATE: Names<GenerateOptions> = {
   stop: true,
   ignoreEos: true,
   literalContent: true,
+  priority: true,
   signal: true,
 }
 
@@ -46,6 +47,7 @@ const LOAD: Names<LoadOptions> = {
   cacheDir: true,
   revision: true,
   progress: true,
+  onPass: true,
   signal: true,
 }
 

@@ -11,13 +11,15 @@ import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
 import type { CacheType, LoadOptions } from './api.js'
 import { chooseBuffers } from './buffer-choice.js'
-import { Engine } from './engine.js'
+import { Engine, type PassListener } from './engine.js'
 import { slotCells, wholeSlots } from './kv-cache.js'
 import { KvRoom } from './kv-room.js'
 import { LocalService } from './local-service.js'
 import { MachineMemory, machineName } from './machine-memory.js'
 import type { ModelFacts } from './model.js'
 import { type ModelText, openModelText } from './model-text.js'
+import { type Climber, decisionText } from './plan/climber.js'
+import { passText } from './plan/pass.js'
 import { ropeFactors, withRopeTensors } from './rope-factors.js'
 import { choosePadding } from './row-padding.js'
 import { weightUses } from './weight-uses.js'
@@ -72,15 +74,18 @@ export async function loadHere(
     const cacheDir = options.cacheDir ?? cacheFolder()
     const memory = await MachineMemory.open(cacheDir)
     const machine = `${machineName(backend)} | ${cacheType} cache`
-    const choose = await chooseBuffers(backend, uses, memory)
-    const padding = await choosePadding(backend, uses, choose, memory)
+    const choose = await chooseBuffers(backend, uses, memory, signal)
+    const padding = await choosePadding(backend, uses, choose, memory, signal)
     const weights = new WeightStore(backend, p.gguf, uses, choose)
     let engine: Engine | null = null
     try {
       for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
       // What is left when the weights are there.
       const room = roomOf(h, cacheType, context, options.kvMemory)
-      const parts = { backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells: room.cells }
+      const parts = {
+        ...{ backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells: room.cells },
+        ...(options.onPass === undefined ? {} : { onPass: passListener(options.onPass) }),
+      }
       engine = making(() => new Engine(parts))
       const parameters = countParameters(family.tensors(h))
       const release = async () => {
@@ -122,6 +127,18 @@ export async function loadHere(
   } catch (error) {
     await backend.dispose()
     throw error
+  }
+}
+
+function passListener(tell: (pass: string) => void): PassListener {
+  return (pass, climbers) => {
+    const of = (feed: number): Climber => climbers[feed] as Climber
+    const last = pass.layers.at(-1) ?? -1
+    const names = {
+      sequence: (feed: number) => of(feed).sequence.id,
+      decides: (feed: number) => decisionText(of(feed), last),
+    }
+    tell(passText(pass, names))
   }
 }
 

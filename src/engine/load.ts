@@ -17,6 +17,7 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   if (typeof thread !== 'boolean' || typeof process !== 'boolean')
     throw new InputError('thread and process must be true or false; the number that compute is threads')
   checkOptions(rest)
+  if (rest.onPass !== undefined && (thread || process)) throw new InputError('onPass goes with thread: false')
   if (thread || process) return loadThere(model, rest, process ? 'process' : 'thread')
   const { facts, text, identity, service } = await loadHere(model, rest)
   return new LoadedModel(facts, text, identity, service)

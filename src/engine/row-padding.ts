@@ -2,6 +2,7 @@ import { TENSOR_TYPES } from '../checkpoint/tensor-type.js'
 import type { Backend } from '../ggml/backend.js'
 import { BYTES_IN_TURN, productCosts } from '../ggml/product-cost.js'
 import type { BufferChoice, WeightUse } from '../ggml/weights.js'
+import { throwIfAborted } from './aborted.js'
 import { type MachineMemory, machineName } from './machine-memory.js'
 
 /** How many rows to compute where some are wanted: as many, or a few more where those come cheaper. */
@@ -24,6 +25,7 @@ export async function choosePadding(
   uses: readonly WeightUse[],
   buffers: BufferChoice,
   memory: MachineMemory,
+  signal?: AbortSignal,
 ): Promise<RowPadding> {
   const bytes = new Map<string, number>()
   const matrices = uses.filter(
@@ -46,6 +48,7 @@ export async function choosePadding(
   const key = `${machineName(backend)} | ${tensor.type} ${tensor.shape.join('x')} in ${where} | rows filled up`
   const known = read(memory.get(key))
   const before = backend.gaveWay
+  if (known === null) throwIfAborted(signal)
   const filled = known ?? fill(await productCosts(backend, buffer, tensor.type, shape, ROWS, { bytesInTurn }))
   if (known === null && backend.gaveWay === before) await memory.add({ [key]: filled.join(' ') })
   return (rows) => filled[rows - 1] ?? rows

@@ -59,6 +59,12 @@ export function sameBridge(a: Climber, b: Climber, layer: number): boolean {
   return a.bridges.get(layer) === b.bridges.get(layer)
 }
 
+/** What happens to a climber after the last layer of a pass, for people; '' where it goes on. */
+export function decisionText(c: Climber, layer: number): string {
+  if (checksAt(c, layer)) return 'is checked'
+  return after(c, layer) === null ? 'ends' : ''
+}
+
 /** First position whose row is wanted after a narrowed layer. */
 export function wantedFrom(c: Climber, layer: number): number {
   return layer === c.top ? c.wantedFrom : c.end - 1

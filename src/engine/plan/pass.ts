@@ -36,22 +36,25 @@ export interface Pass {
 export interface PassNames {
   /** A feed's sequence. */
   readonly sequence: (feed: number) => number
-  /** What happens to a feed after the last layer of the pass. */
-  readonly then: (feed: number) => string
+  /** What happens to a feed after the last layer of the pass; '' where it goes on. */
+  readonly decides: (feed: number) => string
 }
 
-/** A pass in one line: `layers 0-7, rows 24-27 of sequence 3: check`. */
-export function passText(pass: Pass, { sequence, then }: PassNames): string {
+/** A pass in one line: `layers 0-7, rows 24-27 of sequence 3: sequence 3 is checked`. */
+export function passText(pass: Pass, { sequence, decides }: PassNames): string {
   const { layers, rows, riders, from } = pass
   const what = layers.length === 0 ? 'embedding' : `${from === 'tokens' ? 'embedding, ' : ''}${layersText(layers)}`
   const of = (range: RowRange): string => `${rowsText(range)} of sequence ${sequence(range.feed)}`
+  const count = rows.reduce((sum, range) => sum + range.to - range.from, 0)
   const marks = [
     ...(pass.cached ? ['the rest of the layer'] : []),
-    ...(pass.narrowed ? ['other rows leave keys and values'] : []),
+    ...(pass.narrowed && count > pass.decides.length ? ['other rows leave keys and values'] : []),
     ...(pass.bridged.length > 0 ? [`bridges after ${pass.bridged.join(', ')}`] : []),
     ...(riders.length > 0 ? [`in free places ${riders.map(of).join(', ')}`] : []),
   ]
-  const ends = pass.decides.map((feed) => `sequence ${sequence(feed)} ${then(feed)}`)
+  const ends = pass.decides.flatMap((feed) =>
+    decides(feed) === '' ? [] : [`sequence ${sequence(feed)} ${decides(feed)}`],
+  )
   const tail = ends.length === 0 ? '' : `: ${ends.join(', ')}`
   return `${what}, ${rows.map(of).join(', ')}${marks.length > 0 ? ` (${marks.join('; ')})` : ''}${tail}`
 }

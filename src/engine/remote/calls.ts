@@ -26,7 +26,7 @@ export type WirePackage = Omit<Package, 'gguf'>
 export type WireDepth = string | WirePolicy
 
 /** Options that a message carries: signals and functions stay with the caller. */
-type Plain<Options> = Omit<Options, 'signal' | 'progress' | 'onProgress' | 'onLayer' | 'depth'>
+type Plain<Options> = Omit<Options, 'signal' | 'progress' | 'onPass' | 'onProgress' | 'onLayer' | 'depth'>
 
 type OfOptions = Omit<NonNullable<Parameters<PlanLosses['of']>[1]>, 'signal' | 'start'>
 type RiseOptions = Omit<Parameters<PlanLosses['rise']>[0], 'signal'>

@@ -19,7 +19,7 @@ interface OpenedPackage {
 /** Loads a model into a thread or a process of its own; see `loadModel`. */
 export async function loadThere(
   model: string | undefined,
-  { signal, progress, ...options }: HereOptions,
+  { signal, progress, onPass: _onPass, ...options }: HereOptions,
   place: Place,
 ): Promise<Model> {
   let opening: Promise<OpenedPackage> | null = null
