@@ -14,7 +14,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { toTheTop } from '../dist/engine/token-depth.js'
+import { toTheTop } from '../dist/engine/plan/token-depth.js'
 import { loadModel } from '../dist/index.js'
 import { ensureTinyLlama } from './tinyllama.js'
 

@@ -7,12 +7,13 @@
  * every round, in another order each time, so that a machine's moods meet them all alike; medians count. Eight rounds before
  * the first that counts build graphs and learn what steps cost; they have a column of their own.
  */
-import { AdaptiveDrafting } from '../dist/engine/adaptive-drafting.js'
-import { MOST_DRAFTS } from '../dist/engine/drafting.js'
-import { LosslessDecoder } from '../dist/engine/lossless.js'
-import { createRandomStream } from '../dist/engine/random-stream.js'
-import { createSampler } from '../dist/engine/sampler.js'
-import { toTheTop } from '../dist/engine/token-depth.js'
+
+import { toTheTop } from '../dist/engine/plan/token-depth.js'
+import { AdaptiveDrafting } from '../dist/engine/schedule/adaptive-drafting.js'
+import { MOST_DRAFTS } from '../dist/engine/schedule/drafting.js'
+import { LosslessDecoder } from '../dist/engine/schedule/lossless.js'
+import { createRandomStream } from '../dist/engine/schedule/random-stream.js'
+import { createSampler } from '../dist/engine/schedule/sampler.js'
 import { loadModel } from '../dist/index.js'
 import { ensureTinyLlama } from './tinyllama.js'
 

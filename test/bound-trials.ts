@@ -2,7 +2,7 @@ import { type Applied, applyPolicy, exitLayer } from '../src/calibrate/apply.js'
 import { type BoundRequest, testCandidates } from '../src/calibrate/bound.js'
 import type { TraceSet } from '../src/calibrate/traces.js'
 import type { PolicyFile } from '../src/depth/policy-file.js'
-import { createRandomStream } from '../src/engine/random-stream.js'
+import { createRandomStream } from '../src/engine/schedule/random-stream.js'
 
 /** What a bound did over many calibration sets. */
 export interface BoundTrials {

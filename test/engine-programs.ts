@@ -1,4 +1,4 @@
-import { createRandomStream } from '../src/engine/random-stream.js'
+import { createRandomStream } from '../src/engine/schedule/random-stream.js'
 import type { ChatSession, GenerateOptions, Model } from '../src/index.js'
 
 /** What random programs of calls gave beside what each gives alone. */

@@ -1,7 +1,7 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSafetensorsWriter } from '../src/checkpoint/safetensors-write.js'
-import { createRandomStream } from '../src/engine/random-stream.js'
+import { createRandomStream } from '../src/engine/schedule/random-stream.js'
 
 /** Shape of a Llama checkpoint; what is left out takes a small default. */
 export interface LlamaShape {

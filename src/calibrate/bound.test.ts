@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { boundTrials } from '../../test/bound-trials.js'
 import { gapPolicy, tracesOf } from '../../test/traces-of.js'
 import { POLICY_KINDS } from '../depth/policy-file.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { binomialCdf, binomialPmf } from './binomial.js'
 import {
   binomialPValue,

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Plan } from '../depth/policy.js'
 import { balancedPlan } from '../depth/unified.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { searchPlan } from './plan-search.js'
 
 /** A loss of layers that each have a worth, and of pairs that are worth more or less together. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
 import { readTextData, type TextData, type TextDataOptions } from '../engine/measure/text-data.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { FileError } from '../errors.js'
 
 /** Tokens that the model goes on with where a line is a prompt alone. */

@@ -1,4 +1,4 @@
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import type { TraceSet } from './traces.js'
 
 /** Gives each question its part; a question that was dealt out before keeps its part. */

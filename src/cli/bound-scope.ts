@@ -1,7 +1,7 @@
 import type { BoundScope } from '../depth/bound-scope.js'
 import type { Policy } from '../depth/policy.js'
 import type { GenerateOptions } from '../engine/api.js'
-import { DEFAULT_MAX_TOKENS } from '../engine/generation-request.js'
+import { DEFAULT_MAX_TOKENS } from '../engine/schedule/generation-request.js'
 import { SpecError } from '../errors.js'
 import { isWrittenAs, parseTemplate } from '../tasks/index.js'
 import { type Cli, note } from './cli.js'

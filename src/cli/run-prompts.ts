@@ -1,6 +1,6 @@
 import type { TargetSpeedup } from '../depth/policy.js'
 import type { GenerationResult, Model } from '../engine/api.js'
-import { speedupOf } from '../engine/generation-stream.js'
+import { speedupOf } from '../engine/schedule/generation-stream.js'
 import { printable } from '../errors.js'
 import { type BeamOptions, beamsEndLine, beamsJson, searchBeams } from './beams.js'
 import { refuseOutsideBound } from './bound-scope.js'

@@ -1,5 +1,5 @@
 import type { ChatSession, GenerateOptions, Generation, GenerationResult, Model } from '../engine/api.js'
-import { DEFAULT_MAX_TOKENS } from '../engine/generation-request.js'
+import { DEFAULT_MAX_TOKENS } from '../engine/schedule/generation-request.js'
 import { InputError } from '../errors.js'
 import { refuseOutsideBound } from './bound-scope.js'
 import { type Cli, note, printJson } from './cli.js'

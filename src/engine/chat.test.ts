@@ -6,7 +6,7 @@ import { speakChatml } from '../../test/chatml-checkpoint.js'
 import { useWorkspace } from '../../test/workspace.js'
 import type { Policy } from '../depth/policy.js'
 import type { ChatMessage, Depth, GenerationResult, Model } from './api.js'
-import { Engine } from './engine.js'
+import { Engine } from './run/engine.js'
 
 // The second turn of a chat equals a fresh run on the whole text, and computes only what is new.
 

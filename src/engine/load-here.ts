@@ -10,19 +10,19 @@ import { making } from '../ggml/making.js'
 import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
 import type { CacheType, LoadOptions } from './api.js'
-import { chooseBuffers } from './buffer-choice.js'
-import { Engine, type PassListener } from './engine.js'
-import { slotCells, wholeSlots } from './kv-cache.js'
-import { KvRoom } from './kv-room.js'
+import { slotCells, wholeSlots } from './cache/kv-cache.js'
 import { LocalService } from './local-service.js'
-import { MachineMemory, machineName } from './machine-memory.js'
 import type { ModelFacts } from './model.js'
 import { type ModelText, openModelText } from './model-text.js'
 import { type Climber, decisionText } from './plan/climber.js'
 import { passText } from './plan/pass.js'
-import { ropeFactors, withRopeTensors } from './rope-factors.js'
-import { choosePadding } from './row-padding.js'
-import { weightUses } from './weight-uses.js'
+import { chooseBuffers } from './run/buffer-choice.js'
+import { Engine, type PassListener } from './run/engine.js'
+import { MachineMemory, machineName } from './run/machine-memory.js'
+import { ropeFactors, withRopeTensors } from './run/rope-factors.js'
+import { choosePadding } from './run/row-padding.js'
+import { weightUses } from './run/weight-uses.js'
+import { KvRoom } from './schedule/kv-room.js'
 import { WeightsIdentity } from './weights-identity.js'
 
 const DEFAULT_CONTEXT = 4096
@@ -83,7 +83,14 @@ export async function loadHere(
       // What is left when the weights are there.
       const room = roomOf(h, cacheType, context, options.kvMemory)
       const parts = {
-        ...{ backend, family, hyperparameters: h, weights, padding, cacheType, context, mostCells: room.cells },
+        backend,
+        family,
+        hyperparameters: h,
+        weights,
+        padding,
+        cacheType,
+        context,
+        mostCells: room.cells,
         ...(options.onPass === undefined ? {} : { onPass: passListener(options.onPass) }),
       }
       engine = making(() => new Engine(parts))

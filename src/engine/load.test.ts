@@ -8,7 +8,7 @@ import { createGgufWriter } from '../checkpoint/gguf-write.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { llama } from '../families/llama.js'
 import type { Model, ProgressInfo } from './api.js'
-import { weightUses } from './weight-uses.js'
+import { weightUses } from './run/weight-uses.js'
 
 const workspace = useWorkspace()
 let model: Model

@@ -21,8 +21,6 @@ import type {
   RenderChatOptions,
 } from './api.js'
 import { createChat } from './chat.js'
-import { checkFits, generationRequest } from './generation-request.js'
-import { GenerationStream } from './generation-stream.js'
 import { refuseUnknownOptions } from './known-options.js'
 import type {
   ForcedText,
@@ -38,6 +36,8 @@ import type {
 import type { ModelText } from './model-text.js'
 import { checkList, checkTexts, idsOfVocabulary, isMessages } from './prompt-ids.js'
 import { promptTokens } from './prompt-tokens.js'
+import { checkFits, generationRequest } from './schedule/generation-request.js'
+import { GenerationStream } from './schedule/generation-stream.js'
 import type { ModelService } from './service.js'
 import type { WeightsIdentity } from './weights-identity.js'
 

@@ -1,8 +1,6 @@
 import type { StepCosts } from '../depth/measurement.js'
 import type { Depth, Policy } from '../depth/policy.js'
 import type { BeamSearchOptions, BeamSearchResult, CostsOptions, EngineStatus, PolicyOptions } from './api.js'
-import type { GenerationRequest } from './generation-request.js'
-import type { GenerationSink } from './generation-stream.js'
 import type {
   ForcedText,
   PlanLosses,
@@ -14,6 +12,8 @@ import type {
   Trace,
   TraceOptions,
 } from './known-text.js'
+import type { GenerationRequest } from './schedule/generation-request.js'
+import type { GenerationSink } from './schedule/generation-stream.js'
 
 /** Options of a call whose depth is known: the caller's, or the model's own. */
 export type WithDepth<Options> = Options & { readonly depth: Depth }

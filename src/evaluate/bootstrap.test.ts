@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { quantile } from '../calibrate/quantile.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { bootstrapMean, bootstrapSums, medianInterval, pairedBootstrap, ratioBootstrap } from './bootstrap.js'
 import { normalCdf, normalQuantile, studentQuantile } from './distributions.js'
 

@@ -1,6 +1,6 @@
 import { binomialCdf } from '../calibrate/binomial.js'
 import { quantile } from '../calibrate/quantile.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { InputError } from '../errors.js'
 import { normalCdf, normalQuantile, studentQuantile } from './distributions.js'
 

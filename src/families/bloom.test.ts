@@ -6,7 +6,7 @@ import { useWorkspace } from '../../test/workspace.js'
 import { ConfigReader } from '../checkpoint/config-reader.js'
 import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
 import { createSafetensorsWriter } from '../checkpoint/safetensors-write.js'
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { FileError } from '../errors.js'
 import { bloom } from './bloom.js'
 

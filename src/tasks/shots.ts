@@ -1,4 +1,4 @@
-import { createRandomStream } from '../engine/random-stream.js'
+import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { InputError } from '../errors.js'
 import type { Task, TaskItem } from './task.js'
 

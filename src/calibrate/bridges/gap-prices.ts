@@ -1,7 +1,7 @@
 import type { Gap } from '../../depth/bridge.js'
 import { allLayers } from '../../depth/plan.js'
 import type { PlanLosses } from '../../engine/known-text.js'
-import { createRandomStream } from '../../engine/random-stream.js'
+import { createRandomStream } from '../../engine/schedule/random-stream.js'
 import { Backend } from '../../ggml/backend.js'
 import { ColumnProducts } from '../../ggml/row-algebra.js'
 import { choleskySolveAll } from '../cholesky.js'

@@ -1,4 +1,4 @@
-import { createRandomStream } from '../../engine/random-stream.js'
+import { createRandomStream } from '../../engine/schedule/random-stream.js'
 import type { LinearMap } from './ridge.js'
 
 /** Rounds of subspace iteration; each raises a ratio of eigenvalues to the next power. */

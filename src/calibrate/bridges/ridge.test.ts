@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createRandomStream } from '../../engine/random-stream.js'
+import { createRandomStream } from '../../engine/schedule/random-stream.js'
 import { Backend } from '../../ggml/backend.js'
 import { dequantize } from '../../ggml/dequantize.js'
 import { RowMap } from '../../ggml/row-algebra.js'

@@ -1,6 +1,6 @@
 import type { Model } from '../../engine/api.js'
 import type { ForcedText } from '../../engine/known-text.js'
-import { createRandomStream } from '../../engine/random-stream.js'
+import { createRandomStream } from '../../engine/schedule/random-stream.js'
 import { leadOf } from '../../tokenizer/lead.js'
 
 export interface SampledTextsOptions {

@@ -1,6 +1,6 @@
 import type { StepCosts } from '../../depth/measurement.js'
 import { isJsonObject } from '../../json.js'
-import { MachineMemory } from '../machine-memory.js'
+import { MachineMemory } from '../run/machine-memory.js'
 
 /** Rises with every change of the engine that makes costs of older versions wrong. */
 const VERSION = 2

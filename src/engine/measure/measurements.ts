@@ -1,8 +1,8 @@
 import type { BridgeSet } from '../../depth/bridge.js'
 import type { DepthModel } from '../../depth/definition.js'
 import type { LayerOrderRule, Measurement, StepCosts } from '../../depth/measurement.js'
-import { abortedError, onAbort } from '../aborted.js'
 import type { CostsOptions, MeasureProgress } from '../api.js'
+import { abortedError, onAbort } from '../run/aborted.js'
 
 /** How one measurement is stopped and how it tells how far it is. */
 export interface MeasureWork {

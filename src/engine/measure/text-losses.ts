@@ -2,13 +2,13 @@ import type { Bridge } from '../../depth/bridge.js'
 import { createTopTwo, sumExp, topTwo } from '../../depth/features.js'
 import { allLayers } from '../../depth/plan.js'
 import type { Plan, PromptPass } from '../../depth/policy.js'
-import { abortedError } from '../aborted.js'
-import type { Engine } from '../engine.js'
+import type { Sequence } from '../cache/sequence.js'
 import type { ForcedText, TextRows, TextStart } from '../known-text.js'
+import { promptPass } from '../plan/token-depth.js'
 import { checkTexts } from '../prompt-ids.js'
-import type { Sequence } from '../sequence.js'
-import type { Feed, Place, Rise } from '../step.js'
-import { promptPass } from '../token-depth.js'
+import { abortedError } from '../run/aborted.js'
+import type { Engine } from '../run/engine.js'
+import type { Feed, Place, Rise } from '../run/step.js'
 
 /** Rows that texts take together in one run at most; a longer text runs alone. */
 const ROWS_TOGETHER = 256

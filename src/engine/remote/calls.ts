@@ -3,7 +3,6 @@ import type { Bridge } from '../../depth/bridge.js'
 import type { Measurement, StepCosts } from '../../depth/measurement.js'
 import type { Plan, PromptPass } from '../../depth/policy.js'
 import type { BeamSearchOptions, BeamSearchResult, EngineStatus } from '../api.js'
-import type { GenerationRequest } from '../generation-request.js'
 import type {
   ForcedText,
   PlanLosses,
@@ -17,6 +16,7 @@ import type {
 } from '../known-text.js'
 import type { HereOptions } from '../load-here.js'
 import type { ModelFacts } from '../model.js'
+import type { GenerationRequest } from '../schedule/generation-request.js'
 import type { WirePolicy } from './wire-policy.js'
 
 /** What a package says beside its file, which the caller reads itself. */

@@ -10,8 +10,6 @@ import type {
   GeneratedToken,
   PolicyOptions,
 } from '../api.js'
-import type { GenerationRequest } from '../generation-request.js'
-import type { GenerationProgress, GenerationSink, GenerationStart } from '../generation-stream.js'
 import type {
   ForcedText,
   PlanLosses,
@@ -26,6 +24,8 @@ import type {
 } from '../known-text.js'
 import { Measurements, type MeasureWork } from '../measure/measurements.js'
 import { Policies } from '../policies.js'
+import type { GenerationRequest } from '../schedule/generation-request.js'
+import type { GenerationProgress, GenerationSink, GenerationStart } from '../schedule/generation-stream.js'
 import type { ModelService, WithDepth } from '../service.js'
 import type { MadeMeasurement, WireDepth } from './calls.js'
 import { RemoteLosses } from './remote-losses.js'

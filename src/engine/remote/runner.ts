@@ -1,6 +1,6 @@
 import { ShoalError } from '../../errors.js'
-import { abortedError, onAbort } from '../aborted.js'
-import { thrown } from '../attempt.js'
+import { abortedError, onAbort } from '../run/aborted.js'
+import { thrown } from '../run/attempt.js'
 import type { Calls } from './calls.js'
 import { type Link, startProcess, startThread } from './link.js'
 import type { Answer, FromRunner } from './messages.js'

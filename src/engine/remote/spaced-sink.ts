@@ -1,5 +1,5 @@
 import type { GeneratedToken } from '../api.js'
-import type { GenerationProgress, GenerationSink, GenerationStart } from '../generation-stream.js'
+import type { GenerationProgress, GenerationSink, GenerationStart } from '../schedule/generation-stream.js'
 
 /**
  * Tokens of a generation cross to the caller at most once in so many ms: waking its thread takes a core from those that compute. Nobody

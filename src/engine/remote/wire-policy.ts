@@ -12,8 +12,8 @@ import type {
   TargetSpeedup,
   TokenInfo,
 } from '../../depth/policy.js'
-import { type CheckNumbers, type CheckRows, exitCheck } from '../exit-check.js'
-import { forkState } from '../token-depth.js'
+import { forkState } from '../plan/token-depth.js'
+import { type CheckNumbers, type CheckRows, exitCheck } from '../run/exit-check.js'
 
 /** A user's own policy as the runner has it: what it says of itself, and the names of what it must be asked for. */
 export interface WirePolicy {
