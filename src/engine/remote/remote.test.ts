@@ -78,7 +78,7 @@ describe.each(PLACES)('a model in $name', ({ options }) => {
 
   it('measures what a SPEC needs, and knows it then', async () => {
     const seen: number[] = []
-    const costs = await there.costs(1, { onMeasure: ({ done }) => seen.push(done) })
+    const costs = await there.costs(1, { anew: true, onMeasure: ({ done }) => seen.push(done) })
     expect(costs.layers).toBe(6)
     expect(seen.at(-1)).toBe(1)
     expect(await there.costs(1)).toEqual(costs)
