@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { readGguf } from '../dist/checkpoint/gguf.js'
 import { GEMMA3, realModel, SMOLLM2 } from '../test/real-model.mjs'
 import { readBandwidth } from './bandwidth.js'
+import { batchBound } from './batch-bound.js'
 import { busy } from './busy.js'
 import { ensureExperts } from './experts.js'
 import { prefix } from './prefix.js'
@@ -16,7 +17,7 @@ import { ensureTinyLlama } from './tinyllama.js'
 import { installLlama, median, printTable, promptOf, quantile, startWorker } from './worker.js'
 
 const USAGE = `npm run bench -- [options]
-  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive, prefix, thread; all of them
+  --parts a,b    some of: tinyllama, experts, smollm2, gemma3, busy, responsive, prefix, thread, batch; all of them
   --rounds N     interleaved rounds, 9
   --tokens N     new tokens per run, 128
   --long N       tokens in the cache for the long rows, 2000; 0 leaves them out
@@ -28,7 +29,7 @@ const USAGE = `npm run bench -- [options]
 
 const { values } = parseArgs({
   options: {
-    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive,prefix,thread' },
+    parts: { type: 'string', default: 'tinyllama,experts,smollm2,gemma3,busy,responsive,prefix,thread,batch' },
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '128' },
     long: { type: 'string', default: '2000' },
@@ -89,6 +90,14 @@ const PARTS = {
       { name: "TinyLlama's shape", path: await ensureTinyLlama() },
     ]
     return thread(models, { rounds, threads, tokens })
+  },
+  async batch() {
+    const smollm2 = realModel(SMOLLM2)
+    const models = [
+      ...(smollm2 === null ? [] : [{ name: 'SmolLM2-135M-Instruct', path: smollm2 }]),
+      { name: "TinyLlama's shape", path: await ensureTinyLlama() },
+    ]
+    return batchBound(models, { rounds, threads, tokens })
   },
 }
 
