@@ -12,7 +12,8 @@ process.on('message', (sent: ToProcess) => {
   if (sent.kind === 'post') link.post(sent.message)
   else link.reply(sent.answer)
 })
-// Whoever asked is gone.
+// Whoever asked is gone, perhaps before this was heard.
 process.on('disconnect', () => process.exit(0))
+if (!process.connected) process.exit(0)
 // Ctrl-C reaches all processes of a terminal: whoever asked decides what ends.
 process.on('SIGINT', () => undefined)

@@ -5,7 +5,7 @@ import type { GenerationProgress, GenerationSink, GenerationStart } from '../sch
  * Tokens of a generation cross to the caller at most once in so many ms: waking its thread takes a core from those that compute. Nobody
  * reads faster.
  */
-const SPACE_MS = 10
+const SPACE_MS = 20
 
 /** Hands on what comes of a generation, tokens that come fast in groups. */
 export class SpacedSink implements GenerationSink {
