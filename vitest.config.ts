@@ -7,6 +7,7 @@ export default defineConfig({
     maxWorkers: 2,
     setupFiles: ['test/setup.ts'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     pool: 'forks',
     // A model's own thread or process begins in a file of `src`, which Node does not read by itself.
     execArgv: ['--import', new URL('test/typescript-loader.mjs', import.meta.url).href],

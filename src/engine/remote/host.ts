@@ -1,5 +1,6 @@
 import type { Depth, Policy } from '../../depth/policy.js'
 import { ShoalError } from '../../errors.js'
+import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { PlanLosses, TextRows, TextStart, TracedLayer } from '../known-text.js'
 import { loadHere } from '../load-here.js'
 import type { LocalService } from '../local-service.js'
@@ -41,6 +42,7 @@ export class Host {
   /** Rows of visits that last. */
   private readonly visited = new Map<number, TextRows>()
   private service: LocalService | null = null
+  private tokenizer: Tokenizer | null = null
   private questions = 0
 
   constructor(private readonly channel: Channel) {}
@@ -114,6 +116,7 @@ export class Host {
         ({ gguf: _gguf, ...p }) => tell('package', p satisfies WirePackage),
       )
       this.service = loaded.service
+      this.tokenizer = loaded.text.tokenizer
       const { package: _package, ...facts } = loaded.facts
       return facts
     },
@@ -190,6 +193,7 @@ export class Host {
     status: () => this.loaded.status(),
     dispose: async () => {
       await this.service?.dispose()
+      this.tokenizer?.dispose()
       return undefined
     },
   }

@@ -43,10 +43,15 @@ export async function loadThere(
       fingerprint: () => identity.fingerprint,
       knownFirstCheck: () => (text.tokenizer === null || TRIED_ON.includes(identity.fingerprint) ? 0 : null),
     }
-    const service = new RemoteService(runner, known, () => startAgain(place, { ...args, wantsProgress: false }))
+    // The same file, whatever its name has come to mean.
+    const { quantization: _quantization, revision: _revision, ...again } = options
+    const restart = { model: p.path, options: again, wantsProgress: false }
+    const service = new RemoteService(runner, known, () => startAgain(place, restart))
     return new LoadedModel({ ...facts, package: p }, text, identity, service)
   } catch (error) {
     await runner.terminate()
+    const opened = await (opening as Promise<OpenedPackage> | null)?.catch(() => null)
+    opened?.text.tokenizer?.dispose()
     throw error
   }
 }

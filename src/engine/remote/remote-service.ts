@@ -105,7 +105,11 @@ export class RemoteService implements ModelService {
   }
 
   async trace(ids: readonly number[], { onLayer, signal, ...options }: TraceOptions): Promise<Trace> {
-    const handlers: Handlers = { layer: (layer: TracedLayer) => onLayer?.(layer) }
+    const handlers: Handlers = {
+      layer: async (layer: TracedLayer) => {
+        await onLayer?.(layer)
+      },
+    }
     const args = { ids, options, wantsLayers: onLayer !== undefined }
     return (await this.alive()).call('trace', args, { handlers, signal })
   }

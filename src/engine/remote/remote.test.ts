@@ -168,6 +168,16 @@ describe.each(PLACES)('a model in $name', ({ options }) => {
     expect(() => there.generate(PROMPT, { depth: 'gap:2' })).toThrow(SpecError)
     expect(() => there.generate(PROMPT, { depth: 'gap:2' })).toThrow(/gap/)
     await expect(there.score(PROMPT, { promptLength: 9 })).rejects.toMatchObject({ name: 'InputError' })
+    const later = { ...throwing, exits: (() => Promise.resolve(true)) as unknown as ExitPolicy['exits'] }
+    await expect(there.generate(PROMPT, { depth: later }).result).rejects.toThrow(/must return true or false/)
+    const odd = { kind: 'skip', spec: 'odd', prompt: 'full', plan: () => () => 0 } as unknown as SkipPolicy
+    await expect(there.generate(PROMPT, { depth: odd }).result).rejects.toThrow(/could not be cloned/)
+    const onProgress = (): void => {
+      throw mine
+    }
+    await expect(there.score(PROMPT, { promptLength: 2, onProgress })).rejects.toBe(mine)
+    const anything = (() => () => 0) as unknown as () => void
+    expect((await there.trace(PROMPT, { onLayer: anything })).logits.length).toBe(PROMPT.length * 200)
     const undeclared: ExitPolicy = {
       kind: 'exit',
       spec: 'u',

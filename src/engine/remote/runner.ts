@@ -17,6 +17,8 @@ interface Pending {
   readonly signal: AbortSignal | undefined
   /** What the caller's own code threw. */
   readonly thrown: unknown[]
+  /** Where what it threw ends the call, though the runner does not wait for it. */
+  failure: Answer | null
   readonly stopListening: () => void
   settle(answer: { readonly value: unknown } | { readonly error: unknown }): void
 }
@@ -54,6 +56,7 @@ export class Runner {
         handlers,
         signal,
         thrown: [],
+        failure: null,
         stopListening,
         settle: (answer) => ('error' in answer ? reject(answer.error) : resolve(answer.value as never)),
       })
@@ -70,17 +73,30 @@ export class Runner {
     const call = this.pending.get(message.id)
     if (call === undefined) return
     switch (message.kind) {
-      case 'event':
-        this.handle(call, message.name, message.value)
+      case 'event': {
+        const told = this.handle(call, message.name, message.value)
+        if ('value' in told) return
+        call.failure ??= told
+        this.link.post({ kind: 'abort', id: message.id })
         return
+      }
       case 'inquiry':
-        this.link.reply(this.handle(call, message.name, message.value))
+        this.reply(call, this.handle(call, message.name, message.value))
         return
       case 'question':
         void this.answer(call, message)
         return
       case 'end':
         this.settle(message.id, call, message.answer)
+    }
+  }
+
+  /** The runner stands still until it has a reply: what no message can carry is an error. */
+  private reply(call: Pending, answer: Answer): void {
+    try {
+      this.link.reply(answer)
+    } catch (error) {
+      this.link.reply(threw(call, error))
     }
   }
 
@@ -92,7 +108,11 @@ export class Runner {
     } catch (error) {
       answer = threw(call, error)
     }
-    this.link.post({ kind: 'answer', id, question, answer })
+    try {
+      this.link.post({ kind: 'answer', id, question, answer })
+    } catch (error) {
+      this.link.post({ kind: 'answer', id, question, answer: threw(call, error) })
+    }
   }
 
   private handle(call: Pending, name: string, value: unknown): Answer {
@@ -105,8 +125,9 @@ export class Runner {
 
   private settle(id: number, call: Pending, answer: Answer): void {
     this.remove(id, call)
-    if ('value' in answer) call.settle(answer)
-    else call.settle({ error: errorOf(call, answer) })
+    const end = call.failure ?? answer
+    if ('value' in end) call.settle(end)
+    else call.settle({ error: errorOf(call, end) })
   }
 
   private remove(id: number, call: Pending): void {

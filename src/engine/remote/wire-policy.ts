@@ -1,4 +1,3 @@
-import type { BoundScope } from '../../depth/bound-scope.js'
 import type { Bridge } from '../../depth/bridge.js'
 import type {
   Check,
@@ -23,7 +22,6 @@ export interface WirePolicy {
   readonly checkTokens?: readonly number[]
   readonly lens?: readonly Bridge[]
   readonly observesLast?: boolean
-  readonly boundScope?: BoundScope
   readonly prompt?: SkipPolicy['prompt']
   readonly everyToken?: Plan
   readonly bridges?: readonly Bridge[]
@@ -120,7 +118,9 @@ export function policyAnswers(policy: Policy): (inquiry: PolicyInquiry) => unkno
         const { logits, hidden, input, attention, mlp, ...numbers } = inquiry.check
         const rows = defined({ logits, hidden, input, attention, mlp })
         const { sequence, token } = of(inquiry.state)
-        return policy.exits(exitCheck(numbers, rows), token, sequence)
+        const exits: unknown = policy.exits(exitCheck(numbers, rows), token, sequence)
+        // A promise cannot cross, and is refused where it would be asked for.
+        return typeof exits === 'boolean' ? exits : null
       }
     }
     throw new Error(`a policy of kind ${policy.kind} has no ${inquiry.of}`)
