@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util'
 import { type BoundRequest, thresholdCandidates } from '../src/calibrate/bound.js'
 import { fitPolicy } from '../src/calibrate/fit.js'
 import { readTraces, selectTraces } from '../src/calibrate/traces.js'
-import { POLICY_KINDS } from '../src/depth/policy-file.js'
+import { POLICY_KINDS } from '../src/depth/policy-kind.js'
 import { boundTrials } from '../test/bound-trials.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))

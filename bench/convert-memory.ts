@@ -16,7 +16,7 @@ import { createSafetensorsWriter } from '../src/checkpoint/safetensors-write.js'
 import type { Quantization } from '../src/checkpoint/tensor-type.js'
 import { convertModel } from '../src/convert/package.js'
 import { llama } from '../src/families/llama.js'
-import type { TensorMapping } from '../src/families/tensors.js'
+import type { TensorMapping } from '../src/families/tensor-rows.js'
 
 const { values: options } = parseArgs({
   options: {

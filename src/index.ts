@@ -1,10 +1,10 @@
 export type { Quantization } from './checkpoint/tensor-type.js'
 export { loadTokenizer, type TokenizerOptions } from './convert/load-tokenizer.js'
 export type { Bridge, BridgeInput, BridgeMatrix } from './depth/bridge.js'
+export type { Plan } from './depth/plan.js'
 export type {
   Check,
   ExitPolicy,
-  Plan,
   Policy,
   PolicyNeeds,
   SequenceInfo,
@@ -25,5 +25,5 @@ export {
   SpecError,
   UnsupportedError,
 } from './errors.js'
-export type { Hyperparameters } from './families/family.js'
+export type { Hyperparameters } from './families/hyperparameters.js'
 export type { DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer/tokenizer.js'

@@ -34,7 +34,7 @@ afterAll(async () => {
 })
 
 const at = (name: string): string => join(folder, name)
-const SETTINGS = { cacheType: null, threads: 1 }
+const SETTINGS = { kvType: null, threads: 1 }
 
 /** Everything of a report that is not a time. */
 function timeless({ cells, overall, curves }: EvalReport) {

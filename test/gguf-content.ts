@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readGguf } from '../src/checkpoint/gguf.js'
-import { GgufMetadata, type GgufValue } from '../src/checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../src/checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../src/checkpoint/gguf-value.js'
 import { createGgufWriter, type GgufTensorDeclaration } from '../src/checkpoint/gguf-write.js'
 
 export interface ContentTensor extends GgufTensorDeclaration {

@@ -1,4 +1,5 @@
-import { GgufMetadata, type GgufValue } from '../src/checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../src/checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../src/checkpoint/gguf-value.js'
 
 const NORMAL = 1
 const CONTROL = 3

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { boundTrials } from '../../test/bound-trials.js'
 import { gapPolicy, tracesOf } from '../../test/traces-of.js'
-import { POLICY_KINDS } from '../depth/policy-file.js'
+import { POLICY_KINDS } from '../depth/policy-kind.js'
 import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { binomialCdf, binomialPmf } from './binomial.js'
 import {

@@ -1,4 +1,5 @@
-import type { Bound, PolicyFile } from '../depth/policy-file.js'
+import type { Bound } from '../depth/bound.js'
+import type { PolicyFile } from '../depth/policy-file.js'
 import { InputError } from '../errors.js'
 import { applyPolicy, exitLayer } from './apply.js'
 import { binomialCdf } from './binomial.js'

@@ -1,5 +1,6 @@
+import type { Bound } from '../depth/bound.js'
 import { scopeText } from '../depth/bound-scope.js'
-import type { Bound, Calibration, PolicyFile, SplitFigures, Spread } from '../depth/policy-file.js'
+import type { Calibration, PolicyFile, SplitFigures, Spread } from '../depth/policy-file.js'
 import type { Prompts } from '../depth/prompts.js'
 import type { Beside } from './settings.js'
 

@@ -1,5 +1,6 @@
 import { confidenceOf, PROMPT_FEATURES, type PromptFeature } from '../depth/dynamic-file.js'
-import type { Plan, PromptPass } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
+import type { PromptPass } from '../depth/policy.js'
 import { InputError } from '../errors.js'
 
 export interface DynamicSamples {

@@ -1,6 +1,7 @@
 import type { Classifier, CrfClassifier, LinearClassifier, RbfClassifier, Scaling } from '../depth/classifier.js'
 import { type FeatureName, needsCheckBefore } from '../depth/exit-features.js'
-import type { Label, PolicyFile, PolicyKind, PolicyLens, Scores } from '../depth/policy-file.js'
+import type { Label, PolicyFile, PolicyLens, Scores } from '../depth/policy-file.js'
+import type { PolicyKind } from '../depth/policy-kind.js'
 import { InputError } from '../errors.js'
 import { fitCrf } from './crf.js'
 import { fitLinearSvm } from './linear-svm.js'

@@ -1,6 +1,6 @@
 import { readTextFile } from '../checkpoint/text-file.js'
+import type { Plan } from '../depth/plan.js'
 import { allLayers } from '../depth/plan.js'
-import type { Plan } from '../depth/policy.js'
 import { FileError, InputError } from '../errors.js'
 import { isJsonObject, type JsonObject, parseJson } from '../json.js'
 

@@ -1,5 +1,5 @@
 import { damaged, type Journal, openJournal, type RunFacts } from '../checkpoint/journal.js'
-import type { Plan } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
 import type { ForcedText, PlanLosses } from '../engine/known-text.js'
 import type { JsonObject } from '../json.js'
 import { SCREEN_SHARE } from './plan-search.js'

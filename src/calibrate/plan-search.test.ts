@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Plan } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
 import { balancedPlan } from '../depth/unified.js'
 import { createRandomStream } from '../engine/schedule/random-stream.js'
 import { searchPlan } from './plan-search.js'

@@ -1,5 +1,5 @@
 import type { CrfClassifier } from '../depth/classifier.js'
-import type { PolicyKind } from '../depth/policy-file.js'
+import type { PolicyKind } from '../depth/policy-kind.js'
 import { InputError } from '../errors.js'
 import { type FitOptions, fitPolicy } from './fit.js'
 import { type Outcome, outcomes } from './outcomes.js'

@@ -1,4 +1,4 @@
-import type { GgufScalarType } from './gguf-metadata.js'
+import type { GgufScalarType } from './gguf-value.js'
 
 /** `GGUF` as a little-endian number. */
 export const GGUF_MAGIC = 0x46554747

@@ -1,6 +1,6 @@
 import { FileError } from '../errors.js'
 import { GGUF_VALUE_BYTES } from './gguf-format.js'
-import type { GgufScalarType, GgufValue } from './gguf-metadata.js'
+import type { GgufScalarType, GgufValue } from './gguf-value.js'
 
 type GgufList = Extract<GgufValue, { readonly type: 'array' }>
 

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FileError } from '../errors.js'
 import { readGguf } from './gguf.js'
-import { GgufMetadata, type GgufValue } from './gguf-metadata.js'
+import { GgufMetadata } from './gguf-metadata.js'
 import { ggufModelName, withoutSplitKeys } from './gguf-split.js'
+import type { GgufValue } from './gguf-value.js'
 import { createGgufWriter } from './gguf-write.js'
 
 let folder: string

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { FileError } from '../errors.js'
-import type { GgufFile, GgufTensor } from './gguf.js'
+import type { GgufFile, GgufTensor } from './gguf-file.js'
 import { GGUF_MAX_PARTS, GGUF_MAX_TENSORS } from './gguf-format.js'
 import { GgufMetadata } from './gguf-metadata.js'
 

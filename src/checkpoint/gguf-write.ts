@@ -12,7 +12,8 @@ import {
   isAlignment,
 } from './gguf-format.js'
 import { listBytes } from './gguf-list.js'
-import type { GgufMetadata, GgufScalarType, GgufValue } from './gguf-metadata.js'
+import type { GgufMetadata } from './gguf-metadata.js'
+import type { GgufScalarType, GgufValue } from './gguf-value.js'
 import { rowBytes, TENSOR_TYPES, type TensorType } from './tensor-type.js'
 
 export interface GgufTensorDeclaration {

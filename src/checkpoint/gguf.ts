@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import { FileError, UnsupportedError } from '../errors.js'
 import { Pace } from '../pace.js'
 import { GgufCursor } from './gguf-cursor.js'
+import type { GgufFile, GgufTensor } from './gguf-file.js'
 import {
   alignUp,
   GGUF_DEFAULT_ALIGNMENT,
@@ -19,45 +20,11 @@ import {
   isAlignment,
 } from './gguf-format.js'
 import { LENGTH_BYTES, listOf } from './gguf-list.js'
-import { GgufMetadata, type GgufScalarType, type GgufValue } from './gguf-metadata.js'
+import { GgufMetadata } from './gguf-metadata.js'
 import { joinParts } from './gguf-split.js'
+import type { GgufScalarType, GgufValue } from './gguf-value.js'
 import { openRegularSync } from './regular-file.js'
 import { rowBytes, TENSOR_TYPES, type TensorType, tensorTypeById, unknownTypeReason } from './tensor-type.js'
-
-export interface GgufTensor {
-  readonly name: string
-  /** Which of the file's parts holds it. */
-  readonly part: number
-  /** ggml's order: ne[0], the columns, first; empty for a single number. */
-  readonly shape: readonly number[]
-  readonly type: TensorType
-  /** Position of the first byte in its part. */
-  readonly offset: number
-  readonly bytes: number
-}
-
-/** A file that tensors lie in. */
-export interface GgufPart {
-  readonly path: string
-  /** Size of the file. */
-  readonly bytes: number
-  /** Tells another file in its place; of `openRegularSync`. */
-  readonly stamp: string
-}
-
-/** What a GGUF file says of itself; the tensors' data stays in the file. */
-export interface GgufFile {
-  readonly path: string
-  /** The file itself, or all parts of a split one in order. */
-  readonly parts: readonly GgufPart[]
-  /** Size of all parts. */
-  readonly bytes: number
-  readonly metadata: GgufMetadata
-  /** In file order, those of the first part first. */
-  readonly tensors: ReadonlyMap<string, GgufTensor>
-  /** Position where tensor data starts, of a split file in its first part. */
-  readonly dataOffset: number
-}
 
 /**
  * Reads and checks the header of a GGUF file (version 2 or 3, little endian), or those of all parts where it is the first

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { JsonObject } from '../json.js'
-import { GgufMetadata, type GgufValue } from './gguf-metadata.js'
+import { GgufMetadata } from './gguf-metadata.js'
+import type { GgufValue } from './gguf-value.js'
 import { samplingEntries, samplingOfGenerationConfig, samplingOfMetadata } from './sampling-defaults.js'
 
 const read = samplingOfGenerationConfig

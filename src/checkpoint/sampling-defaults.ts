@@ -1,5 +1,6 @@
 import type { JsonObject } from '../json.js'
-import type { GgufMetadata, GgufValue } from './gguf-metadata.js'
+import type { GgufMetadata } from './gguf-metadata.js'
+import type { GgufValue } from './gguf-value.js'
 
 /**
  * How a checkpoint says that its tokens are to be drawn. What it does not say, turns off, or says in a way that sampling cannot

@@ -12,7 +12,8 @@ import {
   gapText,
   planGaps,
 } from '../depth/bridge.js'
-import type { Plan, Policy } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
+import type { Policy } from '../depth/policy.js'
 import { balancedPlan, layersInTime } from '../depth/unified.js'
 import type { Model } from '../engine/api.js'
 import { printable, SpecError, UnsupportedError } from '../errors.js'

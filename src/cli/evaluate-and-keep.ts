@@ -17,7 +17,7 @@ interface Steps<File> {
   readonly unit: string
   readonly open: (
     path: string,
-    settings: { readonly threads: number | null; readonly cacheType: string | null },
+    settings: { readonly threads: number | null; readonly kvType: string | null },
   ) => Promise<File>
   readonly run: (more: {
     readonly kept?: File
@@ -34,9 +34,9 @@ export async function evaluateAndKeep<File extends Kept>(
   options: ModelOptions & ReportOptions,
   { unit, open, run }: Steps<File>,
 ): Promise<EvalReport> {
-  const { out: path, threads = null, cacheType = null } = options
+  const { out: path, threads = null, kvType = null } = options
   const answers = path === undefined ? null : reportPaths(path).answers
-  const kept = answers === null ? null : await open(answers, { threads, cacheType })
+  const kept = answers === null ? null : await open(answers, { threads, kvType })
   if (kept !== null && kept.kept > 0) note(cli, `going on with the ${unit} that ${answers} holds`)
   const line = createProgressLine(cli)
   const started = performance.now()

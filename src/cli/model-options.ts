@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'
-import type { CacheType, LoadOptions, Model } from '../engine/api.js'
+import type { LoadOptions, Model } from '../engine/api.js'
+import { KV_TYPES, type KvType } from '../engine/cache/kv-type.js'
 import { type Cli, note, UsageError } from './cli.js'
 import { addRevisionOption, type RevisionOption, withLoadingLine } from './loading-line.js'
 import { addOutputOptions, type OutputOptions } from './output-options.js'
@@ -17,7 +18,7 @@ export const DEPTH_HELP =
 /** Options that every command which runs a model has. */
 export interface ModelOptions extends RevisionOption, OutputOptions {
   readonly quantization?: Quantization
-  readonly cacheType?: CacheType
+  readonly kvType?: KvType
   readonly threads?: number
   readonly device: string
   readonly context?: number
@@ -33,10 +34,9 @@ export function addModelOptions(command: Command): Command {
       ).choices(QUANTIZATIONS),
     )
     .addOption(
-      new Option('--cache-type <type>', 'type of the KV cache; default f32 for f32 models, f16 otherwise').choices([
-        'f32',
-        'f16',
-      ]),
+      new Option('--kv-type <type>', 'type of the KV cache; default f32 for f32 models, f16 otherwise').choices(
+        KV_TYPES,
+      ),
     )
     .option(
       '--threads <n>',
@@ -74,7 +74,7 @@ export async function openModel(
   const model = await withLoadingLine(cli, (progress) =>
     cli.loadModel(name, {
       ...(options.quantization === undefined ? {} : { quantization: options.quantization }),
-      ...(options.cacheType === undefined ? {} : { cacheType: options.cacheType }),
+      ...(options.kvType === undefined ? {} : { kvType: options.kvType }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.context === undefined ? {} : { context: options.context }),
       ...(options.kvMemory === undefined ? {} : { kvMemory: options.kvMemory }),

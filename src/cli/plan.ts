@@ -7,7 +7,7 @@ import { DEFAULT_MODEL, locateModel } from '../convert/package.js'
 import type { BridgeSet } from '../depth/bridge.js'
 import type { Policy } from '../depth/policy.js'
 import { depthHelp, measurementsOf, parseDepth } from '../depth/spec.js'
-import type { CacheType } from '../engine/api.js'
+import { KV_TYPES, type KvType, kvElementBytes } from '../engine/cache/kv-type.js'
 import { FileError } from '../errors.js'
 import {
   activeParameterCount,
@@ -19,7 +19,8 @@ import {
   modelSize,
   parameterCount,
 } from '../evaluate/cost.js'
-import type { Family, Hyperparameters } from '../families/family.js'
+import type { Family } from '../families/family.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
 import { familyByArchitecture, familyByModelType } from '../families/index.js'
 import { type Cli, note, printJson, UsageError } from './cli.js'
 import { addRevisionOption, fetchNamed, type RevisionOption } from './loading-line.js'
@@ -32,7 +33,7 @@ interface PlanOptions extends RevisionOption {
   readonly depth: string
   readonly context: number
   readonly maxTokens: number
-  readonly cacheType?: CacheType
+  readonly kvType?: KvType
   readonly json?: boolean
 }
 
@@ -72,9 +73,9 @@ export function buildPlan(cli: Cli): Command {
     .option('--max-tokens <n>', 'tokens to generate, for plans that shrink along them', wholeNumber(2, 1_000_000), 128)
     .addOption(
       new Option(
-        '--cache-type <type>',
+        '--kv-type <type>',
         'type of the KV cache; default f32 up to 100 million parameters, else f16',
-      ).choices(['f32', 'f16']),
+      ).choices(KV_TYPES),
     )
     .option('--json', 'print one JSON document and nothing else on stdout')
     .option('--verbose', 'show where an error comes from')
@@ -103,10 +104,10 @@ async function plan(cli: Cli, model: string | undefined, options: PlanOptions): 
   }
   const { name, size } = await readSize(cli, model ?? DEFAULT_MODEL, options)
   const policy = await announced(cli, options.depth, size.layers)
-  const cacheType = options.cacheType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
-  const cost = depthCost(size, policy, options.context, cacheType === 'f32' ? 4 : 2, options.maxTokens)
-  if (options.json) printJson(cli, planJson(name, policy, size, cost, options.context, cacheType))
-  else print(cli, name, policy, size, cost, options.context, cacheType)
+  const kvType = options.kvType ?? (parameterCount(size) <= SMALL_MODEL ? 'f32' : 'f16')
+  const cost = depthCost(size, policy, options.context, kvElementBytes(kvType), options.maxTokens)
+  if (options.json) printJson(cli, planJson(name, policy, size, cost, options.context, kvType))
+  else print(cli, name, policy, size, cost, options.context, kvType)
 }
 
 async function announced(cli: Cli, spec: string, layers: number): Promise<Policy> {
@@ -140,7 +141,7 @@ function planJson(
   size: ModelSize,
   cost: DepthCost,
   context: number,
-  cacheType: CacheType,
+  kvType: KvType,
 ): object {
   const token = ({ parameters, flops, flopsWithChecks, kvBytes }: DepthCost['token']): object => ({
     parameters,
@@ -158,7 +159,7 @@ function planJson(
     mean_layers: cost.meanLayers,
     checks: cost.checks,
     context,
-    cache_type: cacheType,
+    cache_type: kvType,
     token: token(cost.token),
     full: token(cost.full),
     ratios: {
@@ -178,7 +179,7 @@ function print(
   size: ModelSize,
   cost: DepthCost,
   context: number,
-  cacheType: CacheType,
+  kvType: KvType,
 ): void {
   const [all, active] = [parameterCount(size), activeParameterCount(size)]
   const used = active === all ? '' : `, ${(active / 1e6).toFixed(1)} million of them for a token`
@@ -195,12 +196,7 @@ function print(
     const withChecks = million(cost.token.flopsWithChecks)
     rows.push(['FLOPs with checks', withChecks, million(cost.full.flops), percent(cost.flopsRatioWithChecks)])
   }
-  rows.push([
-    `KV cache, ${cacheType}`,
-    bytesText(cost.token.kvBytes),
-    bytesText(cost.full.kvBytes),
-    percent(cost.kvRatio),
-  ])
+  rows.push([`KV cache, ${kvType}`, bytesText(cost.token.kvBytes), bytesText(cost.full.kvBytes), percent(cost.kvRatio)])
   cli.stdout.write('\n')
   printTable(cli, rows)
   cli.stdout.write(

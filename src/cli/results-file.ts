@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { fileError } from '../checkpoint/file-errors.js'
-import type { Plan } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
 import type { GenerateOptions } from '../engine/api.js'
 import { DEFAULT_MAX_TOKENS } from '../engine/schedule/generation-request.js'
 import { FileError } from '../errors.js'

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { openReader } from '../checkpoint/file-reader.js'
-import { type GgufFile, type GgufTensor, readGguf } from '../checkpoint/gguf.js'
-import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { readGguf } from '../checkpoint/gguf.js'
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf-file.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { createGgufWriter, type GgufTensorDeclaration } from '../checkpoint/gguf-write.js'
 import { checkUnchanged } from '../checkpoint/regular-file.js'
 import { rowBytes } from '../checkpoint/tensor-type.js'
@@ -14,8 +16,8 @@ import {
   checkBridges,
   checkLens,
 } from '../depth/bridge.js'
+import type { Plan } from '../depth/plan.js'
 import { checkPlan } from '../depth/plan.js'
-import type { Plan } from '../depth/policy.js'
 import { FileError, ShoalError } from '../errors.js'
 import { dequantize } from '../ggml/dequantize.js'
 import { checkValues } from './check-values.js'

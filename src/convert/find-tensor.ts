@@ -1,7 +1,7 @@
 import type { SafetensorsTensor, TensorSource } from '../checkpoint/safetensors.js'
 import { FileError } from '../errors.js'
 import { spellings } from '../families/spellings.js'
-import type { TensorMapping, TensorSourceRows } from '../families/tensors.js'
+import type { TensorMapping, TensorSourceRows } from '../families/tensor-rows.js'
 
 /** Where a checkpoint has a tensor: the form that it is in, and the full names. */
 export interface FoundTensor extends TensorSourceRows {

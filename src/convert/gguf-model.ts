@@ -1,4 +1,5 @@
-import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { readGguf } from '../checkpoint/gguf.js'
+import type { GgufFile } from '../checkpoint/gguf-file.js'
 import { UnsupportedError } from '../errors.js'
 import { BRIDGE_ARCHITECTURE } from './bridge-file.js'
 

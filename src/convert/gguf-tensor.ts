@@ -1,5 +1,5 @@
 import { type FileReader, openReader } from '../checkpoint/file-reader.js'
-import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf-file.js'
 import { checkUnchanged } from '../checkpoint/regular-file.js'
 
 /** Bytes in hand at a time. */

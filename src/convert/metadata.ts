@@ -1,4 +1,5 @@
-import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { type SamplingDefaults, samplingEntries, samplingOfMetadata } from '../checkpoint/sampling-defaults.js'
 import type { CheckpointSettings } from '../checkpoint/settings.js'

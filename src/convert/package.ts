@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { type GgufFile, readGguf } from '../checkpoint/gguf.js'
+import { readGguf } from '../checkpoint/gguf.js'
+import type { GgufFile } from '../checkpoint/gguf-file.js'
 import { type HuggingFaceFolder, openHuggingFace } from '../checkpoint/huggingface.js'
 import { findQuantization } from '../checkpoint/prequantized/quantization-config.js'
 import { QUANTIZATIONS, type Quantization } from '../checkpoint/tensor-type.js'

@@ -1,4 +1,4 @@
-import type { GgufValue } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import type { HuggingFaceFolder } from '../checkpoint/huggingface.js'
 import { FileError } from '../errors.js'
 import { isJsonObject, type JsonObject, parseJsonObject } from '../json.js'

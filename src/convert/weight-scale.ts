@@ -1,4 +1,4 @@
-import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf-file.js'
 import { FileError } from '../errors.js'
 import type { GgufReader } from './gguf-tensor.js'
 

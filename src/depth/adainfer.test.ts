@@ -70,7 +70,7 @@ describe('adainfer:FILE', () => {
 
   it('warns where the model is unknown or another one', () => {
     const path = write('model.json', { model: { name: 'other', fingerprint: 'abc', layers: 16 } })
-    expect(parse(`adainfer:${SVM}`).notes?.join()).toContain('whether it fits this one is unknown')
+    expect(parse(`adainfer:${SVM}`).notes?.join()).toContain('whether it suits this one is unknown')
     expect(parse(`adainfer:${path}`, 'abc').notes).toEqual([])
     expect(parse(`adainfer:${path}`).notes).toEqual([])
     expect(parse(`adainfer:${path}`, 'def').notes?.join()).toMatch(

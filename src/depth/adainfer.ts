@@ -6,6 +6,7 @@ import { type DecisionState, decide, startDecision } from './classifier.js'
 import type { DepthModel, PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
 import { featureNeeds, type LastCheck, readInputs } from './exit-features.js'
+import { foreignModelNotes } from './foreign-model.js'
 import { lensNotes, loadedLens } from './lens.js'
 import type { ExitPolicy } from './policy.js'
 import { loadPolicyFile, type PolicyFile } from './policy-file.js'
@@ -109,12 +110,8 @@ export function adainferPolicy(file: PolicyFile, spec: string, lens?: readonly B
 }
 
 function modelNotes(path: string, file: PolicyFile, fingerprint: string | null | undefined): string[] {
-  const { name, fingerprint: fitted } = file.model
-  if (fitted === null) return [`${path} does not say for which model it was made; whether it fits this one is unknown`]
-  if (fingerprint === undefined || fingerprint === null || fingerprint === fitted) return []
-  return [
-    `${path} was made for another model (${name ?? 'unnamed'}, ${fitted.slice(0, 12)}); AdaInfer's classifiers did only moderately well across models (arXiv 2403.02181)`,
-  ]
+  const across = "AdaInfer's classifiers did only moderately well across models (arXiv 2403.02181)"
+  return foreignModelNotes(path, file.model, fingerprint, across)
 }
 
 function scopeOf({ bound, prompts, threshold }: PolicyFile): BoundScope | null {

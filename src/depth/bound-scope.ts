@@ -1,4 +1,4 @@
-import type { Bound } from './policy-file.js'
+import type { Bound } from './bound.js'
 import type { Prompts } from './prompts.js'
 
 /** What a bound on generated sequences holds for: sequences that are asked for as those were that it was tested on. */

@@ -1,5 +1,5 @@
 import { InputError } from '../errors.js'
-import type { Plan } from './policy.js'
+import type { Plan } from './plan.js'
 
 /** What a bridge's matrices may be stored as. */
 export const BRIDGE_TYPES = ['q8_0', 'f16', 'f32'] as const

@@ -1,7 +1,7 @@
 import { type DepthModel, requireLayers } from './definition.js'
 import { lensNeeds } from './lens.js'
 import type { Measurement } from './measurement.js'
-import type { Plan } from './policy.js'
+import type { Plan } from './plan.js'
 import type { SpecArguments } from './spec-arguments.js'
 
 /** Keys that choose the layers after which an exit policy checks. */

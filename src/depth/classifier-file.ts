@@ -1,6 +1,6 @@
 import type { Classifier, Scaling } from './classifier.js'
 import * as json from './json-field.js'
-import type { PolicyKind } from './policy-file.js'
+import type { PolicyKind } from './policy-kind.js'
 
 const FIELDS = {
   linear: ['type', 'scaling', 'weights', 'intercept'],

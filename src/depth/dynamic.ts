@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { type PolicyDefinition, requireLayers } from './definition.js'
 import { loadDynamicFile, planFor } from './dynamic-file.js'
 import { foreignModelNotes } from './foreign-model.js'
-import type { Plan, SkipPolicy } from './policy.js'
+import type { Plan } from './plan.js'
+import type { SkipPolicy } from './policy.js'
 
 interface State {
   plan: Plan

@@ -1,5 +1,6 @@
 import { requireLayers } from './definition.js'
-import type { Plan, SkipPolicy } from './policy.js'
+import type { Plan } from './plan.js'
+import type { SkipPolicy } from './policy.js'
 import type { SpecArguments } from './spec-arguments.js'
 
 /** Meaning of the key `prompt=`, for every policy that has one plan for all tokens. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { PolicyDefinition } from './definition.js'
 import { fixedPlan, PROMPT_KEY, promptOf } from './fixed-plan.js'
 import type { LayerOrderRule } from './measurement.js'
-import type { Plan } from './policy.js'
+import type { Plan } from './plan.js'
 import type { SpecArguments } from './spec-arguments.js'
 
 /** The layers that stay when the first ones of an order are taken out until `kept` are left, ascending. */

@@ -1,7 +1,7 @@
 import { FileError, ShoalError } from '../errors.js'
 import * as json from './json-field.js'
+import type { Plan } from './plan.js'
 import { checkPlan } from './plan.js'
-import type { Plan } from './policy.js'
 import {
   type PolicyModel,
   parsePolicyDocument,

@@ -1,5 +1,7 @@
 import { SpecError } from '../errors.js'
-import type { Plan } from './policy.js'
+
+/** Which layers run, ascending, counted from 0. */
+export type Plan = readonly number[]
 
 /** 0 .. L-1. */
 export function allLayers(layers: number): Plan {

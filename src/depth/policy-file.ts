@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import { FileError } from '../errors.js'
+import type { Bound } from './bound.js'
 import type { Classifier } from './classifier.js'
 import { readClassifier } from './classifier-file.js'
 import { FEATURE_NAMES, type FeatureName, needsCheckBefore } from './exit-features.js'
@@ -11,10 +12,8 @@ import {
   readPolicyModel,
   readPolicyText,
 } from './policy-document.js'
+import { POLICY_KINDS, type PolicyKind } from './policy-kind.js'
 import { type Prompts, readPrompts } from './prompts.js'
-
-export const POLICY_KINDS = ['adainfer-svm', 'adainfer-crf', 'adainfer-logistic'] as const
-export type PolicyKind = (typeof POLICY_KINDS)[number]
 
 /**
  * What a classifier is trained to say of layer l (the paper does not settle it): `agreement`: its argmax is the last
@@ -65,29 +64,6 @@ export interface Calibration {
   readonly splits: SplitFigures | null
   /** What a check costs in layers, as measured; null where the checked layers were not chosen by cost. */
   readonly check_cost: number | null
-}
-
-/** A bound on the disagreement with full depth that holds with `confidence` (see calibrate/bound.ts). */
-export interface Bound {
-  readonly max_disagreement: number
-  readonly confidence: number
-  /** What is drawn: single answers, or sequences of generated tokens. */
-  readonly unit: 'answer' | 'sequence'
-  /** `any`: share of units in which some token differs; `mean`: mean share of tokens that differ. */
-  readonly measure: 'any' | 'mean'
-  readonly units: number
-  readonly tasks: readonly string[]
-  /** False where no threshold passed; then every token runs all layers. */
-  readonly holds: boolean
-  /** Thresholds tested until the first failure, safest first, and how many there were. */
-  readonly tested: number
-  readonly thresholds: number
-  /** At the chosen threshold; null where none passed. */
-  readonly disagreement: number | null
-  readonly p_value: number | null
-  readonly mean_layers: number
-  /** Units that this bound needs at least. */
-  readonly units_needed: number
 }
 
 /** The lens that a classifier was fitted with. */

@@ -1,8 +1,6 @@
 import type { BoundScope } from './bound-scope.js'
 import type { Bridge } from './bridge.js'
-
-/** Which layers run, ascending, counted from 0. */
-export type Plan = readonly number[]
+import type { Plan } from './plan.js'
 
 /** What a policy may know of the model and the sequence when a sequence starts. */
 export interface SequenceInfo {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { PolicyDefinition } from './definition.js'
 import { fixedPlan, PROMPT_KEY } from './fixed-plan.js'
-import type { Plan } from './policy.js'
+import type { Plan } from './plan.js'
 
 const SEED = 1
 

@@ -1,7 +1,8 @@
 import type { PolicyDefinition } from './definition.js'
 import { requireLayers } from './definition.js'
+import type { Plan } from './plan.js'
 import { allLayers } from './plan.js'
-import type { Plan, SkipPolicy } from './policy.js'
+import type { SkipPolicy } from './policy.js'
 
 /** Keeps 22 / 2.2 and the like from losing a layer to rounding. */
 const TINY = 1e-9

@@ -1,7 +1,7 @@
 import { SpecError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
+import type { Plan } from './plan.js'
 import { checkPlan, describeLayers } from './plan.js'
-import type { Plan } from './policy.js'
 
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i
 const WHOLE_NUMBER = /^\d+$/

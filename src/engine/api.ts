@@ -4,9 +4,10 @@ import type { ProgressInfo } from '../convert/progress.js'
 import type { StepCosts } from '../depth/measurement.js'
 import type { Depth, Policy } from '../depth/policy.js'
 import type { ShoalError } from '../errors.js'
-import type { Hyperparameters } from '../families/family.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
 import type { ChatInput, ChatMessage as TemplateMessage } from '../template/index.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import type { KvType } from './cache/kv-type.js'
 import type {
   ForcedText,
   PlanLosses,
@@ -23,6 +24,7 @@ export type { SamplingDefaults } from '../checkpoint/sampling-defaults.js'
 export type { ProgressInfo } from '../convert/progress.js'
 export type { StepCosts } from '../depth/measurement.js'
 export type { Depth } from '../depth/policy.js'
+export type { KvType } from './cache/kv-type.js'
 
 /** What somebody said in a conversation. */
 export type ChatMessage = { readonly role: string; readonly content: string }
@@ -32,8 +34,6 @@ export type PromptMessage = TemplateMessage
 
 /** What a chat template is given beside the messages. */
 export type RenderChatOptions = Omit<ChatInput, 'messages'>
-
-export type CacheType = 'f32' | 'f16'
 
 /** What a model is doing. */
 export interface EngineStatus {
@@ -54,8 +54,8 @@ export interface EngineStatus {
 export interface LoadOptions {
   /** What a checkpoint folder is converted to; default f32 up to 100 million parameters, q4_0 above. Refused for a GGUF file. */
   readonly quantization?: Quantization
-  /** Element type of the KV cache; default f32 for f32 models, f16 otherwise. */
-  readonly cacheType?: CacheType
+  /** What keys and values are kept in; default f32 for f32 models, f16 otherwise. q8_0 takes 0.53 of f16's memory. */
+  readonly kvType?: KvType
   /**
    * Threads that compute, always so many. Default: as many as the process may keep busy (affinity and a container's quota
    * counted), fewer while other programs need processors too.
@@ -133,8 +133,10 @@ export interface GenerateOptions extends SamplingOptions {
    * transformers and llama.cpp. Refused where the chat template changes contents.
    */
   readonly literalContent?: boolean
-  /** Of calls that wait for a slot, those with a greater one go first, and of equal ones who has waited longest; default 0. */
+  /** Of calls that wait for a slot, those with a greater one go first; default 0. */
   readonly priority?: number
+  /** Whose call it is: of calls with equal priority those go first whose client has fewer slots, and then who has waited longest. */
+  readonly client?: string
   readonly signal?: AbortSignal
 }
 
@@ -351,7 +353,10 @@ export interface Model {
   /** Tokens that end a text, ascending. */
   readonly endTokens: readonly number[]
   readonly warnings: readonly string[]
-  /** Identifies the weights, whatever they are quantised to; hexadecimal. Policies remember it. */
+  /**
+   * Identifies the weights: two hexadecimal numbers with a hyphen between them, of which the first is the same whatever the weights are quantised to.
+   * Policies and stores of questions remember it.
+   */
   readonly fingerprint: string
   /**
    * Continues a prompt: text, token ids (fed as they are) or chat messages. Calls made while others run share a batch.

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { closeSync, readSync } from 'node:fs'
-import type { GgufFile, GgufTensor } from '../checkpoint/gguf.js'
+import type { GgufFile, GgufTensor } from '../checkpoint/gguf-file.js'
 import { checkUnchanged, openRegularSync } from '../checkpoint/regular-file.js'
 import { FileError } from '../errors.js'
 
@@ -8,16 +8,25 @@ import { FileError } from '../errors.js'
 const SAMPLES = 8
 const SAMPLE_BYTES = 512
 
+const MATRICES_DIGITS = 16
+
 /** Reads bytes of a tensor, counted from its first. */
 type ReadTensor = (name: string, tensor: GgufTensor, from: number, bytes: number) => Uint8Array
 
 /**
- * Identifies a model's weights whatever they are quantised to: SHA-256 over architecture, names, shapes and the values of
- * all vectors (norms, biases), which stay f32 in a package and change with every training of all weights. Hexadecimal. Of a split file
- * it is that of the merged one. Adapters (LoRA) that were merged into the matrices leave it as it was: what was measured on a model goes
- * by `weightsDigest` too.
+ * Identifies a model's weights, in two parts with a hyphen between them. The first, `vectorsDigest`, is the same whatever they are quantised to; the
+ * second, the beginning of `matricesDigest`, is not, and differs too where an adapter (LoRA) was merged in. Of a split file it is that of the
+ * merged one.
  */
 export function fingerprintOf(file: GgufFile): string {
+  return `${vectorsDigest(file)}-${matricesDigest(file).slice(0, MATRICES_DIGITS)}`
+}
+
+/**
+ * SHA-256 over architecture, names, shapes and the values of all vectors (norms, biases), which stay f32 in a package and change with
+ * every training of all weights. Hexadecimal.
+ */
+function vectorsDigest(file: GgufFile): string {
   return digestOf(file, (hash, name, tensor, read) => {
     hash.update(`${name} ${tensor.shape.join('x')}\n`)
     const isVector = tensor.shape.slice(1).every((n) => n === 1)
@@ -29,7 +38,7 @@ export function fingerprintOf(file: GgufFile): string {
  * Tells weights as they lie in a file apart: SHA-256 over names, shapes, types and samples of every tensor, of a model of 7 billion
  * parameters in a few ms. Hexadecimal.
  */
-export function weightsDigest(file: GgufFile): string {
+function matricesDigest(file: GgufFile): string {
   return digestOf(file, (hash, name, tensor, read) => {
     hash.update(`${name} ${tensor.type} ${tensor.shape.join('x')}\n`)
     const bytes = Math.min(tensor.bytes, SAMPLE_BYTES)

@@ -4,12 +4,11 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { matrixOf, type RecordedBlocks, recordedBlocks } from '../../test/gguf-blocks.js'
 import { type GgufContent, readContent, writeContent, writeParts } from '../../test/gguf-content.js'
 import { useWorkspace } from '../../test/workspace.js'
-import { readGguf } from '../checkpoint/gguf.js'
 import { rowBytes } from '../checkpoint/tensor-type.js'
 import { convertModel, openPackage } from '../convert/package.js'
+import { foreignModelNotes, kinship } from '../depth/foreign-model.js'
 import { FileError } from '../errors.js'
 import type { Model } from './api.js'
-import { weightsDigest } from './fingerprint.js'
 
 const workspace = useWorkspace()
 let whole: Model
@@ -45,17 +44,19 @@ describe('a split GGUF file', () => {
     expect((await workspace.load(first)).fingerprint).not.toBe(whole.fingerprint)
   })
 
-  it('has measurements of its own where a matrix differs, which the fingerprint does not tell', async () => {
+  it('is a relative where a matrix differs, with stores and measurements of its own', async () => {
     const tensors = content.tensors.map((t) => {
       return t.name === 'blk.1.ffn_up.weight' ? { ...t, data: t.data.map((byte) => byte ^ 1) } : t
     })
     const first = await writeParts(inside('merged'), 'random', { ...content, tensors }, [3])
     const merged = await workspace.load(first)
-    expect(merged.fingerprint).toBe(whole.fingerprint)
-    const digest = async (path: string): Promise<string> => weightsDigest(await readGguf(path))
-    expect(await digest(first)).not.toBe(await digest(whole.path))
-    const parts = await writeParts(inside('same'), 'random', content, [0, 2, 7])
-    expect(await digest(parts)).toBe(await digest(whole.path))
+    expect(merged.fingerprint).not.toBe(whole.fingerprint)
+    expect(kinship(merged.fingerprint, whole.fingerprint)).toBe('relatives')
+    const [notes, own] = [merged, whole].map(({ fingerprint }) =>
+      foreignModelNotes('svm.policy.json', { name: 'random', fingerprint: whole.fingerprint }, fingerprint),
+    )
+    expect(notes).toEqual([expect.stringContaining('was made on other weights of this model')])
+    expect(own).toEqual([])
   })
 
   it('tells a part that has changed from the one that it read', async () => {

@@ -28,6 +28,7 @@ const GENERATE: Names<GenerateOptions> = {
   ignoreEos: true,
   literalContent: true,
   priority: true,
+  client: true,
   signal: true,
 }
 
@@ -35,7 +36,7 @@ const CHAT: Names<ChatOptions> = { ...GENERATE, system: true }
 
 const LOAD: Names<LoadOptions> = {
   quantization: true,
-  cacheType: true,
+  kvType: true,
   threads: true,
   device: true,
   thread: true,

@@ -1,5 +1,6 @@
 import type { Bridge } from '../depth/bridge.js'
-import type { Depth, Plan, PromptPass } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
+import type { Depth, PromptPass } from '../depth/policy.js'
 
 /** A full-depth run; S positions, L layers, H hidden, V vocabulary. Arrays are row-major. */
 export interface Trace {

@@ -3,14 +3,15 @@ import { cacheFolder } from '../convert/cache-folder.js'
 import { countParameters } from '../convert/convert.js'
 import { openPackage, type Package } from '../convert/package.js'
 import { InputError, ShoalError } from '../errors.js'
-import type { Hyperparameters } from '../families/family.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
 import { familyByArchitecture } from '../families/index.js'
 import { Backend } from '../ggml/backend.js'
 import { making } from '../ggml/making.js'
 import { processors } from '../ggml/processors.js'
 import { WeightStore } from '../ggml/weights.js'
-import type { CacheType, LoadOptions } from './api.js'
+import type { LoadOptions } from './api.js'
 import { slotCells, wholeSlots } from './cache/kv-cache.js'
+import { checkKvType, type KvType, kvElementBytes } from './cache/kv-type.js'
 import { LocalService } from './local-service.js'
 import type { ModelFacts } from './model.js'
 import { type ModelText, openModelText } from './model-text.js'
@@ -66,14 +67,15 @@ export async function loadHere(
     throw new InputError(`context ${context} is more than the ${h.learnedPositions} positions that ${p.name} has`)
   }
   const text = await openModelText(p)
-  const cacheType = options.cacheType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
+  const kvType = options.kvType ?? (p.quantization === 'f32' ? 'f32' : 'f16')
+  checkKvType(kvType, h, p.name)
 
   // More threads than processors wait for each other, in native code that nothing can stop.
   const backend = new Backend({ threads: threads && Math.min(threads, availableParallelism()) })
   try {
     const cacheDir = options.cacheDir ?? cacheFolder()
     const memory = await MachineMemory.open(cacheDir)
-    const machine = `${machineName(backend)} | ${cacheType} cache`
+    const machine = `${machineName(backend)} | ${kvType} cache`
     const choose = await chooseBuffers(backend, uses, memory, signal)
     const padding = await choosePadding(backend, uses, choose, memory, signal)
     const weights = new WeightStore(backend, p.gguf, uses, choose)
@@ -81,14 +83,14 @@ export async function loadHere(
     try {
       for (const [name, values] of ropeFactors(h, context)) weights.add(name, values)
       // What is left when the weights are there.
-      const room = roomOf(h, cacheType, context, options.kvMemory)
+      const room = roomOf(h, kvType, context, options.kvMemory)
       const parts = {
         backend,
         family,
         hyperparameters: h,
         weights,
         padding,
-        cacheType,
+        kvType,
         context,
         mostCells: room.cells,
         ...(options.onPass === undefined ? {} : { onPass: passListener(options.onPass) }),
@@ -150,9 +152,9 @@ function passListener(tell: (pass: string) => void): PassListener {
 }
 
 /** Cells of the KV cache, in bytes that were given or half of the memory that is available. */
-function roomOf(h: Hyperparameters, cacheType: CacheType, context: number, given: number | undefined): KvRoom {
+function roomOf(h: Hyperparameters, kvType: KvType, context: number, given: number | undefined): KvRoom {
   const values = h.layer.reduce((sum, { state }) => sum + 2 * state.headDim * state.kvHeads, 0)
-  const cellBytes = values * (cacheType === 'f32' ? 4 : 2)
+  const cellBytes = values * kvElementBytes(kvType)
   const least = slotCells(1, context) * cellBytes
   if (given === undefined) {
     const available = process.availableMemory?.() ?? freemem()

@@ -1,5 +1,6 @@
 import { InputError, UnsupportedError } from '../errors.js'
 import type { LoadOptions, Model } from './api.js'
+import { KV_TYPES } from './cache/kv-type.js'
 import { refuseUnknownOptions } from './known-options.js'
 import { loadHere } from './load-here.js'
 import { LoadedModel } from './model.js'
@@ -23,13 +24,13 @@ export async function loadModel(model?: string, options: LoadOptions = {}): Prom
   return new LoadedModel(facts, text, identity, service)
 }
 
-function checkOptions({ threads, slots, prefixCache, context, cacheType }: LoadOptions): void {
+function checkOptions({ threads, slots, prefixCache, context, kvType }: LoadOptions): void {
   if (threads !== undefined) wholeNumber('threads', threads, 512)
   if (slots !== undefined) wholeNumber('slots', slots, 4096)
   if (prefixCache !== undefined) wholeNumber('prefixCache', prefixCache, 4096, 0)
   if (context !== undefined) wholeNumber('context', context, 2 ** 24)
-  if (cacheType !== undefined && !['f32', 'f16'].includes(cacheType)) {
-    throw new InputError(`cacheType must be f32 or f16, not ${String(cacheType)}`)
+  if (kvType !== undefined && !KV_TYPES.includes(kvType)) {
+    throw new InputError(`kvType must be one of ${KV_TYPES.join(', ')}, not ${String(kvType)}`)
   }
 }
 

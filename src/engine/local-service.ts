@@ -1,9 +1,9 @@
 import { readBridgeFile } from '../convert/bridge-file.js'
 import type { Measurement, StepCosts } from '../depth/measurement.js'
 import type { Depth, Policy } from '../depth/policy.js'
-import { TRIED_ON } from '../depth/raw-lens.js'
+import { triedOn } from '../depth/raw-lens.js'
 import { ShoalError } from '../errors.js'
-import type { Hyperparameters } from '../families/family.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
 import type { BeamSearchOptions, BeamSearchResult, CostsOptions, EngineStatus, PolicyOptions } from './api.js'
 import type {
   ForcedText,
@@ -86,7 +86,7 @@ export class LocalService implements ModelService {
       bridges: (path) => readBridgeFile(path),
       firstCheck: (work) => firstCheck(this.orderParts(), work),
       // Thresholds in the documentation were tried on the bundled models, with checks after every layer; without a tokenizer there is no text.
-      knownFirstCheck: () => (parts.text.tokenizer === null || TRIED_ON.includes(identity.fingerprint) ? 0 : null),
+      knownFirstCheck: () => (parts.text.tokenizer === null || triedOn(identity.fingerprint) ? 0 : null),
     })
     this.policies = new Policies(hyperparameters.layers, this.measurements, () => identity.fingerprint)
   }
@@ -237,7 +237,7 @@ export class LocalService implements ModelService {
       vocabulary: hyperparameters.vocabulary,
       context,
       cacheDir,
-      model: `${quantization} ${identity.fingerprint} ${identity.digest}`,
+      model: `${quantization} ${identity.fingerprint}`,
       alone: (action, signal) => this.batch.alone(action, signal),
     }
   }

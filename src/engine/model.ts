@@ -3,7 +3,7 @@ import { MOST_BATCH, type StepCosts } from '../depth/measurement.js'
 import { checkPlan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import { InputError, type ShoalError, UnsupportedError } from '../errors.js'
-import type { Hyperparameters } from '../families/family.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type {
   BeamSearchOptions,

@@ -1,6 +1,7 @@
 import { bridgesOf } from '../depth/bridge.js'
+import type { Plan } from '../depth/plan.js'
 import { allLayers } from '../depth/plan.js'
-import type { Plan, Policy } from '../depth/policy.js'
+import type { Policy } from '../depth/policy.js'
 import { bridgeFlops, checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
 
 /** FLOPs of an answer: the prompt's rows and those fed after it through the layers and bridges, the head and exit checks for each row that is read. */

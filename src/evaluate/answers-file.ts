@@ -1,4 +1,4 @@
-import { type QuestionRecord, readRecord as readQuestion, storedRecord } from '../calibrate/question-file.js'
+import { readRecord as readQuestion, storedRecord } from '../calibrate/question-file.js'
 import { damaged, digest, openJournal } from '../checkpoint/journal.js'
 import * as json from '../depth/json-field.js'
 import type { Policy } from '../depth/policy.js'
@@ -9,35 +9,8 @@ import type { Answer } from './answers.js'
 import type { DepthName } from './cells.js'
 import { depthNames } from './depth-names.js'
 import type { EvaluateOptions } from './evaluate.js'
+import type { AnswersFile, KeptAnswers, QuestionKey } from './kept-answers.js'
 import { machineName } from './machine.js'
-
-/** Which question of an evaluation. */
-export interface QuestionKey {
-  /** Index of the pair of task and shots. */
-  readonly group: number
-  /** Index among the questions of that pair. */
-  readonly question: number
-  /** Null for the depths themselves, else the control that was asked. */
-  readonly control: string | null
-}
-
-/** What one question was answered, in one turn. */
-export interface KeptAnswers {
-  /** By name of the depth. */
-  readonly answers: ReadonlyMap<string, Answer>
-  /** Of the full-depth run, where controls need it. */
-  readonly record: QuestionRecord | null
-}
-
-/** The answers of an evaluation that is under way, a line for each question and turn. */
-export interface AnswersFile {
-  /** Lines that an earlier run has left. */
-  readonly kept: number
-  recall(key: QuestionKey): KeptAnswers | undefined
-  append(key: QuestionKey, answers: KeptAnswers): void
-  /** To be called in the end; `remove` once the report is written. */
-  close(options?: { readonly remove: boolean }): void
-}
 
 /**
  * Opens the answers of an evaluation, or begins to keep them. Whoever goes on must ask the same questions of the same
@@ -49,7 +22,7 @@ export async function openAnswersFile(
   path: string,
   model: Model,
   options: EvaluateOptions,
-  settings: { readonly cacheType: string | null; readonly threads: number | null },
+  settings: { readonly kvType: string | null; readonly threads: number | null },
 ): Promise<AnswersFile> {
   const known = new Map<string, KeptAnswers>()
   const { layers } = model.hyperparameters
@@ -108,10 +81,10 @@ function factsOf(
 /** What of a model, and of how it was loaded, must be the same for a run to go on. */
 export function modelFacts(model: Model, settings: JsonObject): JsonObject {
   return {
-    model: model.fingerprint.slice(0, 16),
+    model: model.fingerprint,
     quantization: model.quantization,
     context: model.context,
-    cache_type: settings.cacheType ?? 'default',
+    cache_type: settings.kvType ?? 'default',
     threads: settings.threads ?? 'default',
     machine: machineName(),
   }

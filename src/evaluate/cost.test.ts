@@ -3,7 +3,7 @@ import { readConfig } from '../checkpoint/huggingface.js'
 import { parseDepth } from '../depth/spec.js'
 import { InputError } from '../errors.js'
 import { familyByModelType } from '../families/index.js'
-import type { TensorMapping } from '../families/tensors.js'
+import type { TensorMapping } from '../families/tensor-rows.js'
 import {
   activeParameterCount,
   checkFlops,

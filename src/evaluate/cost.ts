@@ -1,8 +1,9 @@
 import { type Bridge, bridgesOf } from '../depth/bridge.js'
-import type { Plan, Policy } from '../depth/policy.js'
+import type { Plan } from '../depth/plan.js'
+import type { Policy } from '../depth/policy.js'
 import { InputError } from '../errors.js'
-import type { Hyperparameters } from '../families/family.js'
-import type { TensorMapping } from '../families/tensors.js'
+import type { Hyperparameters } from '../families/hyperparameters.js'
+import type { TensorMapping } from '../families/tensor-rows.js'
 
 /** Sizes that the cost of a token follows from. */
 export interface ModelSize {

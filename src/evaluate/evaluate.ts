@@ -12,12 +12,12 @@ import {
   type Task,
 } from '../tasks/index.js'
 import { type Answer, answer } from './answers.js'
-import type { AnswersFile, KeptAnswers, QuestionKey } from './answers-file.js'
 import { type Asked, cellOf, type DepthName } from './cells.js'
 import { askedControls, controlsOf } from './controls.js'
 import { type ModelSize, modelSize } from './cost.js'
 import { curvesOf } from './curves.js'
 import { depthNames } from './depth-names.js'
+import type { AnswersFile, KeptAnswers, QuestionKey } from './kept-answers.js'
 import { machineName } from './machine.js'
 import type { EvalCell, EvalReport } from './result.js'
 import { trainedWindow } from './trained-window.js'

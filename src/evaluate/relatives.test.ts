@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type Kin, relativesNote } from './relatives.js'
 
-const kin = (name: string, baseModels: readonly string[] = [], fingerprint = name): Kin => ({
+const kin = (name: string, baseModels: readonly string[] = [], fingerprint = name.replaceAll('-', '')): Kin => ({
   name,
   fingerprint,
   baseModels,
@@ -24,6 +24,11 @@ it.each([
     'a and b are relatives: by their model cards, both were made from owner/base.',
   ],
   [kin('a', [], 'x'), kin('a (2)', [], 'x'), 'a and a (2) have the same weights.'],
+  [
+    kin('a', [], 'x-1'),
+    kin('b', [], 'x-2'),
+    'a and b are the same model, quantised otherwise or with an adapter merged into one of them.',
+  ],
   [kin('a', ['c']), kin('b', ['d']), null],
   [kin('a'), kin('b'), null],
 ])('says how models are related', (a, b, note) => {

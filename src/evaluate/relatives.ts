@@ -1,3 +1,5 @@
+import { kinship } from '../depth/foreign-model.js'
+
 /** A model, and what it says of itself. */
 export interface Kin {
   readonly name: string
@@ -11,7 +13,10 @@ export interface Kin {
  * between strangers; null where nothing says so. Cards name models as `owner/name` or `name`.
  */
 export function relativesNote(a: Kin, b: Kin): string | null {
-  if (a.fingerprint === b.fingerprint) return `${a.name} and ${b.name} have the same weights.`
+  const related = kinship(a.fingerprint, b.fingerprint)
+  if (related === 'same') return `${a.name} and ${b.name} have the same weights.`
+  if (related === 'relatives')
+    return `${a.name} and ${b.name} are the same model, quantised otherwise or with an adapter merged into one of them.`
   const relatives = `${a.name} and ${b.name} are relatives`
   for (const [child, parent] of [
     [b, a],

@@ -1,4 +1,5 @@
-import type { Family, Hyperparameters } from './family.js'
+import type { Family } from './family.js'
+import type { Hyperparameters } from './hyperparameters.js'
 
 /** What may stand between a layer's down projection and the residual stream, by llama.cpp's name. */
 const NORMS_AFTER: Readonly<Record<string, string>> = {

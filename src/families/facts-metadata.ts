@@ -1,4 +1,5 @@
-import type { GgufMetadata, GgufValue } from '../checkpoint/gguf-metadata.js'
+import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { type Fact, type FactName, type Facts, type FactUses, type FactValue, usesOf, valueOfDefault } from './facts.js'
 

@@ -1,7 +1,7 @@
 import { preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import { ALL_BIASES, ATTENTION_BIAS, attention, MODEL, norm } from './rows.js'
-import type { OtherSource, TensorRow } from './tensors.js'
+import type { OtherSource, TensorRow } from './tensor-rows.js'
 
 /** Where gate and up stand in a checkpoint: their rows alternate, and what is not in MXFP4 is stored as [columns, rows]. */
 function alternating(part: 'even' | 'odd'): Pick<TensorRow, 'source' | 'shape' | 'or'> {

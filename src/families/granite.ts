@@ -3,7 +3,7 @@ import { defineFamily } from './define.js'
 import type { FactUses } from './facts.js'
 import { LLAMA } from './llama.js'
 import { ATTENTION_BIAS, attention, gatedMlp, norm, normsBefore } from './rows.js'
-import type { OtherSource, TensorRow } from './tensors.js'
+import type { OtherSource, TensorRow } from './tensor-rows.js'
 
 const MULTIPLIERS: FactUses = {
   context: { default: 2048 },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ConfigReader } from '../checkpoint/config-reader.js'
-import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { readConfig } from '../checkpoint/huggingface.js'
 import { openWeights } from '../checkpoint/sharded.js'
 import { FileError, UnsupportedError } from '../errors.js'

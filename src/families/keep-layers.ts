@@ -1,5 +1,5 @@
 import type { Facts } from './facts.js'
-import type { Hyperparameters } from './family.js'
+import type { Hyperparameters } from './hyperparameters.js'
 
 /** Hyperparameters of a model that has these layers and no others. */
 export function keepLayers(h: Hyperparameters, plan: readonly number[]): Hyperparameters {

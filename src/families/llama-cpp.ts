@@ -1,4 +1,5 @@
-import type { Family, Hyperparameters } from './family.js'
+import type { Family } from './family.js'
+import type { Hyperparameters } from './hyperparameters.js'
 
 /** Architectures that llama.cpp runs without windows. */
 const WITHOUT_WINDOWS = ['llama', 'mistral3', 'qwen2', 'qwen3', 'qwen2moe', 'qwen3moe', 'smollm3', 'starcoder2', 'phi3']

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { configOf } from '../../test/random-checkpoint.js'
 import { ConfigReader } from '../checkpoint/config-reader.js'
-import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { llama } from './llama.js'
 

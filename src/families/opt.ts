@@ -1,7 +1,7 @@
 import { postNorm, preNorm } from './blocks/residual.js'
 import { defineFamily } from './define.js'
 import { ALL_BIASES, attention, biasedNorm, embedding, lmHead, plainMlp } from './rows.js'
-import type { TensorRow } from './tensors.js'
+import type { TensorRow } from './tensor-rows.js'
 
 /** The first two rows of the position table stand for padding. */
 const PADDING_POSITIONS = 2

@@ -1,4 +1,5 @@
-import type { GgufMetadata, GgufValue } from '../checkpoint/gguf-metadata.js'
+import type { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Facts } from './facts.js'
 import { DEFAULT_BASE, NONE, type RopeScaling, type Ropes, type RopeTable, YARN, yarnMagnitude } from './rope.js'

@@ -1,5 +1,5 @@
 import type { Facts, FactUses, FlagName } from './facts.js'
-import type { OtherSource, RowOrder, TensorRow } from './tensors.js'
+import type { OtherSource, RowOrder, TensorRow } from './tensor-rows.js'
 
 /** Embedding, final norm and LM head under the names that most checkpoints use. */
 export const MODEL: readonly TensorRow[] = [

@@ -1,7 +1,8 @@
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import { FileError } from '../errors.js'
 import type { Facts } from './facts.js'
-import type { FamilyTable, Hyperparameters } from './family.js'
+import type { FamilyTable } from './family.js'
+import type { Hyperparameters } from './hyperparameters.js'
 import { spellings } from './spellings.js'
 import { layersAt } from './tensors.js'
 

@@ -205,7 +205,7 @@ export class LayerOperations extends Operations {
     { scale, maxBias = 0, softcap, sinks }: Scores,
   ): Tensor {
     must(maxBias >= 0, 'flashAttention', q)
-    must(q.type === 'f32' && k.type === v.type && (k.type === 'f32' || k.type === 'f16'), 'flashAttention', q, k, v)
+    must(q.type === 'f32' && k.type === v.type && ['f32', 'f16', 'q8_0'].includes(k.type), 'flashAttention', q, k, v)
     must(q.shape[0] === k.shape[0] && k.shape[1] === v.shape[1] && k.shape[2] === v.shape[2], 'flashAttention', q, k, v)
     must(q.shape[2] % k.shape[2] === 0 && q.shape[3] === 1, 'flashAttention', q, k)
     must(mask.type === 'f16' && mask.contiguous, 'flashAttention', q, k, mask)

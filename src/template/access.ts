@@ -1,4 +1,5 @@
 import { bind } from './arguments.js'
+import { formatMethod } from './format.js'
 import { each, equals } from './protocols.js'
 import { type Run, TemplateError } from './run.js'
 import { stringMethod } from './string-methods.js'
@@ -60,7 +61,9 @@ export function pythonAttribute(value: Value, name: string, run: Run): Value | u
     const has = value instanceof Dict && value.getText(name) !== undefined
     return has ? undefined : unsafe(value, name)
   }
-  if (typeof value === 'string' || value instanceof Markup) return stringMethod(value, name)
+  if (typeof value === 'string' || value instanceof Markup) {
+    return formatMethod(value, name, { attributeOf, itemOf }) ?? stringMethod(value, name)
+  }
   if (isList(value)) return CHANGES_LIST.has(name) ? unsafe(value, name) : sequenceMethod(value, value, name)
   if (value instanceof Tuple) {
     const attribute = value.attribute(name, run)

@@ -1,5 +1,4 @@
 import { bind, expectSize, expectText } from './arguments.js'
-import { formatString } from './format.js'
 import { escapeHtml, stripTags, unescapeHtml } from './html.js'
 import { each, isTrue } from './protocols.js'
 import { toText } from './represent.js'
@@ -18,7 +17,7 @@ import {
   unitIndex,
   WHITESPACE,
 } from './text.js'
-import { Dict, type Keywords, Markup, NativeFunction, Tuple, textOf, typeName, type Value } from './values.js'
+import { Markup, NativeFunction, Tuple, textOf, typeName, type Value } from './values.js'
 
 interface Method {
   readonly parameters: readonly string[]
@@ -26,12 +25,9 @@ interface Method {
   readonly run: (text: string, args: readonly (Value | undefined)[], run: Run, self: string | Markup) => Value
 }
 
-/** A method of a string, bound to it; undefined where strings have no such method. */
+/** A method of a string, bound to it; undefined where strings have no such method, or one that formats. */
 export function stringMethod(self: string | Markup, name: string): Value | undefined {
   const text = self instanceof Markup ? self.text : self
-  if (name === 'format' || name === 'format_map') {
-    return new NativeFunction(name, (args, keywords, run) => callFormat(self, name, args, keywords, run))
-  }
   if (self instanceof Markup && (name === 'striptags' || name === 'unescape')) {
     return new NativeFunction(name, (_args, _keywords, run) =>
       unescapeHtml(name === 'unescape' ? text : collapse(stripTags(text), run)),
@@ -54,17 +50,6 @@ function asMarkup(value: Value): Value {
   if (typeof value === 'string') return new Markup(value)
   if (value instanceof Tuple) return new Tuple(value.items.map(asMarkup))
   return Array.isArray(value) ? value.map(asMarkup) : value
-}
-
-function callFormat(self: string | Markup, name: string, args: readonly Value[], keywords: Keywords, run: Run): Value {
-  if (name === 'format') return formatString(self, args, keywords, run)
-  const mapping = args[0]
-  if (!(mapping instanceof Dict) || args.length !== 1 || keywords.size > 0) {
-    throw new TemplateError('format_map takes one dict')
-  }
-  const fields = new Map<string, Value>()
-  for (const [key, value] of mapping.pairs()) if (typeof key === 'string') fields.set(key, value)
-  return formatString(self, [], fields, run)
 }
 
 function stripper(value: Value | undefined, what: string): (character: string) => boolean {

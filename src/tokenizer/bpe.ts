@@ -1,7 +1,7 @@
 import { InputError } from '../errors.js'
 import { type Part, quote } from './fields.js'
 import { MergeQueue, PLACES } from './merge-queue.js'
-import type { Model } from './model.js'
+import type { Model } from './token-model.js'
 import { byteTokens, KEPT_LENGTH, KEPT_PIECES, readVocabulary } from './vocabulary.js'
 
 /** Byte pair encoding: of the pairs of neighbours that have a merge, the one of the lowest rank is merged first. */

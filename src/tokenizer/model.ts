@@ -1,15 +1,8 @@
 import { readBytePairs } from './bpe.js'
 import type { Part } from './fields.js'
+import type { Model } from './token-model.js'
 import { readUnigram } from './unigram.js'
-import type { Vocabulary } from './vocabulary.js'
 import { readWordLevel, readWordPiece } from './words.js'
-
-/** What turns one piece of text into tokens. */
-export interface Model {
-  readonly vocabulary: Vocabulary
-  /** Appends the ids of a piece. Errors: InputError where it has no token for some of it. */
-  encode(piece: string, ids: number[]): void
-}
 
 /** The model of a tokenizer.json. Errors: FileError, UnsupportedError. */
 export function readModel(part: Part): Model {

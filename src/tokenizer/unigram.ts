@@ -1,6 +1,6 @@
 import { InputError } from '../errors.js'
 import { isId, type Part, quote } from './fields.js'
-import type { Model } from './model.js'
+import type { Model } from './token-model.js'
 import { Trie } from './trie.js'
 import { byteTokens, KEPT_LENGTH, KEPT_PIECES, searchable } from './vocabulary.js'
 

@@ -1,6 +1,6 @@
 import { InputError } from '../errors.js'
 import type { Part } from './fields.js'
-import type { Model } from './model.js'
+import type { Model } from './token-model.js'
 import { Trie } from './trie.js'
 import { readVocabulary, searchable } from './vocabulary.js'
 

@@ -9,7 +9,7 @@ import {
 } from '../../test/gguf-vocabulary.js'
 import { realModel, SMOLLM2 } from '../../test/real-model.mjs'
 import { readGguf } from '../checkpoint/gguf.js'
-import type { GgufValue } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { openGgufTokenizer } from './gguf-tokenizer.js'

@@ -1,5 +1,6 @@
 import { LENGTH_BYTES, type ListBytes, listBytes } from '../checkpoint/gguf-list.js'
-import { GgufMetadata, type GgufValue } from '../checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../checkpoint/gguf-value.js'
 import { FileError, UnsupportedError } from '../errors.js'
 import { Pace } from '../pace.js'
 

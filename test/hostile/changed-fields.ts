@@ -1,7 +1,8 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { readGguf } from '../../src/checkpoint/gguf.js'
-import { GgufMetadata, type GgufValue } from '../../src/checkpoint/gguf-metadata.js'
+import { GgufMetadata } from '../../src/checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../../src/checkpoint/gguf-value.js'
 import { createGgufWriter } from '../../src/checkpoint/gguf-write.js'
 import { convertModel } from '../../src/convert/package.js'
 

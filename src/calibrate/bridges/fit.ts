@@ -1,5 +1,5 @@
 import { type Bridge, type BridgeInput, type BridgeType, type Gap, planGaps } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 import type { PlanLosses } from '../../engine/known-text.js'
 import { Backend } from '../../ggml/backend.js'
 import { RowMap } from '../../ggml/row-algebra.js'

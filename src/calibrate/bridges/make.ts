@@ -1,6 +1,6 @@
 import type { RunFacts } from '../../checkpoint/journal.js'
 import { type Gap, planGaps } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 import type { Model } from '../../engine/api.js'
 import type { ForcedText } from '../../engine/known-text.js'
 import { openBridgeJournal } from './bridge-journal.js'

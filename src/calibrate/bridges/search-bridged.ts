@@ -1,5 +1,5 @@
 import { planGaps } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 import { cheapestPlans, neighbours, type PricedPlan, priceOf } from './cheapest-gaps.js'
 import type { GapPrices } from './gap-prices.js'
 

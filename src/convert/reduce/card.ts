@@ -1,4 +1,4 @@
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 
 export interface CardFacts {
   readonly name: string

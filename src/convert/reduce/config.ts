@@ -1,6 +1,6 @@
 import { ConfigReader } from '../../checkpoint/config-reader.js'
 import { replaceFields } from '../../checkpoint/json-edit.js'
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 import { FileError, UnsupportedError } from '../../errors.js'
 import { isJsonObject, parseJsonObject } from '../../json.js'
 

@@ -7,7 +7,8 @@ import { openSafetensors } from '../../checkpoint/safetensors.js'
 import { createSafetensorsWriter } from '../../checkpoint/safetensors-write.js'
 import { readTextFile } from '../../checkpoint/text-file.js'
 import { type Bridge, planGaps } from '../../depth/bridge.js'
-import type { Plan, SkipPolicy } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { SkipPolicy } from '../../depth/policy.js'
 import type { Model } from '../../engine/api.js'
 import { createRandomStream } from '../../engine/schedule/random-stream.js'
 import { quantize } from '../../ggml/quantize.js'
@@ -84,7 +85,7 @@ describe.each([
 ])('%s with bridges %j', (name, options) => {
   it.each(['hf', 'gguf'] as const)('says folded what it says with them (%s)', async (format) => {
     const source = join(FIXTURES, name)
-    const whole = await workspace.load(source, { cacheType: 'f32' })
+    const whole = await workspace.load(source, { kvType: 'f32' })
     const { layers, hidden } = whole.hyperparameters
     const plan = [0, layers - 2]
     const bridges = bridgesFor(plan, layers, hidden, options)
@@ -103,7 +104,7 @@ describe('a GGUF file', () => {
     const source = join(workspace.folder, `whole-${quantization}.gguf`)
     const { folder } = await workspace.random(3, { layers: 5, hidden: 64, feedForward: 96, tokenizer: true })
     await convertModel(folder, source, { quantization })
-    const whole = await workspace.load(source, { cacheType: 'f32' })
+    const whole = await workspace.load(source, { kvType: 'f32' })
     const plan = [0, 1, 4]
     const bridges = bridgesFor(plan, 5, 64)
     const path = join(workspace.folder, `folded-${quantization}.gguf`)

@@ -1,7 +1,7 @@
 import type { TensorSource } from '../../checkpoint/safetensors.js'
 import type { TensorType } from '../../checkpoint/tensor-type.js'
 import { InputError, UnsupportedError } from '../../errors.js'
-import type { TensorMapping } from '../../families/tensors.js'
+import type { TensorMapping } from '../../families/tensor-rows.js'
 import { quantize } from '../../ggml/quantize.js'
 import { checkValues } from '../check-values.js'
 import { findTensor } from '../find-tensor.js'

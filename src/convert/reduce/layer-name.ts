@@ -1,4 +1,4 @@
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 
 /** Gives the name that a tensor has where only some layers are kept; null where its layer is left out. */
 export type KeptName = (name: string) => string | null

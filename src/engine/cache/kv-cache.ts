@@ -2,6 +2,7 @@ import type { Backend } from '../../ggml/backend.js'
 import { making } from '../../ggml/making.js'
 import { StoredTensor } from '../../ggml/store.js'
 import type { Tensor } from '../../ggml/tensor.js'
+import { type KvType, kvElementBytes } from './kv-type.js'
 
 /** Cells of a new slot, and what capacities are multiples of. */
 const FIRST_CELLS = 256
@@ -22,29 +23,28 @@ export function wholeSlots(cells: number): number {
 export interface Slot {
   readonly base: number
   readonly capacity: number
-}
-
-/**
- * True where the values of a slot stand transposed, all cells of one element after the other: a long sequence attends by
- * products that sum over cells. A short one attends by ggml's kernel, and gives what llama.cpp gives, bit for bit.
- */
-export function isTransposed({ capacity }: Slot): boolean {
-  return capacity > FIRST_CELLS
+  /**
+   * True where the values stand transposed, all cells of one element after the other: a long sequence attends by products that sum over cells. A
+   * short one attends by ggml's kernel, and gives what llama.cpp gives, bit for bit; so does one whose values are quantised, block by block
+   * along a cell.
+   */
+  readonly transposed: boolean
 }
 
 /** Where element i of the value at a position stands in a layer's values, counted in elements. */
 export function valueIndex(slot: Slot, width: number, position: number, i: number): number {
-  return slot.base * width + (isTransposed(slot) ? i * slot.capacity + position : position * width + i)
+  return slot.base * width + (slot.transposed ? i * slot.capacity + position : position * width + i)
 }
 
 interface MovableSlot {
   base: number
   capacity: number
+  transposed: boolean
   /** Positions that hold data and must survive a move. */
   used: number
 }
 
-/** Copies of a slot's cells, as bits. */
+/** Copies of a slot's cells, as words. */
 interface SlotCells {
   readonly keys: Uint16Array | Uint32Array
   readonly values: Uint16Array | Uint32Array
@@ -58,7 +58,7 @@ interface Move {
 }
 
 interface LayerCells {
-  /** Elements of one key (and one value): headDim * kvHeads. */
+  /** Of one key (and one value), in words of `wordsOf`. */
   readonly width: number
   readonly keys: StoredTensor
   readonly values: StoredTensor
@@ -77,7 +77,7 @@ function disposeCells({ keys, values }: LayerCells): void {
 export class KvCache {
   readonly context: number
   private readonly backend: Backend
-  private readonly type: 'f32' | 'f16'
+  private readonly type: KvType
   private readonly widths: readonly number[]
   private layers: LayerCells[] = []
   private cells = 0
@@ -97,7 +97,7 @@ export class KvCache {
     backend: Backend,
     options: {
       widths: readonly number[]
-      type: 'f32' | 'f16'
+      type: KvType
       context: number
       most?: number
       onMove: () => void
@@ -133,7 +133,7 @@ export class KvCache {
   }
 
   open(): Slot {
-    const slot: MovableSlot = { base: 0, capacity: 0, used: 0 }
+    const slot: MovableSlot = { base: 0, capacity: 0, transposed: false, used: 0 }
     this.slots.add(slot)
     return slot
   }
@@ -185,17 +185,21 @@ export class KvCache {
     const capacity = Math.max(s.capacity, slotCells(positions, this.context))
     const base = this.gap(capacity, s)
     if (base !== null) {
-      const before = { base: s.base, capacity: s.capacity }
+      const { transposed } = s
+      const before = { base: s.base, capacity: s.capacity, transposed }
       const kept = this.layers.map((layer) => this.read(layer, before, used))
       this.clear(s)
-      s.base = base
-      s.capacity = capacity
+      Object.assign(s, this.slotAt(base, capacity))
       this.layers.forEach((layer, i) => {
         this.write(layer, kept[i] as SlotCells, before, s, used)
       })
       return
     }
     this.compact(s, capacity, used)
+  }
+
+  private slotAt(base: number, capacity: number): Slot {
+    return { base, capacity, transposed: this.type !== 'q8_0' && capacity > FIRST_CELLS }
   }
 
   private of(layer: number): LayerCells {
@@ -237,9 +241,10 @@ export class KvCache {
     let base = 0
     const moves = [...this.slots].map((slot): Move => {
       const { capacity, used } = sizeOf(slot)
-      const to = { base, capacity }
+      const { transposed } = slot
+      const to = this.slotAt(base, capacity)
       base += capacity
-      return { from: { base: slot.base, capacity: slot.capacity }, to, count: used }
+      return { from: { base: slot.base, capacity: slot.capacity, transposed }, to, count: used }
     })
     let moved = 0
     try {
@@ -282,25 +287,25 @@ export class KvCache {
   /** A copy of what a slot's first `count` cells hold; the values in the slot's own order. */
   private read({ width, keys, values }: LayerCells, slot: Slot, count: number): SlotCells {
     const start = slot.base * width
-    const cells = isTransposed(slot) && count > 0 ? slot.capacity : count
+    const cells = slot.transposed && count > 0 ? slot.capacity : count
     return {
-      keys: this.elements(keys).slice(start, start + count * width),
-      values: this.elements(values).slice(start, start + cells * width),
+      keys: this.wordsOf(keys).slice(start, start + count * width),
+      values: this.wordsOf(values).slice(start, start + cells * width),
     }
   }
 
   /** Writes what was read from a slot into another, in that one's order. */
   private write({ width, keys, values }: LayerCells, kept: SlotCells, from: Slot, to: Slot, count: number): void {
     if (count === 0) return
-    this.elements(keys).set(kept.keys, to.base * width)
-    const target = this.elements(values)
-    if (!isTransposed(from) && !isTransposed(to)) {
+    this.wordsOf(keys).set(kept.keys, to.base * width)
+    const target = this.wordsOf(values)
+    if (!from.transposed && !to.transposed) {
       target.set(kept.values, to.base * width)
       return
     }
-    const source = { base: 0, capacity: from.capacity }
+    const source = { ...from, base: 0 }
     for (let i = 0; i < width; i++) {
-      if (isTransposed(from) && isTransposed(to)) {
+      if (from.transposed && to.transposed) {
         const first = valueIndex(source, width, 0, i)
         target.set(kept.values.subarray(first, first + count), valueIndex(to, width, 0, i))
         continue
@@ -317,9 +322,9 @@ export class KvCache {
     if (count <= 0 || this.broken !== null) return
     for (const { width, keys, values } of this.layers) {
       const start = (slot.base + from) * width
-      this.elements(keys).fill(0, start, start + count * width)
-      const all = this.elements(values)
-      if (!isTransposed(slot)) {
+      this.wordsOf(keys).fill(0, start, start + count * width)
+      const all = this.wordsOf(values)
+      if (!slot.transposed) {
         all.fill(0, start, start + count * width)
         continue
       }
@@ -330,7 +335,8 @@ export class KvCache {
     }
   }
 
-  private elements({ view }: StoredTensor): Uint16Array | Uint32Array {
+  /** What is moved and cleared at once: an element, or two bytes of a block. */
+  private wordsOf({ view }: StoredTensor): Uint16Array | Uint32Array {
     const { buffer, byteOffset, byteLength } = view
     return this.type === 'f32'
       ? new Uint32Array(buffer, byteOffset, byteLength / 4)
@@ -345,7 +351,7 @@ export class KvCache {
   private allocateLayer(layer: number, cells: number): LayerCells {
     const width = this.widths[layer] as number
     return making(() => ({
-      width,
+      width: this.type === 'q8_0' ? (width * kvElementBytes(this.type)) / 2 : width,
       keys: new StoredTensor(this.backend, this.type, width, cells),
       values: new StoredTensor(this.backend, this.type, width, cells),
     }))

@@ -1,4 +1,5 @@
-import type { Plan, PolicyNeeds } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { PolicyNeeds } from '../../depth/policy.js'
 
 /** How deep a feed goes, as planning sees it. */
 export type ClimbDepth =

@@ -75,14 +75,16 @@ function layersText(layers: readonly number[]): string {
   return `${layers.length === 1 ? 'layer' : 'layers'} ${text}`
 }
 
-/** Cuts ranges of rows into pieces of at most so many rows. */
-export function cut<Range extends { readonly from: number; readonly to: number }>(
+/**
+ * Cuts ranges of rows into pieces.
+ * @param most rows of a piece, asked for when it begins
+ */
+export function* cut<Range extends { readonly from: number; readonly to: number }>(
   ranges: readonly Range[],
-  most: number,
-): Range[][] {
-  const all: Range[][] = []
+  most: () => number,
+): Generator<Range[]> {
   let piece: Range[] = []
-  let room = most
+  let room = most()
   for (const range of ranges) {
     let { from } = range
     while (from < range.to) {
@@ -91,12 +93,11 @@ export function cut<Range extends { readonly from: number; readonly to: number }
       room -= to - from
       from = to
       if (room === 0) {
-        all.push(piece)
+        yield piece
         piece = []
-        room = most
+        room = most()
       }
     }
   }
-  if (piece.length > 0) all.push(piece)
-  return all
+  if (piece.length > 0) yield piece
 }

@@ -1,10 +1,10 @@
 import { type Bridge, bridgesOf } from '../../depth/bridge.js'
 import { features } from '../../depth/features.js'
+import type { Plan } from '../../depth/plan.js'
 import { allLayers, checkPlan } from '../../depth/plan.js'
 import type {
   Check,
   ExitPolicy,
-  Plan,
   Policy,
   PolicyNeeds,
   PromptPass,

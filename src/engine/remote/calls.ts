@@ -1,7 +1,8 @@
 import type { Package } from '../../convert/package.js'
 import type { Bridge } from '../../depth/bridge.js'
 import type { Measurement, StepCosts } from '../../depth/measurement.js'
-import type { Plan, PromptPass } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { PromptPass } from '../../depth/policy.js'
 import type { BeamSearchOptions, BeamSearchResult, EngineStatus } from '../api.js'
 import type {
   ForcedText,

@@ -1,6 +1,6 @@
 import { readGguf } from '../../checkpoint/gguf.js'
 import type { Package } from '../../convert/package.js'
-import { TRIED_ON } from '../../depth/raw-lens.js'
+import { triedOn } from '../../depth/raw-lens.js'
 import type { Model, ProgressInfo } from '../api.js'
 import type { HereOptions } from '../load-here.js'
 import { LoadedModel } from '../model.js'
@@ -41,7 +41,7 @@ export async function loadThere(
     const known = {
       layers: facts.hyperparameters.layers,
       fingerprint: () => identity.fingerprint,
-      knownFirstCheck: () => (text.tokenizer === null || TRIED_ON.includes(identity.fingerprint) ? 0 : null),
+      knownFirstCheck: () => (text.tokenizer === null || triedOn(identity.fingerprint) ? 0 : null),
     }
     // The same file, whatever its name has come to mean.
     const { quantization: _quantization, revision: _revision, ...again } = options

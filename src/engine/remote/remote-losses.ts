@@ -1,4 +1,5 @@
-import type { Plan, PromptPass } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { PromptPass } from '../../depth/policy.js'
 import type { ForcedText, PlanLosses, PlanLossOptions, TextRows } from '../known-text.js'
 import type { WireRows, WrittenRows } from './calls.js'
 import type { Handlers, Runner } from './runner.js'

@@ -1,8 +1,8 @@
 import type { Bridge } from '../../depth/bridge.js'
+import type { Plan } from '../../depth/plan.js'
 import type {
   Check,
   ExitPolicy,
-  Plan,
   Policy,
   PolicyNeeds,
   PromptPass,

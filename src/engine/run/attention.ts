@@ -1,7 +1,8 @@
 import { float32ToFloat16 } from '../../checkpoint/float16.js'
-import type { AttentionOptions, Hyperparameters, LayerFacts } from '../../families/family.js'
+import type { AttentionOptions } from '../../families/family.js'
+import type { Hyperparameters, LayerFacts } from '../../families/hyperparameters.js'
 import type { Graph, Scores, Tensor } from '../../ggml/graph.js'
-import { isTransposed, type KvCache, type Slot, valueIndex } from '../cache/kv-cache.js'
+import { type KvCache, type Slot, valueIndex } from '../cache/kv-cache.js'
 
 /** Consecutive positions of one sequence whose attention is computed, over its own cells. */
 interface AttendingRun {
@@ -57,8 +58,8 @@ function firstCell(run: AttendingRun, window: number | null): number {
  * 256 rows of TinyLlama's shape take 0.6 ms a layer, in blocks of 64 a fifth of that.
  */
 function blockOf(runs: readonly AttendingRun[]): number | 'rows' {
-  if (runs.every(({ slot }) => !isTransposed(slot))) return 'rows'
-  if (!runs.every(({ slot }) => isTransposed(slot))) return 1
+  if (runs.every(({ slot }) => !slot.transposed)) return 'rows'
+  if (!runs.every(({ slot }) => slot.transposed)) return 1
   const bits = runs.reduce((all, r) => all | r.start | r.source.length, MOST_BLOCK)
   return bits & -bits
 }
@@ -69,7 +70,7 @@ function blockOf(runs: readonly AttendingRun[]): number | 'rows' {
  */
 export function attentionKey(runs: readonly AttendingRun[], windows: readonly (number | null)[]): string {
   const first = windows.map((window) => runs.map((run) => firstCell(run, window)).join())
-  return `${blockOf(runs)}:${runs.map(({ slot }) => (isTransposed(slot) ? slot.capacity : 0)).join()}:${first.join()}`
+  return `${blockOf(runs)}:${runs.map(({ slot }) => (slot.transposed ? slot.capacity : 0)).join()}:${first.join()}`
 }
 
 /** What queries of all runs, or only the wanted ones, share in the layers with the same window and heads. */
@@ -243,7 +244,7 @@ export class Attention {
     const rows = (t: Tensor) =>
       g.view(t, [h.headDim, cells, kvHeads], [line, line / kvHeads], (slot.base + first) * line)
     const k = rows(keys)
-    if (!isTransposed(slot)) {
+    if (!slot.transposed) {
       return g.reshape(g.flashAttention(g.swapRows(q), k, rows(values), mask, scores), width, queries)
     }
     const column = slot.capacity * element

@@ -1,8 +1,10 @@
 import { checkBridges, checkLens } from '../../depth/bridge.js'
-import type { Family, Hyperparameters } from '../../families/family.js'
+import type { Family } from '../../families/family.js'
+import type { Hyperparameters } from '../../families/hyperparameters.js'
 import type { Backend } from '../../ggml/backend.js'
 import { HiddenRows } from '../cache/hidden-rows.js'
 import { KvCache } from '../cache/kv-cache.js'
+import type { KvType } from '../cache/kv-type.js'
 import { Sequence } from '../cache/sequence.js'
 import type { Climber } from '../plan/climber.js'
 import { nextPass, type PassLimits } from '../plan/next-pass.js'
@@ -50,7 +52,7 @@ export class Engine {
     hyperparameters: Hyperparameters
     weights: HeadWeights
     padding: RowPadding
-    cacheType: 'f32' | 'f16'
+    kvType: KvType
     context: number
     /** Of the KV cache; see `KvCache`. */
     mostCells?: number
@@ -62,7 +64,7 @@ export class Engine {
     this.onPass = options.onPass
     const cache = new KvCache(backend, {
       widths: h.layer.map(({ state }) => state.headDim * state.kvHeads),
-      type: options.cacheType,
+      type: options.kvType,
       context: options.context,
       ...(options.mostCells === undefined ? {} : { most: options.mostCells }),
       onMove: () => this.stretches.clear(),
@@ -98,9 +100,13 @@ export class Engine {
     return this.parts.hyperparameters.hidden
   }
 
-  /** True where others should not wait for the end of a feed: a long prompt, or many rows that wait and may run layers now. */
-  takesLong({ sequence, ids, depth }: Feed): boolean {
-    const rows = ids.length + (depth.kind === 'exit' ? sequence.waiting : 0)
+  /** Rows that a feed may take up the layers: its own, and under exit policies those that wait. */
+  rowsOf({ sequence, ids, depth }: Feed): number {
+    return ids.length + (depth.kind === 'exit' ? sequence.waiting : 0)
+  }
+
+  /** True where others should not wait for the end of a step of so many rows. */
+  takesLong(rows: number): boolean {
     return rows >= LONG_ROWS && this.stretches.expectMs(rows) > TURN_AFTER_MS
   }
 

@@ -28,14 +28,15 @@ describe.each(SHAPES)('head_dim $headDim', (shape) => {
     reference = referenceRun(checkpoint, ids)
   })
 
-  // An f16 cache rounds keys and values to 11 bits.
+  // An f16 cache rounds keys and values to 11 bits, a q8_0 one to 8 of the largest in 32.
   describe.each([
     ['f32', 1e-4],
     ['f16', 3e-2],
-  ] as const)('with an %s cache', (cacheType, tolerance) => {
+    ...(shape.headDim! % 32 === 0 ? [['q8_0', 0.3] as const] : []),
+  ] as const)('with an %s cache', (kvType, tolerance) => {
     let model: Model
     beforeAll(async () => {
-      model = await workspace.load(checkpoint.folder, { cacheType })
+      model = await workspace.load(checkpoint.folder, { kvType })
     })
 
     it('gives the reference hidden states and lens logits', async () => {

@@ -1,4 +1,5 @@
-import type { Family, Hyperparameters, Weights } from '../../families/family.js'
+import type { Family, Weights } from '../../families/family.js'
+import type { Hyperparameters } from '../../families/hyperparameters.js'
 import type { Backend } from '../../ggml/backend.js'
 import { Graph } from '../../ggml/graph.js'
 import { type HiddenRows, type RowIndex, UNREAD_ROW } from '../cache/hidden-rows.js'

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import type { GgufFile } from '../../checkpoint/gguf.js'
+import type { GgufFile } from '../../checkpoint/gguf-file.js'
 import { FileError } from '../../errors.js'
-import type { Hyperparameters } from '../../families/family.js'
+import type { Hyperparameters } from '../../families/hyperparameters.js'
 import { frequencyFactors, type Rope } from '../../families/rope.js'
 
 /** Rotary positions with the factors that the package holds as tensors. */

@@ -1,5 +1,5 @@
 import type { Bridge } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
 import type { Sequence } from '../cache/sequence.js'
 import type { TokenDepth } from '../plan/token-depth.js'
 

@@ -22,8 +22,8 @@ interface Along {
   readonly pauses?: Pauses | null
 }
 
-/** Where one layer alone takes longer than a compute should, half of the rows take more than half of the time: so far it goes on. */
-const DEARER = 1.5
+/** A piece that takes more than this share of what a compute may take has half of the rows: those take more than half of the time. */
+const DEARER = 1.1
 
 /** A piece that lets others in has at least so many rows: fewer read the weights for little. */
 const LEAST_ROWS = 32
@@ -87,7 +87,8 @@ export class StretchRunner {
   /** Runs ranges of rows in pieces, one after the other, each in one graph. */
   async runRanges(ranges: readonly Piece[], shape: StretchShape, { seeMlp, pauses }: Along = {}): Promise<void> {
     const last = shape.layers.at(-1)
-    for (const whole of cut(ranges, this.mostRows(shape, pauses ?? null))) {
+    let most = this.mostRows(shape, pauses ?? null)
+    for (const whole of cut(ranges, () => most)) {
       const piece = whole.filter(({ traveller }) => goesOn(traveller))
       if (piece.length === 0) continue
       const runs = piece.map(({ traveller: t, from, to }): Run => {
@@ -134,17 +135,25 @@ export class StretchRunner {
           for (let p = from; p < to; p++) seeMlp(t, p, stretch.sublayersOf(first + p - from).mlp)
         else if (to === t.end) t.sublayers = stretch.sublayersOf(row - 1)
       })
-      await pauses?.give()
+      if (!pauses) continue
+      most = nextRows(rows, stretch.lastMs, pauses.mostMs)
+      await pauses.give()
     }
   }
 
-  /** Rows of a piece at most: fewer than else where others wait for its end. */
+  /** Rows of the first piece at most: fewer than else where others wait for its end. */
   private mostRows({ layers }: StretchShape, pauses: Pauses | null): number {
     const mostMs = pauses?.mostMs ?? Number.POSITIVE_INFINITY
     let rows = MOST_ROWS
     while (rows > LEAST_ROWS && this.times.expect(rows, layers.length) > DEARER * mostMs) rows /= 2
     return rows
   }
+}
+
+/** Rows of the next piece after one of so many that took `ms`: what attends to more positions takes longer. */
+function nextRows(rows: number, ms: number, mostMs: number): number {
+  if (ms > DEARER * mostMs) return Math.max(LEAST_ROWS, Math.floor(rows / 2))
+  return 2 * ms < mostMs ? Math.min(MOST_ROWS, 2 * rows) : rows
 }
 
 /** False, with the reason kept, where the caller has stopped this feed. */

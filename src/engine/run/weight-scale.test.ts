@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { matrixOf, type RecordedBlocks, recordedBlocks } from '../../../test/gguf-blocks.js'
 import { type ContentTensor, type GgufContent, readContent, writeContent } from '../../../test/gguf-content.js'
 import { useWorkspace } from '../../../test/workspace.js'
-import type { GgufValue } from '../../checkpoint/gguf-metadata.js'
+import type { GgufValue } from '../../checkpoint/gguf-value.js'
 import { convertModel } from '../../convert/package.js'
 
 /** Factors beside NVFP4 matrices, by the name of the matrix without `.weight`. */

@@ -1,7 +1,8 @@
-import type { GgufFile, GgufTensor } from '../../checkpoint/gguf.js'
+import type { GgufFile, GgufTensor } from '../../checkpoint/gguf-file.js'
 import { isWeightType } from '../../checkpoint/tensor-type.js'
 import { FileError, UnsupportedError } from '../../errors.js'
-import type { Family, Hyperparameters } from '../../families/family.js'
+import type { Family } from '../../families/family.js'
+import type { Hyperparameters } from '../../families/hyperparameters.js'
 import type { WeightUse } from '../../ggml/weights.js'
 
 /** Tensors that change nothing here: old rotary frequencies, activation scales, layers for drafts of several tokens. */

@@ -11,7 +11,8 @@ function recordingEngine() {
   const log: string[] = []
   const nameOf = ({ ids, sequence }: Feed): string => `${sequence as unknown as string}:${ids.length}`
   const engine = {
-    takesLong: ({ ids }: Feed) => ids.length >= 40,
+    rowsOf: ({ ids }: Feed) => ids.length,
+    takesLong: (rows: number) => rows >= 40,
     shrink: () => log.push('shrink'),
     async step(feeds: readonly Feed[], pauses: Pauses | null): Promise<StepOutcome[]> {
       const names = feeds.map(nameOf).join(' ')
@@ -70,6 +71,17 @@ it('lets others step between the computes of a long prompt, also those that come
   expect(during).toContain('early:1 late:3')
   expect(during).toContain('early:1 late:1')
   expect(during.length).toBe(6)
+})
+
+it('takes prompts into one step only while they are few rows together', async () => {
+  const { log, engine } = recordingEngine()
+  const batch = new Batch(engine, { slots: 4 })
+  const jobs = [job('a', 30, 1), job('b', 30, 1), job('c', 30, 1), job('d', 1, 4)]
+  for (const one of jobs) batch.add(one)
+  await Promise.all(jobs.map(({ ended }) => ended))
+  expect(log.slice(0, 2)).toEqual(['a:30 d:1', 'begin b:30'])
+  const rows = log.map((line) => [...line.matchAll(/:(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0))
+  expect(Math.max(...rows)).toBeLessThan(40)
 })
 
 it('lets a prompt of at most a quarter of its rows go before it, and a longer one wait', async () => {

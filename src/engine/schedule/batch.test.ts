@@ -157,6 +157,20 @@ describe('a batch of 8 on random weights of 16 layers', () => {
     expect(() => narrow.generate([1], { priority: Number.NaN })).toThrow(/priority must be a number/)
   })
 
+  it('gives a free slot to the client who has fewest, where many calls of one wait', async () => {
+    const narrow = await workspace.loadRandom(33, { layers: 2 }, { slots: 2 })
+    const order: string[] = []
+    const ask = async (name: string, client: string, maxTokens: number): Promise<void> => {
+      await narrow.generate([1, 2], { maxTokens, ignoreEos: true, client }).result
+      order.push(name)
+    }
+    const many = [ask('a1', 'a', 30), ask('a2', 'a', 10), ...['a3', 'a4', 'a5'].map((name) => ask(name, 'a', 10))]
+    await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([...many, ask('b1', 'b', 5)])
+    expect(order.slice(0, 2)).toEqual(['a2', 'b1'])
+    expect(() => narrow.generate([1], { client: 1 as unknown as string })).toThrow(/client must be a text/)
+  })
+
   it('serves more generations than slots, each complete', async () => {
     const narrow = await workspace.loadRandom(31, { layers: 16, kvHeads: 2, vocabulary: 80 }, { slots: 3 })
     const results = await Promise.all(

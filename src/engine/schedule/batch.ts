@@ -13,6 +13,8 @@ export interface Job {
   readonly width?: number
   /** Of those that wait, jobs with a greater one go first; default 0. */
   readonly priority?: number
+  /** Whose job it is: of equal priority, those go first whose caller has fewer slots. */
+  readonly client?: string | undefined
   /** Cells of the KV cache that it may come to need; default none. */
   readonly cells?: number
   /** What it has in the cache from before: counted as idle until the job runs. */
@@ -35,6 +37,9 @@ interface Fed {
 
 /** Without work for so long, in ms, the engine gives back memory that only work needs. */
 const IDLE_MS = 10_000
+
+/** Rows of a sequence that decodes, at most: its token and drafts of others. */
+const MOST_DECODING_ROWS = 8
 
 /** A prompt goes before one that is under way where it has at most this share of its rows. */
 const OVERTAKES = 0.25
@@ -191,19 +196,30 @@ export class Batch {
   }
 
   /**
-   * Gives free slots and cells to the jobs that wait, by priority and then by how long; what needs more slots than there are runs alone. Nobody
-   * passes one that comes before and does not fit yet: it would wait for ever.
+   * Gives free slots and cells to the jobs that wait; what needs more slots than there are runs alone. Nobody passes one that comes before and does
+   * not fit yet: it would wait for ever.
    */
   private admit(): void {
-    // Sorting keeps the order of equals.
-    const queue = [...this.waiting].sort(([a], [b]) => (b.priority ?? 0) - (a.priority ?? 0))
-    for (const [job, stopListening] of queue) {
+    for (let job = this.first(); job !== null; job = this.first()) {
       const { width = 1 } = job
       if ((this.running.size > 0 && this.slotsInUse + width > this.slots) || !this.reserve(job)) return
-      stopListening()
+      this.waiting.get(job)?.()
       this.waiting.delete(job)
       this.running.add(job)
     }
+  }
+
+  /** Of the jobs that wait: by priority, then by how few slots the caller has, then by how long. */
+  private first(): Job | null {
+    const slots = new Map<string | undefined, number>()
+    for (const { client, width = 1 } of this.running) slots.set(client, (slots.get(client) ?? 0) + width)
+    const before = (a: Job, b: Job): boolean => {
+      const [mine, other] = [a.priority ?? 0, b.priority ?? 0]
+      return mine === other ? (slots.get(a.client) ?? 0) < (slots.get(b.client) ?? 0) : mine > other
+    }
+    let first: Job | null = null
+    for (const job of this.waiting.keys()) if (first === null || before(job, first)) first = job
+    return first
   }
 
   /**
@@ -213,6 +229,7 @@ export class Batch {
   private async step(mostRows = Number.POSITIVE_INFINITY): Promise<void> {
     const few: Fed[] = []
     const long: Fed[] = []
+    let together = 0
     for (const job of this.running) {
       if (this.climbing.has(job)) continue
       try {
@@ -220,9 +237,16 @@ export class Batch {
         // One that was stopped says so when it is asked again.
         const known = job.signal?.aborted ? undefined : this.held.get(job)
         const feeds = known ?? job.feed()
-        if (feeds === null) this.leave(job)
-        else if (!feeds.some((feed) => this.engine.takesLong(feed))) few.push({ job, feeds })
-        else if (longest(feeds) <= mostRows) long.push({ job, feeds })
+        if (feeds === null) {
+          this.leave(job)
+          continue
+        }
+        const rows = feeds.reduce((sum, feed) => sum + this.engine.rowsOf(feed), 0)
+        // What decodes is never kept from a step; prompts are, where they are many together.
+        if (rows <= MOST_DECODING_ROWS * feeds.length || !this.engine.takesLong(together + rows)) {
+          few.push({ job, feeds })
+          together += rows
+        } else if (longest(feeds) <= mostRows) long.push({ job, feeds })
         else this.held.set(job, feeds)
       } catch (error) {
         this.leave(job, thrown(error))

@@ -17,6 +17,7 @@ export interface GenerationRequest {
   readonly stop: readonly string[]
   readonly ignoreEos: boolean
   readonly priority: number
+  readonly client: string | undefined
   readonly sampling: Required<SamplingOptions>
 }
 
@@ -45,6 +46,7 @@ export function generationRequest(
     signal: _signal,
     literalContent: _literalContent,
     priority = 0,
+    client,
     ...sampling
   } = options
   if (typeof lossless === 'object') {
@@ -54,6 +56,7 @@ export function generationRequest(
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
     throw new InputError('maxTokens must be a whole number of at least 1')
   if (!Number.isFinite(priority)) throw new InputError('priority must be a number')
+  if (client !== undefined && typeof client !== 'string') throw new InputError('client must be a text')
   if (promptTokens.length === 0) throw new InputError('the prompt has no tokens')
   checkFits(promptTokens.length, limits.context)
   const { seed, settings } = createSampler(sampling)
@@ -71,6 +74,7 @@ export function generationRequest(
     stop: [...stops],
     ignoreEos,
     priority,
+    client,
     sampling: { ...settings, seed },
   }
 }

@@ -1,4 +1,5 @@
-import type { Plan, TargetSpeedup } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { TargetSpeedup } from '../../depth/policy.js'
 import type {
   FinishReason,
   GeneratedToken,

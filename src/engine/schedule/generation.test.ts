@@ -458,7 +458,7 @@ describe('what goes wrong in one generation', () => {
       await expect(load(options)).rejects.toThrow(/must be a whole number/)
     }
     await expect(load({ device: 'cuda' as 'cpu' })).rejects.toThrow('device "cuda" is not supported yet; use cpu')
-    await expect(load({ cacheType: 'q8_0' as 'f16' })).rejects.toThrow(/cacheType/)
+    await expect(load({ kvType: 'q4_0' as 'f16' })).rejects.toThrow(/kvType/)
     await expect(load({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' })
   })
 })

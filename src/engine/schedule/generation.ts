@@ -44,6 +44,7 @@ export interface KeptSequence {
 export class GenerationJob implements Job {
   readonly cells: number
   readonly priority: number
+  readonly client: string | undefined
   private readonly sampler: Sampler
   private readonly stream: TextStream | null
   private decoder: Decoder | null = null
@@ -75,6 +76,7 @@ export class GenerationJob implements Job {
     const { promptTokens, maxTokens, sampling, stop } = request
     this.cells = slotCells(Math.min(parts.context, promptTokens.length + maxTokens), parts.context)
     this.priority = request.priority
+    this.client = request.client
     this.sampler = createSampler(sampling, promptTokens)
     this.stream = parts.decode === null ? null : createTextStream(parts.decode, stop, parts.spell)
   }

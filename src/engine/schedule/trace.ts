@@ -1,6 +1,6 @@
 import type { Bridge } from '../../depth/bridge.js'
 import { allLayers } from '../../depth/plan.js'
-import type { Hyperparameters } from '../../families/family.js'
+import type { Hyperparameters } from '../../families/hyperparameters.js'
 import type { Trace, TracedLayer, TraceOptions } from '../known-text.js'
 import { abortedError } from '../run/aborted.js'
 import type { Engine } from '../run/engine.js'

@@ -113,7 +113,7 @@ describe('evaluateGeneration', () => {
 
   it('goes on where it was stopped, with the same result', async () => {
     const path = join(folder, 'stopped.answers.jsonl')
-    const settings = { cacheType: null, threads: 1 }
+    const settings = { kvType: null, threads: 1 }
     let report: EvalReport | null = null
     let runs = 0
     while (report === null) {

@@ -15,8 +15,8 @@ import { machineName } from '../machine.js'
 import type { BleuTokenizer } from '../metrics/tokenize.js'
 import type { EvalReport, GenerationCell, TextCell } from '../result.js'
 import { generationCell, type MetricFamily, textCell } from './cells.js'
+import type { TurnKey, TurnsFile } from './kept-turns.js'
 import { type BeamSettings, generateTurn, type Turn } from './turn.js'
-import type { TurnKey, TurnsFile } from './turns-file.js'
 import { scoreWindow, type WindowScore } from './window.js'
 
 export interface GenerationOptions {

@@ -1,19 +1,10 @@
-import type { EvalCell, Interval } from '../result.js'
+import type { EvalCell } from '../result.js'
 import { accuracyPanel } from './accuracy-panel.js'
+import type { CostAxis, PanelCells } from './cost-axis.js'
 import { interval, timeDecimals } from './format.js'
 import { layOut, type Page, seriesLegend } from './panel.js'
 import type { Series } from './series.js'
 import type { Figure } from './svg.js'
-
-/** What accuracy is drawn against. */
-export interface CostAxis {
-  readonly name: string
-  readonly label: string
-  /** Narrower data are widened to this span. */
-  readonly minSpan: number
-  value(cell: EvalCell): Interval | null
-  text(value: Interval): string
-}
 
 export function depthAxis(layers: number): CostAxis {
   return {
@@ -31,11 +22,6 @@ export const TIME_AXIS: CostAxis = {
   label: 'time to the answer (ms)',
   value: (cell) => cell.answerMs,
   text: (value) => `${interval(value, timeDecimals(value.mean))} ms`,
-}
-
-export interface PanelCells {
-  readonly title: string
-  readonly cells: readonly EvalCell[]
 }
 
 export interface AccuracyFigure {

@@ -1,5 +1,5 @@
 import type { EvalCell, Interval } from '../result.js'
-import type { CostAxis, PanelCells } from './accuracy-figure.js'
+import type { CostAxis, PanelCells } from './cost-axis.js'
 import { dodge } from './dodge.js'
 import { interval } from './format.js'
 import { placeLabels, type Segment } from './label-placement.js'

@@ -1,5 +1,6 @@
 import type { EvalCell, EvalReport } from '../result.js'
-import { accuracyFigure, type CostAxis, depthAxis, type PanelCells, TIME_AXIS } from './accuracy-figure.js'
+import { accuracyFigure, depthAxis, TIME_AXIS } from './accuracy-figure.js'
+import type { CostAxis, PanelCells } from './cost-axis.js'
 import { curveFigure } from './curve-figure.js'
 import { heatMap, MATRIX_MEASURES } from './heat-map.js'
 import { histogramFigure } from './histogram-figure.js'

@@ -7,7 +7,7 @@ import type {
   TextCell,
 } from '../result.js'
 import { fixed, grouped, interval, NONE, signed } from './format.js'
-import type { Table } from './tables.js'
+import type { Table } from './table.js'
 
 /** A column of text from a cell of any kind. */
 export interface TextColumn<T> {

@@ -1,5 +1,5 @@
 import type { EvalCell } from '../result.js'
-import type { PanelCells } from './accuracy-figure.js'
+import type { PanelCells } from './cost-axis.js'
 import { fixed } from './format.js'
 import { type Box, layOut, type Page, type Panel } from './panel.js'
 import { linearScale } from './scale.js'

@@ -5,7 +5,8 @@ import { reportFigures } from './figures.js'
 import { NONE } from './format.js'
 import { NARROW_PAGE } from './panel.js'
 import { type Figure, FONT, figureStyle, figureSvg } from './svg.js'
-import { reportTables, type Table } from './tables.js'
+import type { Table } from './table.js'
+import { reportTables } from './tables.js'
 
 /** One page without scripts that loads nothing: figures are inline, and every number stands in a table. */
 export function reportHtml(report: EvalReport): string {

@@ -2,7 +2,8 @@ import type { EvalReport } from '../result.js'
 import { escapeMarkdown } from './escape.js'
 import { reportFacts, reportNotes, reportTitle } from './facts.js'
 import { NONE } from './format.js'
-import { reportTables, type Table } from './tables.js'
+import type { Table } from './table.js'
+import { reportTables } from './tables.js'
 
 /** The report's tables in GitHub's Markdown. */
 export function reportMarkdown(report: EvalReport): string {

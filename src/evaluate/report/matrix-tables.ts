@@ -1,7 +1,7 @@
 import type { GeneralisationMatrix } from '../result.js'
 import { fixed, NONE } from './format.js'
 import { MATRIX_MEASURES } from './heat-map.js'
-import type { Table } from './tables.js'
+import type { Table } from './table.js'
 
 /** Explains the mark of `matrixCell`. */
 export const MATRIX_KEY =

@@ -2,24 +2,7 @@ import type { EvalCell, EvalReport } from '../result.js'
 import { fixed, grouped, interval, NONE, signed, timeDecimals } from './format.js'
 import { generationTables } from './generation-tables.js'
 import { matrixTables } from './matrix-tables.js'
-
-/** A table as text, for HTML and Markdown alike. */
-export interface Table {
-  readonly id: string
-  readonly title: string
-  readonly columns: readonly Column[]
-  readonly rows: readonly (readonly string[])[]
-  readonly notes: readonly string[]
-  /** True for long tables behind a figure, which a page may fold. */
-  readonly detail: boolean
-}
-
-export interface Column {
-  readonly name: string
-  readonly numeric: boolean
-  /** True where a block of rows shares the value, which a page may put above the block. Such columns come first. */
-  readonly shared?: boolean
-}
+import type { Column, Table } from './table.js'
 
 /** Stands behind a number of shots whose prompts were longer than the model's training window. */
 const BEYOND = '†'

@@ -1,4 +1,5 @@
-import type { Plan, Policy } from '../../depth/policy.js'
+import type { Plan } from '../../depth/plan.js'
+import type { Policy } from '../../depth/policy.js'
 import type { Model, PolicyOptions } from '../../engine/api.js'
 import { SpecError } from '../../errors.js'
 import { depthExtent } from '../cost.js'

@@ -1,5 +1,6 @@
 import type { Tensor } from '../../ggml/graph.js'
-import type { BlockContext, Hyperparameters } from '../family.js'
+import type { BlockContext } from '../family.js'
+import type { Hyperparameters } from '../hyperparameters.js'
 import { product } from './linear.js'
 import { norm } from './norm.js'
 

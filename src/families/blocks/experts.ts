@@ -1,7 +1,8 @@
 import type { Tensor } from '../../ggml/graph.js'
-import type { Experts, LayerContext } from '../family.js'
+import type { LayerContext } from '../family.js'
+import type { Experts } from '../hyperparameters.js'
+import { gated } from './gated.js'
 import { linear } from './linear.js'
-import { gated } from './mlp.js'
 
 /** Below this a sum of weights is not divided by. Source: llama.cpp, the smallest normal number of half precision. */
 const LEAST_SUM = 6.103515625e-5

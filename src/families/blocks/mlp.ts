@@ -1,6 +1,7 @@
 import type { Tensor } from '../../ggml/graph.js'
-import type { Activation, LayerContext } from '../family.js'
+import type { LayerContext } from '../family.js'
 import { experts } from './experts.js'
+import { activate, gated } from './gated.js'
 import { linear } from './linear.js'
 
 /** A layer's MLP: gated where it has a gate, plain where not, of experts where it has a router. [H, n] -> [H, n] */
@@ -18,49 +19,4 @@ function inner(c: LayerContext, x: Tensor): Tensor {
   const half = (offset: number): Tensor =>
     g.contiguous(g.view(up, [facts.feedForward, up.shape[1], 1], [up.strides[1], up.bytes], offset * 4))
   return gated(c, half(0), half(facts.feedForward))
-}
-
-/** The activation of the gate times what it lets through. */
-export function gated(c: LayerContext, gate: Tensor, up: Tensor): Tensor {
-  const { g } = c
-  const activation = activationOf(c)
-  if (activation === 'silu') return g.swiglu(gate, up)
-  if (activation === 'swiglu-oai') return g.swigluOai(gate, up)
-  if (activation === 'gelu-tanh' && isRounded(c)) return g.geglu(gate, up)
-  return g.mul(activate(c, gate), up)
-}
-
-/**
- * True where what the activation gives is rounded to half precision or less before it is multiplied: then GELU may come from
- * ggml's table in half precision, as in llama.cpp, and takes one operation instead of five.
- */
-function isRounded({ weights, layer }: LayerContext): boolean {
-  return weights.optional(`blk.${layer}.ffn_down.weight`)?.type !== 'f32'
-}
-
-function activationOf({ h, family: { activation } }: LayerContext): Activation {
-  if (h.facts.otherGelu !== true) return activation
-  return activation === 'gelu' ? 'gelu-tanh' : 'gelu'
-}
-
-function activate(c: LayerContext, x: Tensor): Tensor {
-  const { g, h, layer } = c
-  switch (activationOf(c)) {
-    case 'silu':
-    case 'swiglu-oai':
-      return g.silu(x)
-    case 'gelu':
-      return g.geluErf(x)
-    case 'gelu-tanh':
-      return isRounded(c) ? g.geluTable(x) : g.gelu(x)
-    case 'relu':
-      return g.relu(x)
-    case 'relu2':
-      return g.square(g.relu(x))
-    case 'xielu': {
-      const { xieluAlphaN, xieluAlphaP, xieluBeta, xieluEps } = h.facts
-      const of = (list: readonly number[] | undefined): number => list?.[layer] as number
-      return g.xielu(x, { alphaN: of(xieluAlphaN), alphaP: of(xieluAlphaP), beta: of(xieluBeta), eps: of(xieluEps) })
-    }
-  }
 }

@@ -6,7 +6,8 @@ import { randomBridge } from '../../../../test/random-bridge.js'
 import { useWorkspace } from '../../../../test/workspace.js'
 import { writeBridgeFile } from '../../../convert/bridge-file.js'
 import { type Bridge, type BridgeInput, planGaps } from '../../../depth/bridge.js'
-import type { Plan, SkipPolicy } from '../../../depth/policy.js'
+import type { Plan } from '../../../depth/plan.js'
+import type { SkipPolicy } from '../../../depth/policy.js'
 import type { Model } from '../../api.js'
 import type { ForcedText, TextRows } from '../../known-text.js'
 import { BridgeWeights } from './bridge-weights.js'
@@ -20,7 +21,7 @@ const TEXT: ForcedText = { ids: Array.from({ length: 20 }, (_, i) => (i * i + 3 
 const workspace = useWorkspace()
 let model: Model
 beforeAll(async () => {
-  model = await workspace.loadRandom(11, SHAPE, { cacheType: 'f32' })
+  model = await workspace.loadRandom(11, SHAPE, { kvType: 'f32' })
 })
 
 function bridgesFor(plan: Plan, seed: number, on: BridgeInput = 'hidden', rank?: number): Bridge[] {
@@ -175,7 +176,7 @@ describe('bridges', () => {
   })
 
   it('tell texts in the prefix cache apart: what ran through others, or none, is not taken', async () => {
-    const caching = await workspace.loadRandom(11, SHAPE, { cacheType: 'f32', prefixCache: 8 })
+    const caching = await workspace.loadRandom(11, SHAPE, { kvType: 'f32', prefixCache: 8 })
     const beginning = Array.from({ length: 24 }, (_, i) => (i * 7 + 3) % 64)
     const depths = [
       `layers:${PLAN.join()},prompt=plan`,

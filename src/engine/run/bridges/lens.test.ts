@@ -32,7 +32,7 @@ let mapped: Float32Array[]
 beforeAll(async () => {
   const { folder } = await workspace.random(7, SHAPE)
   opened = await openEngine(folder, { cacheDir: workspace.folder })
-  model = await workspace.load(folder, { cacheType: 'f32' })
+  model = await workspace.load(folder, { kvType: 'f32' })
   raw = await headsOf([])
   mapped = await headsOf(lensFor(3))
 })
