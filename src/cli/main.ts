@@ -25,6 +25,12 @@ const COMMANDS: readonly CommandEntry[] = [
     build: async () => (await import('./chat.js')).buildChat,
   },
   {
+    name: 'serve',
+    usage: 'serve [MODEL]',
+    summary: "serve a model behind OpenAI's API, with a depth for each request",
+    build: async () => (await import('./serve.js')).buildServe,
+  },
+  {
     name: 'trace',
     usage: 'trace [MODEL] [PROMPT]',
     summary: 'run every layer and show or save what each would have said',

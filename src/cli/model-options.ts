@@ -66,7 +66,7 @@ export async function openModel(
   cli: Cli,
   name: string | undefined,
   options: ModelOptions,
-  extra: Pick<LoadOptions, 'slots' | 'onPass'> = {},
+  extra: Pick<LoadOptions, 'slots' | 'onPass' | 'prefixCache' | 'process' | 'thread'> = {},
 ): Promise<Model> {
   if (options.device !== 'cpu') {
     throw new UsageError(`device ${options.device} is not available in this version, only cpu`)
@@ -79,9 +79,9 @@ export async function openModel(
       ...(options.context === undefined ? {} : { context: options.context }),
       ...(options.kvMemory === undefined ? {} : { kvMemory: options.kvMemory }),
       ...(options.revision === undefined ? {} : { revision: options.revision }),
-      ...extra,
-      // A command has nothing else to do.
+      // Most commands have nothing else to do.
       thread: false,
+      ...extra,
       signal: cli.signal,
       progress,
     }),
