@@ -5,6 +5,7 @@ import { main } from '../dist/cli/main.js'
 const COMMANDS = [
   'run',
   'chat',
+  'serve',
   'trace',
   'score',
   'tokenize',
