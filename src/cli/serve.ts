@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { FileError } from '../errors.js'
 import { FREE_KINDS } from '../serve/depth-request.js'
-import { listen } from '../serve/server.js'
+import { checkHost, listen } from '../serve/server.js'
 import { type Cli, note, UsageError } from './cli.js'
 import { addDepthOption, addModelOptions, MODEL_HELP, type ModelOptions, openModel } from './model-options.js'
 import { wholeNumber } from './values.js'
@@ -76,6 +76,7 @@ export function buildServe(cli: Cli): Command {
 async function serve(cli: Cli, name: string | undefined, options: ServeCommandOptions): Promise<void> {
   const { host, port, maxBatch, maxQueue = WAITING_PER_SLOT * maxBatch, prefixCache, depth } = options
   const apiKeys = keysOf(cli, options.apiKeyFile)
+  checkHost(host, apiKeys)
   const model = await openModel(cli, name, options, { slots: maxBatch, prefixCache, process: true, thread: true })
   try {
     // What is wrong with it is said now, and what must be measured for it is.

@@ -26,15 +26,21 @@ const LOOPBACK = ['localhost', '127.0.0.1', '[::1]']
 /** How long a client may take to send a request, in ms. */
 const REQUEST_MS = 60_000
 
-/** @throws InputError where a host that others reach is to be served without a key; what listening fails with */
+/** @throws InputError where a host that others reach is to be served without a key */
+export function checkHost(host: string, apiKeys: readonly string[]): void {
+  if (isLocal(host) || apiKeys.length > 0) return
+  throw new InputError(`host ${host} can be reached from elsewhere: give API keys (--api-key-file), or serve 127.0.0.1`)
+}
+
+function isLocal(host: string): boolean {
+  return LOOPBACK.includes(host) || host === '::1'
+}
+
+/** @throws InputError of `checkHost`; what listening fails with */
 export async function listen(model: Model, options: ListenOptions): Promise<RunningServer> {
   const { host, port } = options
-  const local = LOOPBACK.includes(host) || host === '::1'
-  if (!local && options.apiKeys.length === 0) {
-    throw new InputError(
-      `host ${host} can be reached from elsewhere: give API keys (--api-key-file), or serve 127.0.0.1`,
-    )
-  }
+  const local = isLocal(host)
+  checkHost(host, options.apiKeys)
   const app = new ServeApp(model, { ...options, hosts: local ? LOOPBACK : null })
   const answer = getRequestListener(app.hono.fetch)
   const server = createServer({ requestTimeout: REQUEST_MS }, (request, response) => void answer(request, response))
