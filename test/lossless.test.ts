@@ -23,7 +23,7 @@ describe('lossless generation on ripple-8m', () => {
     model = await workspace.load('ripple-8m', { threads: 1 })
     prompts = await ownPrompts(model, PROMPTS)
     full = await fullDepth(model, prompts, TOKENS)
-  }, 60_000)
+  }, 180_000)
 
   it.each(SPECS)('says what full depth says under %s, one by one and four at once', async (depth) => {
     const half = PROMPTS / 2

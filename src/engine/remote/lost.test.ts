@@ -40,4 +40,6 @@ it.skipIf(process.platform === 'win32')(
     expect(runners()).toEqual([])
     await expect(there.status()).rejects.toMatchObject({ code: 'disposed' })
   },
+  // Every round starts a process.
+  180_000,
 )
