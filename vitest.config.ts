@@ -6,7 +6,7 @@ export default defineConfig({
     // Each file loads ggml and uses every core; more processes than this only wait for each other.
     maxWorkers: 2,
     setupFiles: ['test/setup.ts'],
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 60_000,
     pool: 'forks',
     // A model's own thread or process begins in a file of `src`, which Node does not read by itself.
