@@ -1,7 +1,6 @@
 import { basename } from 'node:path'
 import type { RunFacts } from '../checkpoint/journal.js'
-import type { Plan } from '../depth/plan.js'
-import { allLayers } from '../depth/plan.js'
+import { allLayers, type Plan } from '../depth/plan.js'
 import type { PromptPass } from '../depth/policy.js'
 import type { Model } from '../engine/api.js'
 import { SpecError } from '../errors.js'

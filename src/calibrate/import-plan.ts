@@ -1,6 +1,5 @@
 import { readTextFile } from '../checkpoint/text-file.js'
-import type { Plan } from '../depth/plan.js'
-import { allLayers } from '../depth/plan.js'
+import { allLayers, type Plan } from '../depth/plan.js'
 import { FileError, InputError } from '../errors.js'
 import { isJsonObject, type JsonObject, parseJson } from '../json.js'
 

@@ -1,5 +1,4 @@
-import type { Plan } from '../depth/plan.js'
-import { allLayers } from '../depth/plan.js'
+import { allLayers, type Plan } from '../depth/plan.js'
 
 /** Sets that go on from one size to the next, unless said otherwise. */
 const BEAM = 2

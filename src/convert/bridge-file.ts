@@ -16,8 +16,7 @@ import {
   checkBridges,
   checkLens,
 } from '../depth/bridge.js'
-import type { Plan } from '../depth/plan.js'
-import { checkPlan } from '../depth/plan.js'
+import { checkPlan, type Plan } from '../depth/plan.js'
 import { FileError, ShoalError } from '../errors.js'
 import { dequantize } from '../ggml/dequantize.js'
 import { checkValues } from './check-values.js'

@@ -7,7 +7,7 @@ export type Kinship =
   | 'relatives'
   | 'strangers'
 
-/** Compares `Model.fingerprint`s; one without its second part, as older files have it, is the same as any with its first. */
+/** Compares `Model.fingerprint`s; one without its second part is the same as any with its first. */
 export function kinship(a: string, b: string): Kinship {
   const [vectors, matrices] = a.split('-')
   const [otherVectors, otherMatrices] = b.split('-')

@@ -1,5 +1,4 @@
-import type { PolicyDefinition } from './definition.js'
-import { requireLayers } from './definition.js'
+import { type PolicyDefinition, requireLayers } from './definition.js'
 import { allLayers } from './plan.js'
 import type { SkipPolicy } from './policy.js'
 

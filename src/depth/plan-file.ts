@@ -1,7 +1,6 @@
 import { FileError, ShoalError } from '../errors.js'
 import * as json from './json-field.js'
-import type { Plan } from './plan.js'
-import { checkPlan } from './plan.js'
+import { checkPlan, type Plan } from './plan.js'
 import {
   type PolicyModel,
   parsePolicyDocument,

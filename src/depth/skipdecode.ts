@@ -1,7 +1,5 @@
-import type { PolicyDefinition } from './definition.js'
-import { requireLayers } from './definition.js'
-import type { Plan } from './plan.js'
-import { allLayers } from './plan.js'
+import { type PolicyDefinition, requireLayers } from './definition.js'
+import { allLayers, type Plan } from './plan.js'
 import type { SkipPolicy } from './policy.js'
 
 /** Keeps 22 / 2.2 and the like from losing a layer to rounding. */

@@ -1,7 +1,6 @@
 import { SpecError } from '../errors.js'
 import { didYouMean } from '../nearest-name.js'
-import type { Plan } from './plan.js'
-import { checkPlan, describeLayers } from './plan.js'
+import { checkPlan, describeLayers, type Plan } from './plan.js'
 
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i
 const WHOLE_NUMBER = /^\d+$/

@@ -4,8 +4,7 @@ import type { PolicyDefinition } from './definition.js'
 import { fixedPlan, PROMPT_KEY, promptOf } from './fixed-plan.js'
 import { foreignModelNotes } from './foreign-model.js'
 import { type Measurement, MOST_BATCH, type StepCosts, stepMs } from './measurement.js'
-import type { Plan } from './plan.js'
-import { allLayers, gapsOf, largestHole } from './plan.js'
+import { allLayers, gapsOf, largestHole, type Plan } from './plan.js'
 import type { SpecArguments } from './spec-arguments.js'
 
 /**

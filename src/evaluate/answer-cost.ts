@@ -1,6 +1,5 @@
 import { bridgesOf } from '../depth/bridge.js'
-import type { Plan } from '../depth/plan.js'
-import { allLayers } from '../depth/plan.js'
+import { allLayers, type Plan } from '../depth/plan.js'
 import type { Policy } from '../depth/policy.js'
 import { bridgeFlops, checkFlops, headFlops, layerFlops, type ModelSize } from './cost.js'
 

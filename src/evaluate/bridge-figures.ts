@@ -1,6 +1,5 @@
 import { type Bridge, bridgesOf } from '../depth/bridge.js'
-import type { Plan } from '../depth/plan.js'
-import { allLayers } from '../depth/plan.js'
+import { allLayers, type Plan } from '../depth/plan.js'
 import type { Model } from '../engine/api.js'
 import type { ForcedText } from '../engine/known-text.js'
 import { type Interval, ratioBootstrap } from './bootstrap.js'

@@ -19,7 +19,7 @@ export class ApiError extends Error {
   readonly retryAfter: number | null
 
   constructor(
-    readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 500 | 503,
+    readonly status: 400 | 401 | 403 | 404 | 408 | 413 | 429 | 500 | 503,
     message: string,
     details: { type?: ErrorType; code?: string; param?: string; retryAfter?: number; cause?: unknown } = {},
   ) {

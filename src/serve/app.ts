@@ -6,7 +6,7 @@ import type { z } from 'zod'
 import type { Model } from '../engine/api.js'
 import { ApiError, toApiError } from './api-error.js'
 import { ChatWriter, chatMaxTokens } from './chat.js'
-import { beginChoices, type Choice, tokenizerOf } from './choices.js'
+import { beginChoices, type Choice, resultOf, tokenizerOf } from './choices.js'
 import { CompletionWriter, maxTokensOf, promptsOf } from './completions.js'
 import { DepthRequests } from './depth-request.js'
 import { type ChunkWriter, streamChoices } from './event-stream.js'
@@ -54,7 +54,7 @@ export interface RequestLine {
   readonly ms: number
 }
 
-type Env = { Variables: { requestId: string; client: string } }
+type Env = { Variables: { client: string } }
 
 /** Who may ask without a key. */
 const PUBLIC = new Set(['/', '/health', '/ready'])
@@ -98,7 +98,6 @@ export class ServeApp {
     hono.use(async (c, next) => {
       const from = performance.now()
       const id = c.req.header('x-request-id')?.slice(0, 128) || randomUUID()
-      c.set('requestId', id)
       c.header('x-request-id', id)
       await next()
       this.metrics.noteAnswer(c.res.status)
@@ -189,11 +188,11 @@ export class ServeApp {
   }
 
   private async body<T extends z.ZodType>(c: Context<Env>, schema: T): Promise<z.infer<T>> {
+    const bytes = await c.req.arrayBuffer()
     let body: unknown
     try {
-      body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(await c.req.arrayBuffer()))
-    } catch (error) {
-      if (error instanceof ApiError) throw error
+      body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    } catch {
       throw new ApiError(400, 'the body is not JSON in UTF-8', { code: 'invalid_json' })
     }
     return parseRequest(schema, body)
@@ -229,14 +228,16 @@ export class ServeApp {
     try {
       const { model, metrics } = this
       const client = c.get('client')
-      const choices = await beginChoices({ model, prompts, maxTokens, request, depth, client, signal, metrics })
+      const policy = await model.policy(depth, { signal })
+      c.header('x-shoal-depth', encodeURI(policy.spec))
+      const choices = beginChoices({ model, prompts, maxTokens, request, policy, client, signal, metrics })
       if (request.stream) {
         const usage = request.stream_options?.include_usage ?? false
         return streamChoices(c, choices, writer, { usage, gone: () => gone.abort(), done: leave })
       }
-      const results = await Promise.all(choices.map(({ result }) => result))
+      const results = await Promise.all(choices.map(resultOf))
       leave()
-      return c.json(writer.whole(results), 200, { 'x-shoal-depth': (results[0] as { depth: string }).depth })
+      return c.json(writer.whole(results))
     } catch (error) {
       gone.abort()
       leave()

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Policy } from '../depth/policy.js'
 import type {
   GeneratedToken,
   GenerateOptions,
@@ -21,7 +22,7 @@ export interface Asked {
   readonly prompts: readonly (string | readonly number[] | readonly PromptMessage[])[]
   readonly maxTokens: number
   readonly request: CommonRequest
-  readonly depth: string | undefined
+  readonly policy: Policy
   readonly client: string
   readonly signal: AbortSignal
   readonly metrics: Metrics
@@ -39,10 +40,9 @@ export interface Choice {
  * Begins all texts of a request. Where one fails, the others are stopped.
  * @throws what is wrong with the request, before anything has begun
  */
-export async function beginChoices(asked: Asked): Promise<Choice[]> {
-  const { model, prompts, request, depth, metrics } = asked
+export function beginChoices(asked: Asked): Choice[] {
+  const { model, prompts, request, policy, metrics } = asked
   const { n = 1 } = request
-  const policy = await model.policy(depth, { signal: asked.signal })
   const options = generateOptions(asked)
   const stop = new AbortController()
   const signal = AbortSignal.any([asked.signal, stop.signal])
@@ -94,6 +94,12 @@ async function* timed(
     last = now
     yield token
   }
+}
+
+/** Waits for the whole text. Its tokens are taken as they come, so that their times are counted. */
+export async function resultOf({ tokens, result }: Choice): Promise<GenerationResult> {
+  for await (const _ of tokens);
+  return result
 }
 
 function generateOptions({ model, request, maxTokens, client }: Asked): GenerateOptions {

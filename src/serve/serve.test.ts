@@ -223,6 +223,9 @@ describe('depth', () => {
     const { depth: _, ...plain } = body
     const byHeader = await post('/v1/completions', plain, { 'x-shoal-depth': 'layers:0,3,7,15' })
     expect(byHeader.headers.get('x-shoal-depth')).toBe('layers:0,3,7,15')
+    const streamed = await post('/v1/completions', { ...body, stream: true })
+    expect(streamed.headers.get('x-shoal-depth')).toBe('exit:7')
+    await streamed.text()
   })
 
   it('is refused where it is not allowed or wrong', async () => {
@@ -356,13 +359,48 @@ describe('the server', () => {
     expect(metrics).toMatch(/shoal:time_to_first_token_seconds_count [1-9]/)
   })
 
-  it('lets texts end when it closes, and begins no others', async () => {
+  it('lets texts end when it closes, says so meanwhile, and begins no others', async () => {
     const closing = await serve({})
-    const running = clientOf(closing).completions.create({ model: 'ripple-8m', prompt: 'a', max_tokens: 150 })
+    const running = clientOf(closing).completions.create({ model: 'ripple-8m', prompt: 'a', max_tokens: 300 })
     await busy(1)
-    const closed = closing.close(10_000)
+    const closed = closing.close(60_000)
+    expect((await fetch(`${closing.url}/ready`)).status).toBe(503)
+    expect((await fetch(`${closing.url}/health`)).status).toBe(200)
+    const other = await fetch(`${closing.url}/v1/completions`, { method: 'POST', body: '{"prompt": "a"}' })
+    expect(await told(other)).toMatchObject({ status: 503, code: 'shutting_down' })
     expect((await running).usage!.completion_tokens).toBeGreaterThan(0)
     await closed
     await expect(fetch(`${closing.url}/health`)).rejects.toThrow()
+  })
+
+  it('says what is wrong with an address', async () => {
+    const port = Number(new URL(server.url).port)
+    await expect(listen(model, { ...OPTIONS, port })).rejects.toThrow(/another program has that port/)
+  })
+
+  it('takes no larger body in pieces either', async () => {
+    const piece = new TextEncoder().encode('x'.repeat(50_000))
+    const body = new ReadableStream({
+      start(stream) {
+        for (let i = 0; i < 4; i++) stream.enqueue(piece)
+        stream.close()
+      },
+    })
+    const sent = { method: 'POST', body, duplex: 'half' } as RequestInit
+    expect(await told(await fetch(`${server.url}/v1/completions`, sent))).toMatchObject({ status: 413 })
+  })
+
+  it('is not talked past its key by a Host', async () => {
+    const guarded = await serve({ apiKeys: ['key'], host: '127.0.0.1' })
+    const { port } = new URL(guarded.url)
+    for (const host of ['127.0.0.1/health?', '127.0.0.1/health#', 'localhost/ready?x=', `127.0.0.1:${port}/health?`]) {
+      const status = await new Promise((resolve) => {
+        httpRequest({ port, host: '127.0.0.1', path: '/v1/models', headers: { host } }, (response) => {
+          response.resume()
+          resolve(response.statusCode)
+        }).end()
+      })
+      expect([400, 401, 403], host).toContain(status)
+    }
   })
 })

@@ -23,6 +23,13 @@ export interface RunningServer {
 
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]']
 
+const LISTEN_ERRORS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program has that port; --port 0 takes one that is free',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'there is no such host',
+  EACCES: 'ports below 1024 are not for every user',
+}
+
 /** How long a client may take to send a request, in ms. */
 const REQUEST_MS = 60_000
 
@@ -36,7 +43,7 @@ function isLocal(host: string): boolean {
   return LOOPBACK.includes(host) || host === '::1'
 }
 
-/** @throws InputError of `checkHost`; what listening fails with */
+/** @throws InputError of `checkHost`, and where the address cannot be listened at */
 export async function listen(model: Model, options: ListenOptions): Promise<RunningServer> {
   const { host, port } = options
   const local = isLocal(host)
@@ -45,7 +52,11 @@ export async function listen(model: Model, options: ListenOptions): Promise<Runn
   const answer = getRequestListener(app.hono.fetch)
   const server = createServer({ requestTimeout: REQUEST_MS }, (request, response) => void answer(request, response))
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        new InputError(`${host}:${port} cannot be listened at: ${LISTEN_ERRORS[error.code ?? ''] ?? error.message}`),
+      ),
+    )
     server.listen(port, host, () => resolve())
   })
   const { address, family, port: given } = server.address() as AddressInfo
@@ -55,12 +66,12 @@ export async function listen(model: Model, options: ListenOptions): Promise<Runn
   }
 }
 
+/** While texts are being written the server still answers, and says that it is not ready. */
 async function drain(app: ServeApp, server: Server, ms: number): Promise<void> {
   app.drain()
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  server.closeIdleConnections()
   const end = performance.now() + ms
   while (app.active > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20))
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   server.closeIdleConnections()
   // What was written last may still be on its way.
   const cut = setTimeout(() => server.closeAllConnections(), Math.max(0, Math.min(1000, end - performance.now())))

@@ -1,7 +1,6 @@
 import { damaged, type Journal, openJournal, type RunFacts } from '../../checkpoint/journal.js'
 import { planGaps } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/plan.js'
-import { allLayers } from '../../depth/plan.js'
+import { allLayers, type Plan } from '../../depth/plan.js'
 import type { Model } from '../../engine/api.js'
 import type { ForcedText, PlanLosses } from '../../engine/known-text.js'
 import { Backend } from '../../ggml/backend.js'

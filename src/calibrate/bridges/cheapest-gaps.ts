@@ -1,6 +1,5 @@
 import { type Gap, planGaps } from '../../depth/bridge.js'
-import type { Plan } from '../../depth/plan.js'
-import { allLayers } from '../../depth/plan.js'
+import { allLayers, type Plan } from '../../depth/plan.js'
 import { type GapPrices, LONGEST_GAP } from './gap-prices.js'
 
 /** A plan and what its gaps cost together. */

@@ -1,7 +1,6 @@
 import type { Bridge } from '../../depth/bridge.js'
 import { createTopTwo, sumExp, topTwo } from '../../depth/features.js'
-import type { Plan } from '../../depth/plan.js'
-import { allLayers } from '../../depth/plan.js'
+import { allLayers, type Plan } from '../../depth/plan.js'
 import type { PromptPass } from '../../depth/policy.js'
 import type { Sequence } from '../cache/sequence.js'
 import type { ForcedText, TextRows, TextStart } from '../known-text.js'

@@ -1,7 +1,6 @@
 import { type Bridge, bridgesOf } from '../../depth/bridge.js'
 import { features } from '../../depth/features.js'
-import type { Plan } from '../../depth/plan.js'
-import { allLayers, checkPlan } from '../../depth/plan.js'
+import { allLayers, checkPlan, type Plan } from '../../depth/plan.js'
 import type {
   Check,
   ExitPolicy,

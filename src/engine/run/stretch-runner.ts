@@ -25,6 +25,9 @@ interface Along {
 /** A piece that takes more than this share of what a compute may take has half of the rows: those take more than half of the time. */
 const DEARER = 1.1
 
+/** What twice the rows are taken to cost. */
+const TWICE = 1.8
+
 /** A piece that lets others in has at least so many rows: fewer read the weights for little. */
 const LEAST_ROWS = 32
 
@@ -153,7 +156,7 @@ export class StretchRunner {
 /** Rows of the next piece after one of so many that took `ms`: what attends to more positions takes longer. */
 function nextRows(rows: number, ms: number, mostMs: number): number {
   if (ms > DEARER * mostMs) return Math.max(LEAST_ROWS, Math.floor(rows / 2))
-  return 2 * ms < mostMs ? Math.min(MOST_ROWS, 2 * rows) : rows
+  return TWICE * ms < DEARER * mostMs ? Math.min(MOST_ROWS, 2 * rows) : rows
 }
 
 /** False, with the reason kept, where the caller has stopped this feed. */
